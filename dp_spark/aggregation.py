@@ -1,0 +1,163 @@
+"""Bounded rows to exact integers per partition, in one pass.
+
+Values become lattice integers before the shuffle, so they travel as BIGINT, their sums do not depend on the order of
+addition, and the sensitivity is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from dp_spark.bounding import FEATURE, FIRST, KEY, UNIT, BoundedRows, PreparedRows
+from dp_spark.errors import SourceError
+from dp_spark.lattice import Lattice
+from dp_spark.public_tables import POSITION, PublicKeys
+from dp_spark.queries import Query, QueryKind
+from dp_spark.sources import column
+from dp_spark.spark_errors import translated
+
+
+@dataclass(frozen=True)
+class ExactAggregates:
+    """Exact integers per partition. They live in driver memory only: the repr shows nothing.
+
+    Attributes:
+        keys: The partition keys, or the positions of public keys.
+        values: Query -> one integer per key.
+    """
+
+    keys: pa.Table = field(repr=False)
+    values: Mapping[Query, Sequence[int]] = field(repr=False)
+
+
+def features_of(queries: Sequence[Query]) -> dict[Query, str]:
+    """The feature column that each query needs; queries that can share one do.
+
+    >>> list(features_of([Query(QueryKind.COUNT), Query(QueryKind.COUNT_OF_COLUMN, "x")]).values())
+    ['f0']
+    """
+    sums = [query for query in queries if query.lattice is not None]
+    names = {query: f"{FEATURE}{index}" for index, query in enumerate(sums)}
+    by_column = {query.column: name for query, name in names.items()}
+    for query in queries:
+        if query.kind is QueryKind.COUNT_OF_COLUMN:
+            # A lattice integer is null exactly where its value is null or NaN, so it can be counted instead.
+            names[query] = by_column.setdefault(query.column, f"{FEATURE}{len(set(names.values()))}")
+    return names
+
+
+def prepare_rows(
+    frame: DataFrame, units: Sequence[str], group_by: Sequence[str], queries: Sequence[Query], public: DataFrame | None
+) -> PreparedRows:
+    """Only what is needed, as it will be shuffled: units, keys (or the position of a public key), integers.
+
+    Args:
+        frame: The preprocessed source.
+        units: The privacy-unit columns; empty where each row is a unit.
+        group_by: The partition columns.
+        queries: The release's distinct queries.
+        public: The public keys with their position; rows outside are dropped here, before bounding.
+    """
+    names = features_of(queries)
+    features = {name: _feature(query, frame) for query, name in reversed(names.items())}
+    selected = [
+        *(column(name).alias(f"{UNIT}{index}") for index, name in enumerate(units)),
+        *(column(name).alias(f"{KEY}{index}") for index, name in enumerate(group_by)),
+        *(features[name].alias(name) for name in sorted(features)),
+    ]
+    # Spark refuses a frame without any column; a count over row units needs none.
+    rows = frame.select(*selected, *([] if selected else [F.lit(1).alias("row")]))
+    unit_names = [f"{UNIT}{index}" for index in range(len(units))]
+    for name in unit_names:  # a composite unit is null if any part is; null units are dropped
+        rows = rows.where(F.col(name).isNotNull())
+    key_names = [f"{KEY}{index}" for index in range(len(group_by))]
+    if public is not None:
+        rows, key_names = _to_positions(rows, key_names, public, [*unit_names, *sorted(features)]), [KEY]
+    return PreparedRows(rows, unit_names, key_names, sorted(features))
+
+
+def _to_positions(rows: DataFrame, keys: Sequence[str], public: DataFrame, others: Sequence[str]) -> DataFrame:
+    known = public.select(
+        *(F.col(public.columns[index]).alias(f"public{index}") for index in range(len(keys))), F.col(POSITION).alias(KEY)
+    )
+    same = F.lit(True)
+    for index, name in enumerate(keys):
+        same = same & rows[name].eqNullSafe(known[f"public{index}"])
+    return rows.join(F.broadcast(known), same, "inner").select(*others, KEY)
+
+
+def _feature(query: Query, frame: DataFrame) -> Column:
+    assert query.column is not None
+    source = column(query.column)
+    if query.lattice is not None:
+        centre = query.lattice.midpoint if query.kind is QueryKind.CENTRED_SUM else 0
+        return lattice_column(source, query.lattice) - F.lit(centre).cast("bigint")
+    return F.when(_is_value(source, frame.select(source).schema.fields[0].dataType), F.lit(1).cast("bigint"))
+
+
+def lattice_column(value: Column, lattice: Lattice) -> Column:
+    """A numeric column as lattice integers; null where it is null or NaN (``Lattice.to_integer``, row by row).
+
+    The order is fixed: null or NaN to null; clip as double; scale by the granularity; rint; cast; clip again. Greatest
+    and least would turn null into a bound and NaN into the maximum, so both are set aside first.
+    """
+    double = value.cast("double")
+    clipped = F.greatest(F.lit(lattice.min_value), F.least(double, F.lit(lattice.max_value)))
+    # Scaling by a power of two is exact, in one or two factors that a double can hold.
+    scaled = clipped * F.lit(2.0 ** -(lattice.exponent // 2)) * F.lit(2.0 ** -(lattice.exponent - lattice.exponent // 2))
+    integer = F.rint(scaled).cast("bigint")
+    bounded = F.greatest(F.lit(lattice.lower).cast("bigint"), F.least(integer, F.lit(lattice.upper).cast("bigint")))
+    return F.when(double.isNotNull() & ~F.isnan(double), bounded)
+
+
+def _is_value(source: Column, kind: T.DataType) -> Column:
+    if isinstance(kind, T.FloatType | T.DoubleType):
+        return source.isNotNull() & ~F.isnan(source)
+    return source.isNotNull()
+
+
+def aggregate(rows: BoundedRows, queries: Sequence[Query]) -> DataFrame:
+    """One row per partition: keys, then an exact BIGINT for each query, in order."""
+    names = features_of(queries)
+    columns = [_aggregate(query, names.get(query, "")).alias(f"q{index}") for index, query in enumerate(queries)]
+    return rows.frame.groupBy(*rows.keys).agg(*columns)
+
+
+def _aggregate(query: Query, feature: str) -> Column:
+    if query.kind is QueryKind.PRIVACY_ID_COUNT:
+        return F.count(F.when(F.col(FIRST), F.lit(1)))
+    if query.kind is QueryKind.COUNT:
+        return F.count(F.lit(1))
+    if query.kind is QueryKind.COUNT_OF_COLUMN:
+        return F.count(F.col(feature))
+    return F.coalesce(F.sum(F.col(feature)), F.lit(0).cast("bigint"))
+
+
+def collect(frame: DataFrame, rows: BoundedRows, queries: Sequence[Query]) -> ExactAggregates:
+    """Runs the one Spark job that reads private values, and brings exact integers to the driver.
+
+    Raises:
+        SourceError: If Spark fails; its own message, which can quote values, goes nowhere.
+    """
+    with translated(
+        SourceError, "reading and aggregating the source failed", where="source", mend="see the driver's memory and the source"
+    ):
+        table = frame.toArrow()
+    values = {query: table.column(f"q{index}").to_pylist() for index, query in enumerate(queries)}
+    return ExactAggregates(table.select(list(rows.keys)), values)
+
+
+def fill_public(exact: ExactAggregates, keys: PublicKeys) -> ExactAggregates:
+    """One integer for every public key, in the keys' own order; 0 where no row has the key."""
+    positions = exact.keys.column(KEY).to_pylist()
+    filled = {}
+    for query, values in exact.values.items():
+        found = dict(zip(positions, values, strict=True))
+        filled[query] = [found.get(position, 0) for position in range(keys.table.num_rows)]
+    return ExactAggregates(keys.table, filled)

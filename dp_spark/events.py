@@ -1,0 +1,75 @@
+"""What happened to a dataset, as inert data with a stable JSON form; accountants interpret it.
+
+An event is what the ledger stores. Keys are never removed from its JSON form, so that old ledgers stay readable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """One draw of noise on one query, and what it is charged.
+
+    Attributes:
+        query: The query's label.
+        mechanism: ``laplace`` or ``gaussian``, each discrete.
+        scale: The noise scale, in lattice units.
+        epsilon: The pure-DP charge; None for a mechanism that has none.
+        rho: The zCDP charge; None in a basic account.
+        delta: The charge of thresholding; zero for anything but partition selection.
+        threshold: The smallest noisy count that is shown; None for anything but partition selection.
+    """
+
+    query: str
+    mechanism: str
+    scale: float
+    epsilon: Decimal | None
+    rho: Decimal | None
+    delta: Decimal = Decimal(0)
+    threshold: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The event as JSON data; decimals as text, so that nothing is rounded."""
+        return {
+            "query": self.query,
+            "mechanism": self.mechanism,
+            "scale": repr(self.scale),
+            "epsilon": None if self.epsilon is None else str(self.epsilon),
+            "rho": None if self.rho is None else str(self.rho),
+            "delta": str(self.delta),
+            "threshold": self.threshold,
+        }
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Event:
+        """Reads back what ``to_dict`` wrote."""
+        return Event(
+            query=data["query"],
+            mechanism=data["mechanism"],
+            scale=float(data["scale"]),
+            epsilon=None if data["epsilon"] is None else Decimal(data["epsilon"]),
+            rho=None if data["rho"] is None else Decimal(data["rho"]),
+            delta=Decimal(data["delta"]),
+            threshold=data["threshold"],
+        )
+
+
+def events_to_json(events: Iterable[Event]) -> str:
+    """A list of events as one line of JSON.
+
+    >>> event = Event("count", "laplace", 20.0, Decimal("0.1"), None)
+    >>> events_from_json(events_to_json([event])) == (event,)
+    True
+    """
+    return json.dumps([event.to_dict() for event in events], separators=(",", ":"))
+
+
+def events_from_json(text: str) -> tuple[Event, ...]:
+    """Reads back what ``events_to_json`` wrote."""
+    return tuple(Event.from_dict(item) for item in json.loads(text))

@@ -1,0 +1,291 @@
+"""Which Spark SQL expressions a release file may hold: deterministic, row-wise, and never aborting on a value.
+
+An expression is checked here and then run by Spark exactly as the author wrote it; sqlglot's output is never run. Two
+checks must both pass: every call in the author's *text* names an allowed function, and every node of sqlglot's
+*tree* is one that is known to be row-wise. What is not known is refused by name.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.tokens import Token, TokenType
+
+from dp_spark.errors import SpecError
+
+# Deterministic functions of one row that give null, not an error, for a value they cannot handle (ANSI mode is off).
+_FREE = """
+abs acos asin atan atan2 ascii between bigint bin boolean bround btrim cast cbrt ceil ceiling char_length
+character_length coalesce concat concat_ws contains cos cosh cot crc32 date date_diff datediff day dayofmonth
+dayofweek dayofyear decimal degrees double e endswith exp expm1 extract float floor greatest hash hex hour if ifnull
+initcap instr int isnan isnotnull isnull last_day least left length levenshtein ln locate log log10 log1p log2 lower
+ltrim md5 minute mod month nanvl negative nullif nullifzero nvl nvl2 pi pmod position positive pow power quarter
+radians replace reverse right rint round rtrim second sign signum sin sinh size smallint soundex sqrt startswith
+string substr substring substring_index tan tanh timestamp tinyint translate trim try_add try_cast try_divide try_multiply
+try_subtract ucase unix_date upper weekday weekofyear year zeroifnull xxhash64 sha1 sha2 lcase months_between
+"""
+# Allowed where the arguments at these positions are constants: a pattern, a format or an amount that comes from the
+# data could raise an error for some rows, and then whether a run fails would depend on private values.
+_WITH_CONSTANTS: dict[str, tuple[int, ...]] = {
+    "add_months": (1,),
+    "date_add": (1,),
+    "date_format": (1,),
+    "date_part": (0,),
+    "date_sub": (1,),
+    "date_trunc": (0,),
+    "from_utc_timestamp": (1,),
+    "get_json_object": (1,),
+    "like": (1,),
+    "lpad": (1,),
+    "next_day": (1,),
+    "regexp_extract": (1, 2),
+    "regexp_like": (1,),
+    "regexp_replace": (1, 2),
+    "rlike": (1,),
+    "rpad": (1,),
+    "split_part": (1, 2),
+    "to_date": (1,),
+    "to_timestamp": (1,),
+    "to_utc_timestamp": (1,),
+    "trunc": (1,),
+    "try_to_timestamp": (1,),
+    "unix_timestamp": (1,),
+    "width_bucket": (1, 2, 3),
+}
+ALLOWED_FUNCTIONS = frozenset(_FREE.split()) | frozenset(_WITH_CONSTANTS)
+
+# Words that stand before a parenthesis without being a call.
+_KEYWORDS = frozenset("and or not in case when then else between is as on distinct from like rlike div end for".split())
+# Spark calls these without parentheses.
+_BARE_CALLS = frozenset(
+    """current_catalog current_database current_date current_role current_schema current_time current_timestamp
+    current_timezone current_user localtime localtimestamp session_user user""".split()
+)
+_TYPED_LITERALS = frozenset(("date", "timestamp", "timestamp_ntz", "timestamp_ltz", "time"))
+_STRUCTURE: tuple[type[exp.Expression], ...] = (
+    exp.Column, exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.Paren, exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ,
+    exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.In, exp.Between, exp.Like, exp.ILike,
+    exp.RegexpLike, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.DPipe, exp.BitwiseAnd,
+    exp.BitwiseOr, exp.BitwiseXor, exp.BitwiseNot, exp.Case, exp.If, exp.Cast, exp.TryCast, exp.DataType,
+    exp.DataTypeParam, exp.Var, exp.Dot, exp.Placeholder, exp.Escape, exp.Extract, exp.Tuple,
+)  # fmt: skip
+# sqlglot fills these in itself, where a function such as unix_timestamp is called without its arguments.
+_NEVER = (exp.AggFunc, exp.Anonymous, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.CurrentDatetime)
+_TYPES = re.compile(
+    r"^(string|boolean|tinyint|byte|smallint|short|int|integer|bigint|long|float|real|double|date|timestamp"
+    r"|timestamp_ntz|timestamp_ltz|(decimal|dec|numeric)(\s*\(\s*\d{1,2}\s*(,\s*\d{1,2}\s*)?\))?)$",
+    re.IGNORECASE,
+)
+# sqlglot raises plain Python errors, too, for calls with arguments it did not foresee.
+_PARSE_ERRORS = (SqlglotError, ValueError, TypeError, IndexError, KeyError, AttributeError)
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A checked expression.
+
+    Attributes:
+        sql: The author's own text, with ``:name`` parameters replaced by literals.
+        columns: The names of the columns it reads (the first part of a dotted name).
+    """
+
+    sql: str
+    columns: frozenset[str]
+
+
+def check_type(text: str, *, where: str) -> str:
+    """A type that a value can be cast to without an error; returns it as written.
+
+    Raises:
+        SpecError: If the type is unknown or not a simple one.
+    """
+    if not _TYPES.match(text.strip()):
+        raise SpecError(
+            "is not a simple Spark SQL type", where=where, mend="use string, boolean, int, bigint, double, decimal(p,s), date or timestamp"
+        )
+    return text.strip()
+
+
+def check_expression(text: str, parameters: Mapping[str, bool | int | Decimal | str], *, where: str) -> Expression:
+    """Checks one expression against the allow-list and binds its parameters.
+
+    Args:
+        text: Spark SQL, as the author wrote it.
+        parameters: The release file's parameters, by name.
+        where: The key of the release file, for errors.
+
+    Raises:
+        SpecError: Naming the function or construct that is refused.
+
+    >>> check_expression("days >= :since", {"since": 0}, where="preprocess.0.filter").sql
+    'days >= 0'
+    >>> check_expression("rand() < 0.5", {}, where="preprocess.0.filter")
+    Traceback (most recent call last):
+        ...
+    dp_spark.errors.SpecError: preprocess.0.filter: the function rand is not allowed (mend: use the deterministic row-wise functions listed in docs/release-file.md)
+    """
+    tokens = _tokens(text, where)
+    for problem in _text_problems(text, tokens):
+        raise _refused(problem, where)
+    tree = _parse(text, where)
+    for problem in _tree_problems(tree, parameters):
+        raise _refused(problem, where)
+    columns = frozenset(_first_part(column) for column in tree.find_all(exp.Column))
+    return Expression(_bind(text, tokens, parameters), columns)
+
+
+def _refused(problem: str, where: str) -> SpecError:
+    return SpecError(problem, where=where, mend="use the deterministic row-wise functions listed in docs/release-file.md")
+
+
+def _tokens(text: str, where: str) -> list[Token]:
+    try:
+        return list(sqlglot.tokenize(text, read="spark"))
+    except _PARSE_ERRORS:
+        raise SpecError("is not a Spark SQL expression", where=where, mend="check quotes and brackets") from None
+
+
+def _parse(text: str, where: str) -> exp.Expression:
+    try:
+        return sqlglot.parse_one(text, read="spark")
+    except _PARSE_ERRORS:
+        raise SpecError("is not a Spark SQL expression", where=where, mend="check operators and brackets") from None
+
+
+def _text_problems(text: str, tokens: list[Token]) -> Iterator[str]:
+    # Where sqlglot and Spark could disagree about what is text and what is code, nothing is let through.
+    if any(token.comments for token in tokens) or re.search(r"--|/\*", _without_strings(text, tokens)):
+        yield "comments are not allowed in an expression"
+    if re.search(r"\\['\"`]", text):
+        yield "an escaped quote is not allowed in an expression; use a parameter for such a text"
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        name = token.text.lower()
+        is_string = token.token_type in (TokenType.STRING, TokenType.RAW_STRING, TokenType.NATIONAL_STRING)
+        if following is not None and following.token_type == TokenType.STRING and name in _TYPED_LITERALS:
+            if not following.text[:1].isdigit():
+                yield f"the {name} literal must start with a year; words such as now are not allowed"
+        if token.token_type in (TokenType.SEMICOLON, TokenType.ARROW, TokenType.HINT):
+            yield f"{token.text or 'this sign'} is not allowed in an expression"
+        elif is_string:
+            continue
+        elif following is not None and following.token_type == TokenType.L_PAREN and re.match(r"^\w+$", token.text):
+            if name not in ALLOWED_FUNCTIONS | _KEYWORDS:
+                yield f"the function {name} is not allowed"
+        elif name in _BARE_CALLS and token.token_type != TokenType.IDENTIFIER:
+            yield f"the function {name} is not allowed"
+
+
+def _without_strings(text: str, tokens: list[Token]) -> str:
+    kept = list(text)
+    for token in tokens:
+        if token.token_type in (TokenType.STRING, TokenType.RAW_STRING, TokenType.IDENTIFIER):
+            kept[token.start : token.end + 1] = " " * (token.end + 1 - token.start)
+    return "".join(kept)
+
+
+def _tree_problems(tree: exp.Expression, parameters: Mapping[str, object]) -> Iterator[str]:
+    for node in tree.walk():
+        name = _name(node)
+        if isinstance(node, exp.Column | exp.Dot) and "_metadata" in node.sql(dialect="spark").lower():
+            yield "the column _metadata is not allowed"
+        if isinstance(node, exp.Placeholder) and (not node.this or str(node.this) not in parameters):
+            yield f"the parameter :{node.this or '?'} is not declared under parameters"
+        if isinstance(node, exp.DataType) and not _TYPES.match(node.sql(dialect="spark")):
+            yield f"the type {node.sql(dialect='spark').lower()} is not allowed"
+        if isinstance(node, exp.Anonymous | exp.AnonymousAggFunc):
+            if name not in ALLOWED_FUNCTIONS:
+                yield f"the function {name} is not allowed"
+        elif type(node) not in _STRUCTURE and type(node) not in _allowed_classes():
+            yield f"{name} is not allowed in an expression"
+        yield from _constant_problems(node)
+    if isinstance(tree, exp.Alias | exp.Star):
+        yield "an expression has no name or star of its own"
+
+
+def _constant_problems(node: exp.Expression) -> Iterator[str]:
+    if isinstance(node, exp.Like | exp.ILike | exp.RegexpLike):
+        if not _is_constant(node.expression):
+            yield "a pattern must be a constant text"
+    elif isinstance(node, exp.Anonymous):
+        for position in _WITH_CONSTANTS.get(_name(node), ()):
+            if position < len(node.expressions) and not _is_constant(node.expressions[position]):
+                yield f"argument {position + 1} of {_name(node)} must be a constant"
+    elif type(node) in _allowed_classes() and isinstance(node, exp.Func):
+        # A parsed function holds its arguments by name: all but the first operand must be constants.
+        if type(node) in _constant_classes():
+            arguments = [value for value in node.args.values() if isinstance(value, exp.Expression)]
+            if sum(not _is_constant(value) for value in arguments) > 1:
+                yield f"the arguments of {_name(node)} but the first must be constants"
+
+
+def _is_constant(node: exp.Expression) -> bool:
+    return not any(isinstance(item, exp.Column) for item in node.walk())
+
+
+def _name(node: exp.Expression) -> str:
+    if isinstance(node, exp.Anonymous):
+        return str(node.this).lower()
+    return str(node.key).lower()
+
+
+def _first_part(column: exp.Column) -> str:
+    return str(column.parts[0].name)
+
+
+@functools.cache
+def _allowed_classes() -> frozenset[type[exp.Expression]]:
+    return frozenset(_classes(ALLOWED_FUNCTIONS))
+
+
+@functools.cache
+def _constant_classes() -> frozenset[type[exp.Expression]]:
+    return frozenset(_classes(frozenset(_WITH_CONSTANTS))) - {exp.Cast, exp.TryCast}
+
+
+def _classes(names: frozenset[str]) -> Iterator[type[exp.Expression]]:
+    """The node classes that sqlglot makes of allowed calls, found by parsing one call of each length."""
+    for name in sorted(names):
+        for length in range(5):
+            arguments = ", ".join("abcd"[:length])
+            try:
+                tree = sqlglot.parse_one(f"{name}({arguments})", read="spark")
+            except _PARSE_ERRORS:
+                continue
+            for node in tree.walk():
+                if isinstance(node, exp.Func) and not isinstance(node, _NEVER):
+                    yield type(node)
+
+
+def _bind(text: str, tokens: list[Token], parameters: Mapping[str, bool | int | Decimal | str]) -> str:
+    result = text
+    for colon, name in reversed(list(zip(tokens, tokens[1:], strict=False))):
+        if colon.token_type == TokenType.COLON and name.start == colon.end + 1 and name.text in parameters:
+            result = result[: colon.start] + _literal(parameters[name.text]) + result[name.end + 1 :]
+    return result
+
+
+def _literal(value: bool | int | Decimal | str) -> str:
+    """A Spark SQL literal; parsed with ``spark.sql.parser.escapedStringLiterals`` off, as ``release`` sets it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value) if value >= 0 else f"({value})"
+    if isinstance(value, Decimal):
+        text = f"{format(value, 'f')}D" if value == value.to_integral_value() else f"{value:f}D"
+        return text if value >= 0 else f"({text})"
+    escaped = "".join(_escape(character) for character in value)
+    return f"'{escaped}'"
+
+
+def _escape(character: str) -> str:
+    if character.isascii() and (character.isalnum() or character in " _-.,:/+@#"):
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

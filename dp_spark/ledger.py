@@ -1,0 +1,272 @@
+"""The ledger: an append-only Delta table that is the only truth about budget.
+
+An entry is appended by a guarded MERGE on its sequence number and then read back: of two writers that saw the same
+ledger one commits, and the other finds the number taken, or is refused by Delta's conflict detection, and looks
+again. On a local path a file lock stands in front, as a local commit is not atomic between processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+from filelock import FileLock, Timeout
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from dp_spark.accounting import Account, cost_of
+from dp_spark.entries import CHARGE, EPOCH, GENESIS, OPEN, PUBLISHED, Entry, LedgerState, entry_of_row
+from dp_spark.errors import BudgetError, ConflictError, DamageError, SpecError
+from dp_spark.events import Event, events_to_json
+from dp_spark.paths import is_local
+from dp_spark.spark_errors import SPARK_ERRORS, is_concurrent, translated
+from dp_spark.tables import TableRef, exists, read
+
+_COLUMNS = """entry STRING, dataset STRING, sequence BIGINT, release_id STRING, file_digest STRING, accountant STRING,
+privacy_unit STRING, source STRING, events STRING, epsilon STRING, delta STRING, rho STRING, reason STRING,
+at TIMESTAMP, who STRING, previous_digest STRING"""
+_PROPERTIES = "'delta.isolationLevel' = 'Serializable', 'delta.appendOnly' = 'true'"
+_LOCK_SECONDS = 300.0
+_ATTEMPTS = 12
+
+
+class Ledger:
+    """One ledger table.
+
+    Args:
+        spark: The session.
+        ref: Where the table is.
+    """
+
+    def __init__(self, spark: SparkSession, ref: TableRef) -> None:
+        self.spark = spark
+        self.ref = ref
+
+    def state(self) -> LedgerState:
+        """The ledger now, checked.
+
+        Raises:
+            BudgetError: If there is no ledger.
+            DamageError: If it is not what it must be.
+        """
+        if not exists(self.spark, self.ref):
+            raise BudgetError(
+                "there is no ledger", where=str(self.ref), mend="open a budget first: dp-spark budget open --ledger ..."
+            )
+        return self._read()
+
+    def open(self, dataset: str, account: Account, reason: str | None = None) -> LedgerState:
+        """Opens an account, and makes the ledger where there is none yet.
+
+        Raises:
+            BudgetError: If the dataset has an account already.
+        """
+        create_table(self.spark, self.ref, _COLUMNS, _PROPERTIES)
+
+        def entry(state: LedgerState) -> Entry:
+            state.check_open(dataset)
+            return _entry(
+                OPEN,
+                dataset,
+                accountant=account.accountant,
+                epsilon=f"{account.epsilon:f}",
+                delta=f"{account.delta:f}",
+                rho=None if account.rho is None else str(account.rho),
+                reason=reason,
+            )
+
+        return self._append(entry, None)
+
+    def charge(
+        self,
+        dataset: str,
+        events: Sequence[Event],
+        *,
+        release_id: str,
+        file_digest: str,
+        privacy_unit: str,
+        source: str,
+        guarantee: tuple[str, str],
+        known: LedgerState | None = None,
+    ) -> LedgerState:
+        """Charges a release to an account; the same release is charged once only.
+
+        Args:
+            dataset: The account.
+            events: Every draw of the release.
+            release_id: Its identity.
+            file_digest: The digest of its effective file.
+            privacy_unit: Its unit, as JSON.
+            source: Its source's identity.
+            guarantee: The release's own (epsilon, delta), as decimal text.
+            known: A state read a moment ago; if it is stale by now it is read again.
+
+        Raises:
+            BudgetError: If the account cannot bear it, or the release id was charged for another file.
+            ConflictError: If other runs kept coming first.
+        """
+
+        def entry(state: LedgerState) -> Entry | None:
+            made = state.charge_of(release_id)
+            if made is not None:
+                check_same_file(made, file_digest)
+                return None
+            state.check_charge(dataset, events, privacy_unit=privacy_unit, source=source)
+            account = state.account(dataset)
+            accountant = account.account.accountant
+            return _entry(
+                CHARGE,
+                dataset,
+                release_id=release_id,
+                file_digest=file_digest,
+                accountant=accountant,
+                privacy_unit=privacy_unit,
+                source=source,
+                events=events_to_json(events),
+                epsilon=guarantee[0],
+                delta=guarantee[1],
+                rho=str(cost_of(events, accountant).rho) if accountant == "zcdp" else None,
+            )
+
+        return self._append(entry, known)
+
+    def mark_published(self, charge: Entry, sink: str, version: int, known: LedgerState | None = None) -> LedgerState:
+        """Writes down that a charged release is in its sink, in this version of the table."""
+
+        def entry(state: LedgerState) -> Entry | None:
+            if state.publication_of(str(charge.release_id)) is not None:
+                return None
+            return _entry(
+                PUBLISHED,
+                charge.dataset,
+                release_id=charge.release_id,
+                file_digest=charge.file_digest,
+                accountant=charge.accountant,
+                privacy_unit=charge.privacy_unit,
+                source=charge.source,
+                events=json.dumps({"sink": sink, "version": version}),
+            )
+
+        return self._append(entry, known)
+
+    def _append(self, make: Callable[[LedgerState], Entry | None], known: LedgerState | None) -> LedgerState:
+        with self._lock():
+            for attempt in range(_ATTEMPTS):
+                state = known if known is not None and attempt == 0 else self._read()
+                made = make(state)
+                if made is None:
+                    return state
+                made = replace(made, sequence=state.next_sequence, previous_digest=state.last_digest)
+                try:
+                    merge_rows(self.spark, self.ref, self.spark.createDataFrame(_as_rows(made)), "sequence")
+                except SPARK_ERRORS as error:
+                    if not is_concurrent(error):
+                        raise _unwritable(self.ref) from None
+                after = self._read()
+                if after.entries[made.sequence - 1 : made.sequence] == (made,):
+                    return after
+                time.sleep(min(5.0, 0.1 * 2**attempt) * (0.5 + random.random()))  # noqa: S311 - jitter, not noise
+        raise ConflictError("other runs kept writing to the ledger", where=str(self.ref), mend="run the same command again")
+
+    def _read(self) -> LedgerState:
+        with translated(DamageError, "the ledger cannot be read", where=str(self.ref), mend="check that it is a dp-spark ledger"):
+            rows = read(self.spark, self.ref).withColumn("at", F.unix_micros("at")).toArrow().to_pylist()
+        try:
+            entries = [entry_of_row({**row, "at": EPOCH + timedelta(microseconds=row["at"])}) for row in rows]
+        except (KeyError, TypeError):
+            raise DamageError("the table is not a ledger", where=str(self.ref), mend="name the ledger's own place") from None
+        return LedgerState(entries, where=str(self.ref))
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        if self.ref.path is None or not is_local(self.ref.path):
+            yield
+            return
+        folder, name = os.path.split(self.ref.path)
+        try:
+            with FileLock(os.path.join(folder, f".{name}.lock"), timeout=_LOCK_SECONDS):
+                yield
+        except Timeout:
+            raise ConflictError(
+                "another process holds the ledger's lock", where=str(self.ref), mend="wait for it, then run the same command again"
+            ) from None
+        except OSError as error:
+            raise SpecError(f"cannot write there: {error.strerror}", where=str(self.ref), mend="make it writable") from None
+
+
+def check_same_file(charge: Entry, file_digest: str) -> None:
+    """One release id is one release file.
+
+    Raises:
+        BudgetError: If the id was charged for another file.
+    """
+    if charge.file_digest != file_digest:
+        raise BudgetError(
+            f"the release id {charge.release_id} was charged for a different release file",
+            where="--release-id",
+            mend="use a new release id, or the file (with the same --set and public keys) that it was charged for",
+        )
+
+
+def create_table(spark: SparkSession, ref: TableRef, columns: str, properties: str) -> None:
+    """Makes one of our tables where it is not there yet.
+
+    Raises:
+        SpecError: If it cannot be made there.
+    """
+    if exists(spark, ref):
+        return
+    if ref.path is not None and is_local(ref.path):
+        with contextlib.suppress(OSError):  # what is wrong with the place shows when Spark writes to it
+            os.makedirs(os.path.dirname(ref.path), exist_ok=True)
+    with translated(SpecError, "the table cannot be made", where=str(ref), mend="name a place that can be written"):
+        spark.sql(f"CREATE TABLE IF NOT EXISTS {ref.sql} ({columns}) USING delta TBLPROPERTIES ({properties})")
+
+
+def merge_rows(spark: SparkSession, ref: TableRef, rows: DataFrame, *keys: str) -> None:
+    """Inserts rows whose keys are not in the table, in one commit; a guard that fails inserts nothing, silently."""
+    same = F.lit(True)
+    for key in keys:
+        same = same & (F.expr(f"{ref.sql}.`{key}`") == F.col(f"added.{key}"))
+    rows.alias("added").mergeInto(ref.sql, same).whenNotMatched().insertAll().merge()
+
+
+def _entry(kind: str, dataset: str, **values: str | None) -> Entry:
+    blank: dict[str, str | None] = dict.fromkeys(
+        ("release_id", "file_digest", "privacy_unit", "source", "rho", "reason"), None
+    )
+    required = {"events": "[]", "epsilon": "0", "delta": "0", "accountant": ""}
+    return Entry(
+        entry=kind,
+        dataset=dataset,
+        sequence=0,
+        at=datetime.now(UTC),
+        who=_user(),
+        previous_digest=GENESIS,
+        **{**blank, **required, **values},  # type: ignore[arg-type]
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _as_rows(entry: Entry) -> pa.Table:
+    values = asdict(entry)
+    types = {"sequence": pa.int64(), "at": pa.timestamp("us", tz="UTC")}
+    return pa.table({name: pa.array([value], types.get(name, pa.string())) for name, value in values.items()})
+
+
+def _unwritable(ref: TableRef) -> DamageError:
+    return DamageError("the ledger cannot be written", where=str(ref), mend="check that it is writable, then run the same command again")

@@ -1,0 +1,162 @@
+"""What a recipient is told: one JSON document, kept in the table property ``dp_spark.manifest``.
+
+It holds what the author declared and what the mechanisms are; nothing in it was computed from private values. So no
+row, file or byte count of the source, no source version, no number of dropped rows or candidate keys, no run time.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from dp_spark.errors import DamageError
+from dp_spark.planning import ReleasePlan
+from dp_spark.queries import PRIVACY_ID_COUNT, queries_of
+from dp_spark.spec import Aggregate, ClippedAggregate, Count, RowUnit
+
+MANIFEST_PROPERTY = "dp_spark.manifest"
+_FORMAT = "dp_spark.manifest/1"
+_LIBRARIES = ("dp_spark", "pyspark", "delta-spark", "opendp", "dp-accounting")
+
+
+def build_manifest(plan: ReleasePlan, *, release_id: str, file_digest: str, sequence: int, at: str) -> dict[str, Any]:
+    """The manifest of a release.
+
+    Args:
+        plan: What is drawn and charged.
+        release_id: The release's identity in the ledger.
+        file_digest: The digest of the effective release file.
+        sequence: The ledger's sequence number of the charge; a later release has a higher one.
+        at: When the charge was made, ISO 8601 in UTC.
+    """
+    spec = plan.spec
+    return {
+        "format": _FORMAT,
+        "name": spec.name,
+        "dataset": spec.dataset,
+        "release_id": release_id,
+        "file_digest": file_digest,
+        "charge": {"sequence": sequence, "at": at},
+        "guarantee": _guarantee(plan),
+        "group_by": list(spec.group_by),
+        "partitions": _partitions(plan),
+        "contribution_bounds": {
+            "max_partitions_contributed": plan.bounds.max_partitions_contributed,
+            "max_contributions_per_partition": plan.bounds.max_contributions_per_partition,
+        },
+        "aggregates": [_aggregate(plan, aggregate) for aggregate in spec.aggregates],
+        "queries": [_query(plan, query) for query in plan.mechanisms],
+        "timezone": spec.timezone,
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+    }
+
+
+def _guarantee(plan: ReleasePlan) -> dict[str, Any]:
+    spec = plan.spec
+    row_unit = isinstance(spec.privacy_unit, RowUnit)
+    unit = "row" if row_unit else ", ".join(spec.unit_columns)
+    whom = "one row" if row_unit else f"all rows that share one value of ({unit})"
+    epsilon, delta = plan.guarantee_epsilon, plan.guarantee_delta
+    sentence = (
+        f"This table was computed by a randomised procedure that is ({epsilon}, {delta})-differentially private: "
+        f"for any set of possible published tables, adding or removing {whom} of the dataset '{spec.dataset}' changes "
+        f"the probability of publishing a table in that set by at most a factor of exp({epsilon})"
+        + (f", plus at most {delta}." if delta else ".")
+    )
+    return {
+        "epsilon": str(epsilon),
+        "delta": str(delta),
+        "rho": str(plan.cost.rho) if plan.accountant == "zcdp" else None,
+        "accountant": plan.accountant,
+        "adjacency": "add or remove one privacy unit",
+        "privacy_unit": "row" if row_unit else list(spec.unit_columns),
+        "sentence": sentence,
+    }
+
+
+def _partitions(plan: ReleasePlan) -> dict[str, Any]:
+    if plan.selection is None:
+        return {"selection": "public" if plan.spec.group_by else "none"}
+    event = plan.selection.noise.event
+    return {
+        "selection": "private",
+        "threshold": plan.selection.threshold,
+        "delta": str(event.delta),
+        "noise_scale": event.scale,
+        "units_for_50_percent": plan.selection.units_for(0.5),
+        "units_for_95_percent": plan.selection.units_for(0.95),
+    }
+
+
+def _aggregate(plan: ReleasePlan, aggregate: Aggregate) -> dict[str, Any]:
+    noise = plan.aggregate_noise(aggregate)
+    found: dict[str, Any] = {"name": aggregate.name, "function": aggregate.function}
+    if isinstance(aggregate, Count | ClippedAggregate):
+        found["column"] = aggregate.column
+    if isinstance(aggregate, ClippedAggregate):
+        found |= {"min_value": aggregate.min_value, "max_value": aggregate.max_value}
+    return found | {
+        "mechanism": plan.mechanisms[queries_of(aggregate)[0]].name,
+        "queries": [query.label for query in queries_of(aggregate)],
+        "stddev": noise.stddev,
+        "half_width_95": noise.half_width_95,
+    }
+
+
+def _query(plan: ReleasePlan, query: Any) -> dict[str, Any]:
+    mechanism = plan.mechanisms[query]
+    event = plan.selection.noise.event if plan.selection and query == PRIVACY_ID_COUNT else mechanism.event
+    return {
+        "query": query.label,
+        "mechanism": mechanism.name,
+        "noise_scale": mechanism.scale,
+        "granularity": 1.0 if query.lattice is None else query.lattice.granularity,
+        "stddev": mechanism.stddev * (1.0 if query.lattice is None else query.lattice.granularity),
+        "epsilon": None if event.epsilon is None else str(event.epsilon),
+        "rho": None if event.rho is None else str(event.rho),
+        "delta": str(event.delta),
+    }
+
+
+def column_comments(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """A comment for each released column, from the manifest alone."""
+    comments = {key: "partition key" for key in manifest["group_by"]}
+    for aggregate in manifest["aggregates"]:
+        name, function = aggregate["name"], aggregate["function"]
+        over = f" of {aggregate['column']}" if aggregate.get("column") else ""
+        clipped = f", values clipped to [{aggregate['min_value']}, {aggregate['max_value']}]" if "min_value" in aggregate else ""
+        comments[name] = f"{function}{over}{clipped}; with discrete {aggregate['mechanism']} noise"
+        comments[f"{name}_stddev"] = f"standard deviation of the noise in {name}"
+    return comments
+
+
+def to_json(manifest: Mapping[str, Any]) -> str:
+    """The manifest as the one line of JSON that is stored."""
+    return json.dumps(manifest, separators=(",", ":"), ensure_ascii=True)
+
+
+def from_json(text: str, *, where: str) -> dict[str, Any]:
+    """Reads a stored manifest.
+
+    Raises:
+        DamageError: If it is not a manifest of a format that this version knows.
+    """
+    try:
+        manifest = json.loads(text)
+        known = isinstance(manifest, dict) and manifest["format"] == _FORMAT
+    except (ValueError, KeyError):
+        known = False
+    if not known:
+        raise DamageError(
+            "the manifest cannot be read", where=where, mend="ask the publisher for a fresh copy of the table"
+        )
+    return dict(manifest)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,167 @@
+"""From a release file to what will be drawn and charged, before any private value is read.
+
+The plan is a pure function of the file, the account's accountant and the number of public keys, so ``dp-spark plan``
+shows exactly what ``dp-spark run`` charges.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from dp_spark.accounting import Accountant, Cost, cost_of, split, zcdp_from_budget
+from dp_spark.errors import SpecError
+from dp_spark.events import Event
+from dp_spark.mechanisms import Mechanism, MechanismName, calibrate
+from dp_spark.partition_selection import Selection, calibrate_selection
+from dp_spark.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
+from dp_spark.sensitivity import ContributionBounds, sensitivity_of
+from dp_spark.spec import Aggregate, ReleaseSpec
+
+
+@dataclass(frozen=True)
+class ReleasePlan:
+    """What a release draws and what it is charged.
+
+    Attributes:
+        spec: The release file.
+        accountant: The accountant of the account that pays.
+        bounds: The contribution bounds that the mechanisms are calibrated to.
+        mechanisms: The mechanism of each distinct query; selection's privacy-id count is among them.
+        selection: Private partition selection, or None.
+        guarantee_epsilon: The release is (guarantee_epsilon, guarantee_delta)-DP on its own.
+        guarantee_delta: See guarantee_epsilon.
+    """
+
+    spec: ReleaseSpec
+    accountant: Accountant
+    bounds: ContributionBounds
+    mechanisms: Mapping[Query, Mechanism]
+    selection: Selection | None
+    guarantee_epsilon: Decimal
+    guarantee_delta: Decimal
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Every draw of the release, each once."""
+        if self.selection is None:
+            return tuple(mechanism.event for mechanism in self.mechanisms.values())
+        others = [item.event for query, item in self.mechanisms.items() if query != PRIVACY_ID_COUNT]
+        return (self.selection.noise.event, *others)
+
+    @property
+    def cost(self) -> Cost:
+        """The exact cost, as the ledger adds it up."""
+        return cost_of(self.events, self.accountant)
+
+    def aggregate_noise(self, aggregate: Aggregate) -> AggregateNoise:
+        """The noise of one aggregate's cells, in the aggregate's own unit."""
+        queries = queries_of(aggregate)
+        unit = queries[-1].lattice.granularity if queries[-1].lattice is not None else 1.0
+        last = self.mechanisms[queries[-1]]
+        if len(queries) == 1:
+            return AggregateNoise(last.stddev * unit, last.half_width * unit, None)
+        assert queries[-1].lattice is not None
+        count, radius = self.mechanisms[queries[0]], queries[-1].lattice.radius
+        # |S / n| <= R for the exact S and n, so this bounds the propagated error at n values.
+        at = {n: 1.96 * unit * math.hypot(last.stddev, radius * count.stddev) / n for n in (100, 1_000, 10_000)}
+        return AggregateNoise(None, None, at)
+
+
+@dataclass(frozen=True)
+class AggregateNoise:
+    """How wrong a released cell may be.
+
+    Attributes:
+        stddev: The standard deviation of the noise; None for a mean, whose noise depends on the noisy count.
+        half_width_95: The 95 % half-width; None for a mean.
+        half_width_95_at: For a mean, a bound on its 95 % half-width by the number of values in the partition.
+    """
+
+    stddev: float | None
+    half_width_95: float | None
+    half_width_95_at: Mapping[int, float] | None
+
+
+def effective_bounds(spec: ReleaseSpec, public_keys: int | None) -> ContributionBounds:
+    """The contribution bounds in force (design, section 4).
+
+    Args:
+        spec: The release file.
+        public_keys: The number of public partition keys; None where there are none.
+
+    Guarantees: k is min(L0, number of public keys), 1 for an empty group_by; k = m = 1 for row units.
+    """
+    k = spec.contribution_bounds.max_partitions_contributed or 1
+    m = spec.contribution_bounds.max_contributions_per_partition or 1
+    if not spec.unit_columns:
+        return ContributionBounds(1, 1)
+    if not spec.group_by:
+        return ContributionBounds(1, m)
+    return ContributionBounds(k if public_keys is None else min(k, public_keys), m)
+
+
+def plan_release(spec: ReleaseSpec, accountant: Accountant, public_keys: int | None) -> ReleasePlan:
+    """Splits the budget over the queries and calibrates a mechanism for each.
+
+    Args:
+        spec: The release file.
+        accountant: The accountant of the account that pays.
+        public_keys: The number of public partition keys; None where there are none.
+
+    Raises:
+        SpecError: If the account's accountant cannot pay for what the file asks.
+    """
+    name = _mechanism_name(spec, accountant)
+    bounds = effective_bounds(spec, public_keys)
+    weights = weighted_queries(spec.aggregates, selection=_selection_weight(spec))
+    budget = spec.budget
+    total = budget.epsilon if accountant == "basic" else zcdp_from_budget(budget.epsilon, budget.delta)
+    mechanisms: dict[Query, Mechanism] = {}
+    for query, share in zip(weights, split(total, list(weights.values())), strict=True):
+        mechanisms[query] = calibrate(
+            name,
+            query.label,
+            sensitivity_of(query, bounds),
+            epsilon=share if accountant == "basic" else None,
+            rho=share if accountant == "zcdp" else None,
+        )
+    selection = None
+    if spec.selects_privately:
+        delta = budget.delta if accountant == "basic" else budget.delta / 2
+        selection = calibrate_selection(mechanisms[PRIVACY_ID_COUNT], delta)
+        mechanisms[PRIVACY_ID_COUNT] = selection.noise
+    used_delta = budget.delta if accountant == "zcdp" or selection is not None else Decimal(0)
+    return ReleasePlan(spec, accountant, bounds, mechanisms, selection, budget.epsilon, used_delta)
+
+
+def _selection_weight(spec: ReleaseSpec) -> Decimal | None:
+    if not spec.selects_privately:
+        return None
+    assert spec.partitions is not None and spec.partitions.private is not None
+    return spec.partitions.private.weight
+
+
+def _mechanism_name(spec: ReleaseSpec, accountant: Accountant) -> MechanismName:
+    if accountant == "basic":
+        if spec.noise.mechanism == "gaussian":
+            raise SpecError(
+                "a basic account pays for laplace noise only",
+                where="noise.mechanism",
+                mend="use laplace or auto, or open a zcdp account",
+            )
+        return "laplace"
+    if spec.budget.delta == 0:
+        raise SpecError(
+            "a zcdp account needs a delta above 0 in every release",
+            where="budget.delta",
+            mend="give a delta, or open a basic account",
+        )
+    return "laplace" if spec.noise.mechanism == "laplace" else "gaussian"
+
+
+def is_ratio(aggregate: Aggregate) -> bool:
+    """Whether an aggregate is a quotient of two queries, whose noise differs from cell to cell."""
+    return queries_of(aggregate)[-1].kind is QueryKind.CENTRED_SUM

@@ -1,0 +1,181 @@
+"""Tables that everybody may know: partition keys and the right side of joins, held on the driver once read.
+
+They are read before anything is charged, and only what was read and checked is used afterwards.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as T
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from dp_spark.errors import SourceError, SpecError
+from dp_spark.sources import column, open_source, require_key
+from dp_spark.spark_errors import SPARK_ERRORS, condition
+from dp_spark.spec import PublicPartitions, Source
+
+#: More public rows than this belong into the source itself, prepared beforehand.
+MAX_PUBLIC_ROWS = 2_000_000
+_POSITION = "__dp_spark_position"
+
+
+def collect_public(spark: SparkSession, source: Source, *, where: str, types: Mapping[str, str] | None = None) -> DataFrame:
+    """Reads a public table once; the frame returned holds the very rows that were read.
+
+    Raises:
+        SourceError: If it cannot be read, or has more than ``MAX_PUBLIC_ROWS`` rows.
+    """
+    frame = open_source(spark, source, where=where, types=types)
+    schema = frame.schema
+    try:
+        table = frame.limit(MAX_PUBLIC_ROWS + 1).toArrow()
+    except SPARK_ERRORS as error:
+        raise SourceError(
+            f"the public table cannot be read ({condition(error)})", where=where, mend="check its header and its types"
+        ) from None
+    if table.num_rows > MAX_PUBLIC_ROWS:
+        raise SourceError(f"the public table has more than {MAX_PUBLIC_ROWS} rows", where=where, mend="make it smaller")
+    return spark.createDataFrame(table, schema=schema)
+
+
+@dataclass(frozen=True)
+class PublicKeys:
+    """Public partition keys, in their released order.
+
+    Attributes:
+        table: One row per key, the group_by columns under their own types.
+        digest: SHA-256 of the keys, for the release file's digest.
+    """
+
+    table: pa.Table
+    schema: T.StructType
+    digest: str
+
+    def frame(self, spark: SparkSession) -> DataFrame:
+        """The keys with their position in ``table``, to be joined with the rows."""
+        numbered = self.table.append_column(_POSITION, pa.array(range(self.table.num_rows), pa.int32()))
+        return spark.createDataFrame(numbered, schema=T.StructType([*self.schema.fields, T.StructField(_POSITION, T.IntegerType())]))
+
+
+POSITION = _POSITION
+
+
+def public_keys(spark: SparkSession, public: PublicPartitions, fields: Sequence[T.StructField]) -> PublicKeys:
+    """The public partition keys of a release.
+
+    Args:
+        spark: The session.
+        public: What the release file says about them.
+        fields: The group_by columns with their types in the preprocessed source.
+
+    Raises:
+        SpecError: If a key has the wrong type, or stands twice.
+        SourceError: If the table of keys cannot be read.
+    """
+    schema = T.StructType([T.StructField(item.name, item.dataType, True) for item in fields])
+    if public.values is not None:
+        columns = [[_convert(value, item) for value in public.values[item.name]] for item in fields]
+        rows = list(itertools.product(*columns))
+        arrays = [list(values) for values in zip(*rows, strict=True)]
+        table = pa.Table.from_arrays(
+            [pa.array(values, item.type) for values, item in zip(arrays, to_arrow_schema(schema), strict=True)],
+            names=schema.names,
+        )
+        where = "partitions.public.values"
+    else:
+        assert public.source is not None
+        table, where = _keys_of_table(spark, public.source, schema), "partitions.public.source"
+    seen: set[Any] = set()
+    for row in zip(*(item.to_pylist() for item in table.columns), strict=True):
+        if row in seen:
+            raise SpecError(f"the key {_shown(row)} stands twice", where=where, mend="list each key once")
+        seen.add(row)
+    text = "\n".join(sorted(repr(row) for row in seen))
+    return PublicKeys(table, schema, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _keys_of_table(spark: SparkSession, source: Source, schema: T.StructType) -> pa.Table:
+    where = "partitions.public.source"
+    types = {item.name: item.dataType.simpleString() for item in schema.fields}
+    frame = collect_public(spark, source, where=where, types=types)
+    for item in schema.fields:
+        found = require_key(frame, item.name, where=where)
+        if found != item.dataType:
+            raise SpecError(
+                f"the column {item.name} is {found.simpleString()} there and {item.dataType.simpleString()} in the source",
+                where=where,
+                mend="give the keys the type of the source's column",
+            )
+    table = frame.select(*(column(name).alias(name) for name in schema.names)).toArrow()
+    if table.num_rows == 0:
+        raise SpecError("holds no keys", where=where, mend="list at least one key")
+    if source.format in ("csv", "json"):
+        for item in schema.fields:  # a field that does not parse becomes null there, so a null is a mismatch
+            if table.column(item.name).null_count:
+                raise SpecError(
+                    f"a key of {item.name} is empty or not of type {item.dataType.simpleString()}", where=where, mend="mend the file"
+                )
+    return table
+
+
+def _shown(row: Sequence[Any]) -> str:
+    return "(" + ", ".join(str(item) for item in row) + ")"  # public keys may be named
+
+
+def _convert(value: Any, item: T.StructField) -> Any:
+    """A YAML constant as a value of the column's type; nothing is bent to fit."""
+    kind = item.dataType
+    converted = _converted(value, kind)
+    if value is not None and converted is None:
+        raise SpecError(
+            f"{value!s} is not a value of type {kind.simpleString()}, the type of {item.name}",
+            where=f"partitions.public.values.{item.name}",
+            mend=f"write values of type {kind.simpleString()}",
+        )
+    return converted
+
+
+_WIDTHS = {T.ByteType: 8, T.ShortType: 16, T.IntegerType: 32, T.LongType: 64}
+
+
+def _converted(value: Any, kind: T.DataType) -> Any:
+    if isinstance(kind, T.StringType):
+        return value if isinstance(value, str) else None
+    if isinstance(kind, T.BooleanType):
+        return value if isinstance(value, bool) else None
+    if type(kind) in _WIDTHS:
+        limit = 2 ** (_WIDTHS[type(kind)] - 1)
+        return value if isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit else None
+    if isinstance(kind, T.DecimalType):
+        return _decimal(value, kind)
+    try:
+        if isinstance(kind, T.DateType) and isinstance(value, str):
+            return dt.date.fromisoformat(value)
+        if isinstance(kind, T.TimestampNTZType) and isinstance(value, str):
+            moment = dt.datetime.fromisoformat(value)
+            return moment if moment.tzinfo is None else None
+        if isinstance(kind, T.TimestampType) and isinstance(value, str):
+            moment = dt.datetime.fromisoformat(value)
+            return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
+    except ValueError:
+        return None
+    return None
+
+
+def _decimal(value: Any, kind: T.DecimalType) -> Decimal | None:
+    if not isinstance(value, int | Decimal) or isinstance(value, bool):
+        return None
+    try:
+        fitted = Decimal(value).quantize(Decimal(1).scaleb(-kind.scale))
+    except InvalidOperation:
+        return None
+    return fitted if fitted == value and len(fitted.as_tuple().digits) <= kind.precision else None

@@ -1,0 +1,302 @@
+"""The one ordering: validate, charge, read, bound, aggregate, noise, outbox, publish.
+
+Everything above ``ledger.charge`` reads no private value; everything below it was paid for. Exact aggregates exist
+between ``collect`` and the end of ``_draw``, in this process's memory and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
+from dp_spark import aggregation, preprocess, tables
+from dp_spark.accounting import covers
+from dp_spark.bounding import Salt, bound_contributions
+from dp_spark.entries import AccountState, Entry, LedgerState, check_release_id
+from dp_spark.errors import ConflictError, DpSparkError
+from dp_spark.events import Event, events_from_json
+from dp_spark.ledger import Ledger, check_same_file
+from dp_spark.manifest import build_manifest
+from dp_spark.outbox import Draw, Outbox
+from dp_spark.planning import ReleasePlan, plan_release
+from dp_spark.public_tables import PublicKeys, public_keys
+from dp_spark.queries import PRIVACY_ID_COUNT, Query
+from dp_spark.results import release_table
+from dp_spark.session import RELEASE_SETTINGS, settings, silence_value_quoting_loggers
+from dp_spark.sources import field, missing, open_source, require_key, require_numeric, source_identity, source_location
+from dp_spark.spec import ClippedAggregate, Count, ReleaseSpec
+from dp_spark.tables import TableRef
+
+#: The stages that a progress display names, in order.
+STAGES = ("validate", "charge", "read and aggregate", "noise", "publish")
+
+
+@dataclass(frozen=True)
+class ReleaseResult:
+    """A published release, as read back.
+
+    Attributes:
+        release_id: Its identity in the ledger.
+        status: ``published`` by this run, or ``already_published`` before it.
+        sink: Where it is.
+        version: The version of the Delta table that holds it.
+        rows: The published rows; None where an earlier publication is no longer there to be read.
+        manifest: The manifest.
+        account: The dataset's account afterwards.
+    """
+
+    release_id: str
+    status: Literal["published", "already_published"]
+    sink: str
+    version: int
+    rows: pa.Table | None
+    manifest: Mapping[str, Any]
+    account: AccountState
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A release that passed every check that reads no private value."""
+
+    spec: ReleaseSpec
+    digest: str
+    frame: DataFrame
+    keys: PublicKeys | None
+    source: str
+    sink: TableRef
+    state: LedgerState
+
+
+def run_release(
+    spark: SparkSession,
+    spec: ReleaseSpec,
+    *,
+    release_id: str | None = None,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> ReleaseResult:
+    """Runs one release, or completes or reports it where its release id is known already.
+
+    Args:
+        spark: The session; its settings are the same afterwards.
+        spec: The release file.
+        release_id: The release's identity. The same id with the same file is charged once, drawn once and published
+            once, however often it is run; without one, each run is a new release.
+        on_stage: Called with the name of each stage (``STAGES``) as it begins.
+
+    Returns:
+        The published rows and manifest, read back from the commit.
+
+    Raises:
+        SpecError: The file is wrong. BudgetError: the ledger refuses. SourceError: the source is missing or of the
+            wrong shape. ConflictError: another run came first. DamageError: ledger, outbox or sink is damaged.
+
+    Guarantees: what is published, charged and returned is (epsilon, delta)-differentially private under the
+    manifest's guarantee (docs/privacy.md); the charge is committed before any private value is read.
+    """
+    silence_value_quoting_loggers()
+    release_id = check_release_id(release_id) if release_id is not None else new_release_id(spec)
+    with settings(spark, {**RELEASE_SETTINGS, "spark.sql.session.timeZone": spec.timezone}):
+        on_stage("validate")
+        checked = _validate(spark, spec, release_id)
+        ledger, outbox = _books(spark, checked.spec)
+        done = checked.state.publication_of(release_id)
+        if done is not None:
+            return _already_published(spark, checked, outbox, done)
+        on_stage("charge")
+        outbox.create()
+        state, charge = _charge(ledger, checked, release_id)
+        draw = outbox.find(release_id)
+        if draw is None:
+            draw = outbox.commit(_draw(spark, checked, state, charge, on_stage))
+        on_stage("publish")
+        return _publish(spark, ledger, checked, state, charge, draw)
+
+
+def new_release_id(spec: ReleaseSpec) -> str:
+    """An id of its own for a run that was given none: two deliberate runs are two releases."""
+    return f"{spec.name[:80]}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def _books(spark: SparkSession, spec: ReleaseSpec) -> tuple[Ledger, Outbox]:
+    ref = TableRef.of(spec.ledger)
+    return Ledger(spark, ref), Outbox(spark, ref)
+
+
+# --- validate: metadata, public tables and the ledger; no private value ---------------------------------------------
+
+
+def _validate(spark: SparkSession, written: ReleaseSpec, release_id: str) -> _Checked:
+    preprocess.check_steps(written)
+    spec = written.expand()
+    ledger, outbox = _books(spark, spec)
+    state = ledger.state()
+    account = state.account(spec.dataset)
+    frame = preprocess.apply_steps(spark, open_source(spark, spec.source, where="source"), spec)
+    keys = _check_columns(spark, frame, spec)
+    plan_release(spec, account.account.accountant, _number_of(keys))
+    sink = TableRef.of(spec.sink)
+    digest = written.digest(keys.digest if keys is not None else "")
+    charge = state.charge_of(release_id)
+    if charge is not None:
+        check_same_file(charge, digest)
+    if state.publication_of(release_id) is None:
+        tables.check_sink(spark, sink, spec.dataset, _kept_apart(spark, spec, ledger.ref, outbox.ref))
+    return _Checked(spec, digest, frame, keys, source_identity(spark, spec.source), sink, state)
+
+
+def _check_columns(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> PublicKeys | None:
+    for name in spec.unit_columns:
+        require_key(frame, name, where="privacy_unit", binary=True)
+    for name in spec.group_by:
+        require_key(frame, name, where="group_by")
+    for aggregate in spec.aggregates:
+        where = f"aggregates.{aggregate.name}"
+        if isinstance(aggregate, ClippedAggregate):
+            require_numeric(frame, aggregate.column, where=where)
+        elif isinstance(aggregate, Count) and aggregate.column is not None and field(frame, aggregate.column) is None:
+            raise missing(aggregate.column, where, frame)
+    if spec.public_partitions is None:
+        return None
+    grouped = [replace_name(frame, name) for name in spec.group_by]
+    return public_keys(spark, spec.public_partitions, grouped)
+
+
+def replace_name(frame: DataFrame, name: str) -> Any:
+    """The field of a group_by column under the name that the release file gives it."""
+    found = field(frame, name)
+    assert found is not None
+    return type(found)(name, found.dataType, True)
+
+
+def _kept_apart(spark: SparkSession, spec: ReleaseSpec, ledger: TableRef, outbox: TableRef) -> dict[str, str]:
+    apart = {"ledger": tables.location_of(spark, ledger), "outbox": tables.location_of(spark, outbox)}
+    sources = {"source": spec.source} | {
+        f"public table of preprocess.{index}": step.join.source for index, step in enumerate(spec.preprocess) if step.join
+    }
+    for role, source in sources.items():
+        location = source_location(spark, source)
+        if location is not None:
+            apart[role] = location
+    return apart
+
+
+def _number_of(keys: PublicKeys | None) -> int | None:
+    return None if keys is None else keys.table.num_rows
+
+
+# --- charge: committed and read back before anything private is read -------------------------------------------------
+
+
+def _charge(ledger: Ledger, checked: _Checked, release_id: str) -> tuple[LedgerState, Entry]:
+    plan = _plan(checked, checked.state)
+    state = ledger.charge(
+        checked.spec.dataset,
+        plan.events,
+        release_id=release_id,
+        file_digest=checked.digest,
+        privacy_unit=json.dumps(list(checked.spec.unit_columns) or "row"),
+        source=checked.source,
+        guarantee=(f"{plan.guarantee_epsilon:f}", f"{plan.guarantee_delta:f}"),
+        known=checked.state,
+    )
+    charge = state.charge_of(release_id)
+    assert charge is not None, "a charge is read back before it is believed"
+    return state, charge
+
+
+def _plan(checked: _Checked, state: LedgerState) -> ReleasePlan:
+    accountant = state.account(checked.spec.dataset).account.accountant
+    return plan_release(checked.spec, accountant, _number_of(checked.keys))
+
+
+# --- read, bound, aggregate, noise: the only place where exact aggregates exist --------------------------------------
+
+
+def _draw(
+    spark: SparkSession, checked: _Checked, state: LedgerState, charge: Entry, on_stage: Callable[[str], None]
+) -> Draw:
+    plan, spec = _plan(checked, state), checked.spec
+    on_stage("read and aggregate")
+    queries = list(plan.mechanisms)
+    public = checked.keys.frame(spark) if checked.keys is not None else None
+    rows = aggregation.prepare_rows(checked.frame, spec.unit_columns, spec.group_by, queries, public)
+    bounded = bound_contributions(rows, plan.bounds, Salt.fresh())
+    exact = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)
+    if checked.keys is not None:
+        exact = aggregation.fill_public(exact, checked.keys)
+    on_stage("noise")
+    keys, noisy, drawn = _add_noise(plan, exact)
+    if not covers(events_from_json(charge.events), drawn):
+        raise DpSparkError("a draw was not charged for; nothing is published", mend="report this as a bug")
+    manifest = build_manifest(
+        plan,
+        release_id=str(charge.release_id),
+        file_digest=checked.digest,
+        sequence=charge.sequence,
+        at=charge.at.isoformat(timespec="seconds"),
+    )
+    return Draw(release_table(plan, keys.rename_columns(list(spec.group_by)), noisy), manifest)
+
+
+def _add_noise(
+    plan: ReleasePlan, exact: aggregation.ExactAggregates
+) -> tuple[pa.Table, dict[Query, list[int]], list[Event]]:
+    """Selects partitions, then draws noise once for each query; returns the keys shown, the noisy values, the events."""
+    keys, values = exact.keys, dict(exact.values)
+    noisy: dict[Query, list[int]] = {}
+    drawn: list[Event] = []
+    if plan.selection is not None:
+        shown, event = plan.selection.draw(values.pop(PRIVACY_ID_COUNT))
+        positions = list(shown)
+        keys = keys.take(pa.array(positions, pa.int64()))
+        values = {query: [column[position] for position in positions] for query, column in values.items()}
+        noisy[PRIVACY_ID_COUNT] = list(shown.values())
+        drawn.append(event)
+    for query, column in values.items():
+        noisy[query], event = plan.mechanisms[query].draw(column)
+        drawn.append(event)
+    return keys, noisy, drawn
+
+
+# --- publish: from the outbox only ------------------------------------------------------------------------------------
+
+
+def _publish(
+    spark: SparkSession, ledger: Ledger, checked: _Checked, state: LedgerState, charge: Entry, draw: Draw
+) -> ReleaseResult:
+    release_id, sink = str(charge.release_id), checked.sink
+    present = tables.read_manifest(spark, sink) if tables.exists(spark, sink) else None
+    if present is not None and present["charge"]["sequence"] > charge.sequence:
+        raise ConflictError(
+            f"a newer release ({present['release_id']}) is published there already",
+            where=str(sink),
+            mend="run this file with a new release id",
+        )
+    if present is None or present["release_id"] != release_id:
+        tables.publish(spark, sink, draw.rows, draw.manifest)
+    version = tables.published_version(spark, sink, release_id)
+    if version is None:
+        raise ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")
+    state = ledger.mark_published(charge, str(sink), version, state)
+    rows = tables.read(spark, sink, version=version).toArrow()
+    account = state.account(checked.spec.dataset)
+    return ReleaseResult(release_id, "published", str(sink), version, rows, draw.manifest, account)
+
+
+def _already_published(spark: SparkSession, checked: _Checked, outbox: Outbox, done: Entry) -> ReleaseResult:
+    release_id, place = str(done.release_id), json.loads(done.events)
+    draw = outbox.find(release_id)
+    account = checked.state.account(checked.spec.dataset)
+    rows = None
+    if tables.exists(spark, checked.sink):
+        version = tables.published_version(spark, checked.sink, release_id)
+        rows = None if version is None else tables.read(spark, checked.sink, version=version).toArrow()
+    manifest = draw.manifest if draw is not None else {}
+    return ReleaseResult(release_id, "already_published", place["sink"], place["version"], rows, manifest, account)

@@ -1,0 +1,205 @@
+"""From the text of a release file to plain data: YAML 1.2 scalars, ``--set`` overrides and ``${NAME}``.
+
+PyYAML speaks YAML 1.1, where ``NO`` is false, ``12:30`` is 750 and ``1e-6`` is a string. A release file means what
+it looks like, so scalars are resolved by the YAML 1.2 core schema, and a number with a fraction or an exponent stays
+the exact decimal that was written: budgets are never rounded to a double on the way in.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dp_spark.errors import SpecError
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with the scalars of YAML 1.2 and without duplicate keys."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+
+
+def _resolve(tag: str, pattern: str, first: str) -> None:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
+
+
+_resolve("null", r"^(?:~|null|Null|NULL|)$", "~nN\0")
+_Loader.yaml_implicit_resolvers.setdefault("", []).append(("tag:yaml.org,2002:null", re.compile(r"^$")))
+_resolve("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF")
+_resolve("int", r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", "-+0123456789")
+_resolve(
+    "float",
+    r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+    "-+0123456789.",
+)
+
+
+def _construct_int(_: _Loader, node: yaml.ScalarNode) -> int:
+    text = str(node.value)
+    return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+
+
+def _construct_number(_: _Loader, node: yaml.ScalarNode) -> Decimal | float:
+    text = str(node.value).lower()
+    if "nan" in text:
+        return math.nan
+    if "inf" in text:
+        return -math.inf if text.startswith("-") else math.inf
+    return Decimal(text)
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str | int | bool | Decimal):
+            raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+        seen.add(key)
+    return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _construct_number)
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+
+
+def parse_yaml(text: str, *, where: str = "release file") -> Any:
+    """Parses YAML text with the scalars of the YAML 1.2 core schema.
+
+    Args:
+        text: The YAML document.
+        where: What to call the document in an error.
+
+    Raises:
+        SpecError: If the text is not YAML, or a key stands twice in one mapping.
+
+    >>> parse_yaml("{a: NO, b: 12:30, c: 1e-6, d: 0.10, e: 7, f: }")
+    {'a': 'NO', 'b': '12:30', 'c': Decimal('0.000001'), 'd': Decimal('0.10'), 'e': 7, 'f': None}
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader: it builds plain data only
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or "cannot be read as YAML"
+        raise SpecError(
+            f"not valid YAML: {problem}", where=f"{where}{line}", mend="check the indentation and the quotes there"
+        ) from None
+
+
+def read_release_file(path: str | Path) -> dict[str, Any]:
+    """Reads a release file into plain data, without judging it.
+
+    Raises:
+        SpecError: If the file is missing, unreadable, not YAML, or not a mapping.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else (error.strerror or "cannot be read")
+        raise SpecError(f"release file: {reason}", where=str(path), mend="give the path of a release file") from None
+    data = parse_yaml(text, where=str(path))
+    if not isinstance(data, dict):
+        raise SpecError(
+            "a release file is a mapping of keys to values", where=str(path), mend="start from an example in conf/"
+        )
+    return data
+
+
+# A command line that could swap the protected dataset or its unit would make the ledger's pin worthless.
+_FIXED = ("dataset", "privacy_unit")
+
+
+def apply_overrides(data: Mapping[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Returns the data with every ``a.b=value`` of ``--set`` applied; values are read as YAML scalars.
+
+    Args:
+        data: The release file as plain data.
+        overrides: Texts of the form ``key.subkey=value``; a number as a key part picks a list element.
+
+    Raises:
+        SpecError: If an override has no ``=``, names ``dataset`` or ``privacy_unit``, or leads nowhere.
+
+    >>> apply_overrides({"budget": {"epsilon": 1}}, ["budget.epsilon=0.5"])
+    {'budget': {'epsilon': Decimal('0.5')}}
+    """
+    result = _copy(data)
+    for text in overrides:
+        path, separator, value = text.partition("=")
+        where = f"--set {path}"
+        parts = path.strip().split(".")
+        if not separator or not all(parts):
+            raise SpecError("an override has the form a.b=value", where=f"--set {text}", mend="write --set key=value")
+        if parts[0] in _FIXED:
+            raise SpecError(
+                f"{parts[0]} cannot be overridden from the command line", where=where, mend="change it in the file"
+            )
+        _assign(result, parts, parse_yaml(value, where=where), where)
+    return result
+
+
+def _copy(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _copy(value) for key, value in data.items()}
+    return [_copy(value) for value in data] if isinstance(data, list) else data
+
+
+def _assign(target: Any, parts: list[str], value: Any, where: str) -> None:
+    for part in parts[:-1]:
+        target = _step(target, part, where)
+    if isinstance(target, list):
+        target[_index(target, parts[-1], where)] = value
+    elif isinstance(target, dict):
+        target[parts[-1]] = value
+    else:
+        raise SpecError("leads into a value that has no keys", where=where, mend="check the dots")
+
+
+def _step(target: Any, part: str, where: str) -> Any:
+    if isinstance(target, list):
+        return target[_index(target, part, where)]
+    if not isinstance(target, dict):
+        raise SpecError("leads into a value that has no keys", where=where, mend="check the dots")
+    if target.get(part) is None:
+        target[part] = {}
+    return target[part]
+
+
+def _index(target: list[Any], part: str, where: str) -> int:
+    if not part.isdigit() or int(part) >= len(target):
+        raise SpecError(
+            f"the list there has no element {part!r}", where=where, mend=f"use a number from 0 to {len(target) - 1}"
+        )
+    return int(part)
+
+
+def expand_variables(text: str, *, where: str, environment: Mapping[str, str] | None = None) -> str:
+    """Replaces every ``${NAME}`` in a path, table name or option value by the environment variable NAME.
+
+    Raises:
+        SpecError: If a variable is not set. The error names the variable, never a value.
+
+    >>> expand_variables("/data/${REGION}/x", where="source.path", environment={"REGION": "eu"})
+    '/data/eu/x'
+    """
+    environment = os.environ if environment is None else environment
+
+    def replace(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in environment:
+            raise SpecError(f"the environment variable {name} is not set", where=where, mend=f"export {name}=...")
+        return environment[name]
+
+    return _VARIABLE.sub(replace, text)

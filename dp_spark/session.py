@@ -1,0 +1,166 @@
+"""The SparkSession: builds one for local use, picks up the one that is there, and holds settings for a while.
+
+Only the command line and the jobs call ``get_session``; library functions are handed a session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyspark.errors import PySparkException
+
+from dp_spark.errors import DpSparkError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+#: Held on classic Spark and declared for the cluster in docs; 4.4 needs a newer Spark.
+DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.3.1"
+_DELTA_JARS = ("io.delta_delta-spark_4.1_2.13-4.3.1.jar", "io.delta_delta-storage-4.3.1.jar")
+_MIN_JAVA = 17
+
+# Small Delta tables are dominated by Delta's and Spark's defaults, which are made for large ones.
+_LOCAL = {
+    "spark.app.name": "dp-spark",
+    "spark.ui.enabled": "false",
+    "spark.log.level": "OFF",
+    "spark.sql.shuffle.partitions": "8",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.eventLog.enabled": "false",
+}
+
+#: Spark's own messages quote the values that failed; pyspark logs them before we can catch the exception.
+_VALUE_QUOTING_LOGGERS = ("SQLQueryContextLogger", "DataFrameQueryContextLogger", "py4j", "pyspark")
+
+#: What a release needs of the session, from building its frames until collecting them (invariant 11).
+RELEASE_SETTINGS = {
+    "spark.sql.ansi.enabled": "false",
+    "spark.sql.caseSensitive": "false",
+    "spark.sql.parser.escapedStringLiterals": "false",
+    "spark.sql.ansi.doubleQuotedIdentifiers": "false",
+    "spark.sql.legacy.timeParserPolicy": "CORRECTED",
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
+}
+
+
+def get_session(*, console_progress: bool = False) -> SparkSession:
+    """The SparkSession of this process: the one that is running, else one made for where we are.
+
+    On Databricks and under spark-submit the platform's session is taken as it is; with ``SPARK_REMOTE`` set a Spark
+    Connect one is made; else a local one, on all cores, with half of the machine's memory.
+
+    Args:
+        console_progress: Whether a local session shows Spark's progress bar on stderr.
+
+    Raises:
+        DpSparkError: If Java is missing or too old for a local session.
+    """
+    silence_value_quoting_loggers()
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    builder = SparkSession.builder
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ:
+        return builder.getOrCreate()
+    remote = os.environ.get("SPARK_REMOTE", "")
+    if not remote or remote.startswith("local"):
+        _check_java()
+        for key, value in _local_settings(console_progress).items():
+            builder = builder.config(key, value)
+    if not remote:
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        builder = builder.master(os.environ.get("DP_SPARK_MASTER", "local[*]"))
+    return builder.getOrCreate()
+
+
+def _local_settings(console_progress: bool) -> dict[str, str]:
+    settings = dict(_LOCAL)
+    settings["spark.driver.memory"] = f"{_driver_memory_gib()}g"
+    settings["spark.ui.showConsoleProgress"] = "true" if console_progress else "false"
+    quiet = Path(__file__).parent / "quiet-log4j2.properties"
+    settings["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile=file:{quiet} -Dderby.stream.error.file=/dev/null"
+    cache = Path(os.environ.get("DP_SPARK_IVY", Path.home() / ".ivy2.5.2")) / "jars"
+    jars = [cache / name for name in _DELTA_JARS]
+    if all(jar.is_file() for jar in jars):  # the resolver talks a lot and takes seconds, so it runs only once
+        settings["spark.jars"] = ",".join(str(jar) for jar in jars)
+    else:
+        settings["spark.jars.packages"] = DELTA_PACKAGE
+    return settings
+
+
+def _driver_memory_gib() -> int:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return 4
+    return max(2, min(16, total // 2**31))
+
+
+def _check_java() -> None:
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    mend = f"install a Java runtime of version {_MIN_JAVA} (such as openjdk-17-jre-headless) and put it on PATH"
+    if java is None or not Path(java).exists():
+        raise DpSparkError(f"Spark needs Java {_MIN_JAVA} or later, and there is none", mend=mend)
+    text = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    version = text.partition('"')[2].partition('"')[0].split(".")
+    major = version[1] if version[0] == "1" and len(version) > 1 else version[0].partition("-")[0]
+    if not major.isdigit() or int(major) < _MIN_JAVA:
+        raise DpSparkError(f"Spark needs Java {_MIN_JAVA} or later; {java} is version {major or 'unknown'}", mend=mend)
+
+
+def silence_value_quoting_loggers() -> None:
+    """Silences pyspark's loggers that quote failing values (invariant 5)."""
+    for name in _VALUE_QUOTING_LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+@contextlib.contextmanager
+def settings(spark: SparkSession, wanted: Mapping[str, str]) -> Iterator[None]:
+    """Holds session settings for the length of a block and puts the old ones back, whatever happens.
+
+    Raises:
+        DpSparkError: If the platform refuses a setting and has another value for it.
+    """
+    before: dict[str, str | None] = {}
+    try:
+        for key, value in wanted.items():
+            before[key] = spark.conf.get(key, None)
+            _set(spark, key, value, before[key])
+        yield
+    finally:
+        for key, old in before.items():
+            with contextlib.suppress(PySparkException):
+                if old is None:
+                    spark.conf.unset(key)
+                else:
+                    spark.conf.set(key, old)
+
+
+def _set(spark: SparkSession, key: str, value: str, current: str | None) -> None:
+    if current is not None and current.lower() == value.lower():
+        return
+    try:
+        spark.conf.set(key, value)
+    except PySparkException:  # a managed platform may fix a setting; a fixed default that it hides is the right one
+        if current is not None:
+            raise DpSparkError(
+                f"the platform does not let {key} be set to {value}", mend="run where it can be set, or ask its admins"
+            ) from None

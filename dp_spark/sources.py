@@ -1,0 +1,207 @@
+"""Every read of a source: which rows there are, and of what shape, without looking at a value beforehand.
+
+Opening a source reads metadata only. CSV and JSON have none, so they need a ``schema``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from dp_spark.errors import SourceError, SpecError
+from dp_spark.paths import fixed_part, resolve
+from dp_spark.spark_errors import SPARK_ERRORS, condition
+from dp_spark.spec import Source
+from dp_spark.tables import table_location
+
+_READABLE_TABLES = ("MANAGED", "EXTERNAL")
+#: Types whose equality is plain: no NaN, no -0.0, no collation, no bytes that no one can read.
+_KEY_TYPES = (
+    T.StringType, T.BooleanType, T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.DecimalType, T.DateType,
+    T.TimestampType, T.TimestampNTZType,
+)  # fmt: skip
+
+
+def open_source(spark: SparkSession, source: Source, *, where: str, types: Mapping[str, str] | None = None) -> DataFrame:
+    """A source as a lazy frame; reads metadata, never a value.
+
+    Args:
+        spark: The session.
+        source: The source, after ``${NAME}``.
+        where: Its key in the release file, for errors.
+        types: For a CSV or JSON file without a schema of its own: column -> Spark SQL type.
+
+    Raises:
+        SourceError: If it is missing, not readable, or a view.
+        SpecError: If a CSV or JSON source has no schema.
+    """
+    if source.table is not None:
+        return _open_table(spark, source.table, where)
+    assert source.format is not None
+    reader = spark.read.format(source.format).options(**_options(source))
+    if source.format in ("csv", "json"):
+        reader = reader.schema(_schema(source, where, types))
+    try:
+        frame = reader.load() if source.path is None else reader.load(resolve(source.path))
+        if not frame.columns:
+            raise SourceError("has no columns", where=where, mend="point it at a table with rows and columns")
+        return frame
+    except SPARK_ERRORS as error:
+        raise SourceError(
+            f"cannot be opened as {source.format} ({condition(error)})",
+            where=where,
+            mend="check that it exists, is readable and has this format",
+        ) from None
+
+
+def _open_table(spark: SparkSession, name: str, where: str) -> DataFrame:
+    try:
+        kind = spark.catalog.getTable(name).tableType
+        if kind not in _READABLE_TABLES:
+            raise SourceError(
+                f"{name} is not a plain table but of type {kind}",
+                where=where,
+                mend="name the table under the view: a view's limits and windows break the guarantee",
+            )
+        return spark.read.table(name)
+    except SPARK_ERRORS as error:
+        raise SourceError(
+            f"the table {name} cannot be opened ({condition(error)})", where=where, mend="check its name and your grants"
+        ) from None
+
+
+def _options(source: Source) -> dict[str, str]:
+    options = dict(source.options)
+    if source.format == "csv":
+        # A header is expected and must agree with the schema: columns read in the wrong order would be other columns.
+        lowered = {key.lower(): value for key, value in options.items()}
+        if lowered.get("header", "true").lower() == "true":
+            options = {"enforceSchema": "false", **options, "header": "true"}
+            options = {k: v for k, v in options.items() if k == "header" or k.lower() != "header"}
+    return options
+
+
+def _schema(source: Source, where: str, types: Mapping[str, str] | None) -> str:
+    columns = source.columns or types
+    if not columns:
+        raise SpecError(
+            f"a {source.format} source needs a schema: inferring one would read private values",
+            where=f"{where}.schema",
+            mend="add schema: {column: type, ...}",
+        )
+    for name, kind in columns.items():
+        if not re.match(r"^[A-Za-z0-9_<>:,() ]+$", kind):
+            raise SpecError("is not a Spark SQL type", where=f"{where}.schema.{name}", mend="write a type such as double")
+    ddl = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
+    try:
+        parsed = T.StructType.fromDDL(ddl)
+    except SPARK_ERRORS:
+        parsed = T.StructType([])
+    if parsed.names != list(columns):
+        raise SpecError("holds an unknown type", where=f"{where}.schema", mend="use Spark SQL types such as double or date")
+    return ddl
+
+
+def source_identity(spark: SparkSession, source: Source) -> str:
+    """What the ledger pins a source by: a resolved path, a table's location or name, or a digest for JDBC.
+
+    Option values reach neither ledger nor errors, so a JDBC source is known by a digest of its address and table.
+    """
+    if source.table is not None:
+        location = table_location(spark, ".".join(quoted(part) for part in source.table.split(".")))
+        return location or f"table:{source.table.lower()}"
+    if source.path is not None:
+        return fixed_part(resolve(source.path))
+    options = {key.lower(): value for key, value in source.options.items()}
+    address = re.sub(r"[?;].*$", "", options["url"])
+    digest = hashlib.sha256(f"{address}\n{options['dbtable'].lower()}".encode()).hexdigest()
+    return f"jdbc:sha256:{digest}"
+
+
+def source_location(spark: SparkSession, source: Source) -> str | None:
+    """The resolved folder a source reads, or None where it has none that we know."""
+    identity = source_identity(spark, source)
+    return None if identity.startswith(("jdbc:sha256:", "table:")) else identity
+
+
+def quoted(name: str) -> str:
+    """A column or table name as Spark SQL reads it literally."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def column(name: str) -> Column:
+    """The column of exactly this name (dots are part of it)."""
+    return F.col(quoted(name))
+
+
+def field(frame: DataFrame, name: str) -> T.StructField | None:
+    """The field of this name, without regard to case, or None."""
+    found = [item for item in frame.schema.fields if item.name.lower() == name.lower()]
+    return found[0] if len(found) == 1 else None
+
+
+def require_key(frame: DataFrame, name: str, *, where: str, binary: bool = False) -> T.DataType:
+    """The type of a column that can be a key: grouped by, joined on, or part of a privacy unit.
+
+    Raises:
+        SourceError: If it is missing, or of a type whose equality is not plain.
+    """
+    found = field(frame, name)
+    if found is None:
+        raise missing(name, where, frame)
+    kind = found.dataType
+    plain = isinstance(kind, _KEY_TYPES) or (binary and isinstance(kind, T.BinaryType))
+    if isinstance(kind, T.StringType) and not kind.isUTF8BinaryCollation():
+        plain = False
+    if not plain:
+        raise SourceError(
+            f"the column {name} has type {kind.simpleString()}, which cannot be a key",
+            where=where,
+            mend=f"derive a whole number, decimal, text or date from it under preprocess: cast: {{{name}: ...}}",
+        )
+    return kind
+
+
+def require_numeric(frame: DataFrame, name: str, *, where: str) -> T.DataType:
+    """The type of a column that can be summed.
+
+    Raises:
+        SourceError: If it is missing or not numeric.
+    """
+    found = field(frame, name)
+    if found is None:
+        raise missing(name, where, frame)
+    if not isinstance(found.dataType, T.NumericType):
+        raise SourceError(
+            f"the column {name} has type {found.dataType.simpleString()}, which is not numeric",
+            where=where,
+            mend=f"cast it under preprocess: cast: {{{name}: double}}",
+        )
+    return found.dataType
+
+
+def missing(name: str, where: str, frame: DataFrame) -> SourceError:
+    """The error for a column that is not there (or there twice)."""
+    known = ", ".join(sorted(frame.columns)[:20])
+    return SourceError(f"there is no column {name}", where=where, mend=f"use one of: {known}")
+
+
+def analyse(frame: DataFrame, where: str) -> DataFrame:
+    """Has Spark resolve a lazy frame's names and types now.
+
+    Raises:
+        SourceError: Naming Spark's condition, such as UNRESOLVED_COLUMN; never a value.
+    """
+    try:
+        _ = frame.schema
+    except AnalysisException as error:
+        raise SourceError(
+            f"Spark cannot resolve it ({condition(error)})", where=where, mend="check column names and types"
+        ) from None
+    return frame

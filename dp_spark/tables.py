@@ -1,0 +1,208 @@
+"""Our own Delta tables: where they are, what they carry, and the one atomic commit that publishes a release."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from dp_spark import manifest as manifests
+from dp_spark.errors import ConflictError, DamageError, SpecError
+from dp_spark.manifest import MANIFEST_PROPERTY
+from dp_spark.paths import is_local, overlap, resolve
+from dp_spark.spark_errors import SPARK_ERRORS, condition, is_concurrent
+from dp_spark.spec import Location
+
+
+@dataclass(frozen=True)
+class TableRef:
+    """A Delta table of ours, by resolved path or by name.
+
+    Attributes:
+        path: The resolved path, or None for a table by name.
+        name: The table's name, or None for a table by path.
+    """
+
+    path: str | None
+    name: str | None
+
+    @staticmethod
+    def of(location: Location) -> TableRef:
+        """The table at a location of the release file; relative local paths become absolute here."""
+        return TableRef(None if location.path is None else resolve(location.path), location.table)
+
+    @staticmethod
+    def parse(text: str) -> TableRef:
+        """The table that a command-line argument means: a path, or ``a.b.c``.
+
+        >>> TableRef.parse("main.gold.visits").name, TableRef.parse("./visits").name
+        ('main.gold.visits', None)
+        """
+        looks_like_name = 1 <= text.count(".") <= 2 and not set(text) & set("/\\:~ ") and all(text.split("."))
+        if looks_like_name and not os.path.isdir(text):
+            return TableRef(None, text)
+        return TableRef(resolve(os.path.expanduser(text)), None)
+
+    @property
+    def sql(self) -> str:
+        """The table as SQL names it."""
+        if self.path is not None:
+            return f"delta.`{self.path}`"
+        assert self.name is not None
+        return ".".join(f"`{part}`" for part in self.name.split("."))
+
+    def beside(self, suffix: str) -> TableRef:
+        """The table next to this one whose name has a suffix."""
+        if self.path is not None:
+            return TableRef(self.path + suffix, None)
+        return TableRef(None, f"{self.name}{suffix}")
+
+    def __str__(self) -> str:
+        return self.path or self.name or ""
+
+
+def exists(spark: SparkSession, ref: TableRef) -> bool:
+    """Whether a Delta table is there."""
+    if ref.path is not None and is_local(ref.path):
+        return os.path.isdir(os.path.join(ref.path, "_delta_log"))
+    if ref.name is not None:
+        return bool(spark.catalog.tableExists(ref.name))
+    try:
+        spark.sql(f"DESCRIBE DETAIL {ref.sql}").collect()
+    except AnalysisException:
+        return False
+    return True
+
+
+def read(spark: SparkSession, ref: TableRef, *, version: int | None = None) -> DataFrame:
+    """The table as a frame, at its newest or at one version."""
+    reader = spark.read.format("delta")
+    if version is not None:
+        reader = reader.option("versionAsOf", str(version))
+    return reader.load(ref.path) if ref.path is not None else reader.table(ref.sql)
+
+
+def location_of(spark: SparkSession, ref: TableRef) -> str:
+    """Where a table's files are, resolved; its name where the catalog does not say or it is not there yet."""
+    if ref.path is not None:
+        return ref.path
+    return table_location(spark, ref.sql) or str(ref)
+
+
+def table_location(spark: SparkSession, name: str) -> str | None:
+    """The resolved location that the catalog gives for a table, or None."""
+    try:
+        rows = spark.sql(f"DESCRIBE TABLE EXTENDED {name}").collect()
+    except AnalysisException:
+        return None
+    found = [row["data_type"] for row in rows if row["col_name"] == "Location"]
+    return resolve(found[0]) if found and found[0] else None
+
+
+def read_manifest(spark: SparkSession, ref: TableRef) -> dict[str, Any] | None:
+    """The manifest a table carries, or None where it carries none."""
+    rows = spark.sql(f"SHOW TBLPROPERTIES {ref.sql}").collect()
+    found = [row["value"] for row in rows if row["key"] == MANIFEST_PROPERTY]
+    return manifests.from_json(found[0], where=str(ref)) if found else None
+
+
+def check_sink(spark: SparkSession, sink: TableRef, dataset: str, kept_apart: Mapping[str, str]) -> dict[str, Any] | None:
+    """Checks that publishing to the sink can destroy nothing; returns the manifest of the release that is there.
+
+    Args:
+        spark: The session.
+        sink: Where the release goes.
+        dataset: The protected dataset.
+        kept_apart: What the sink must not touch: role -> resolved location.
+
+    Raises:
+        SpecError: If the sink overlaps the source, ledger or outbox, or holds anything but a release of this dataset.
+    """
+    location = location_of(spark, sink)
+    for role, other in kept_apart.items():
+        if overlap(location, other):
+            raise SpecError(f"the sink is the {role}, or inside or above it", where="sink", mend="give it a place of its own")
+    if not exists(spark, sink):
+        if sink.path is not None and not _is_empty(spark, sink.path):
+            raise SpecError("the sink holds files that are not a release", where="sink", mend="choose an empty place")
+        return None
+    found = read_manifest(spark, sink)
+    if found is None:
+        raise SpecError("the sink is a table that is not a release", where="sink", mend="choose another place")
+    if found["dataset"] != dataset:
+        raise SpecError(
+            f"the sink holds a release of another dataset ({found['dataset']})", where="sink", mend="choose another place"
+        )
+    return found
+
+
+def _is_empty(spark: SparkSession, path: str) -> bool:
+    if is_local(path):
+        return not os.path.lexists(path) or (os.path.isdir(path) and not os.listdir(path))
+    try:
+        return spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(path).select("path").isEmpty()
+    except AnalysisException:
+        return True
+
+
+def publish(spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: Mapping[str, Any]) -> None:
+    """Commits released rows and their manifest in one atomic Delta commit.
+
+    Args:
+        spark: The session.
+        sink: Where the release goes.
+        rows: The noised rows, as the outbox holds them.
+        manifest: The release's manifest.
+
+    Raises:
+        ConflictError: If another publisher committed first.
+        DamageError: If the commit is not there afterwards.
+    """
+    release_id, keys = manifest["release_id"], manifest["group_by"]
+    frame = spark.createDataFrame(rows).coalesce(1)  # one file: the number of files says nothing
+    if keys:
+        frame = frame.sortWithinPartitions(*keys)
+    for name, comment in manifests.column_comments(manifest).items():
+        frame = frame.withMetadata(name, {"comment": comment})
+    writer = (
+        frame.writeTo(sink.sql)
+        .using("delta")
+        .tableProperty(MANIFEST_PROPERTY, manifests.to_json(manifest))
+        .tableProperty("delta.enableChangeDataFeed", "false")
+        .tableProperty("delta.enableDeletionVectors", "false")
+        .option("userMetadata", release_id)
+        .option("txnAppId", f"dp-spark/{release_id}")
+        .option("txnVersion", "1")
+    )
+    try:
+        writer.createOrReplace()
+    except SPARK_ERRORS as error:
+        if is_concurrent(error):
+            raise _lost(sink) from None
+        raise DamageError(
+            f"the release could not be published ({condition(error)})",
+            where=str(sink),
+            mend="make the sink writable and run the same command again: nothing is charged or drawn twice",
+        ) from None
+    found = read_manifest(spark, sink)
+    if found is None or found["release_id"] != release_id:  # a duplicate transaction is skipped without a word
+        raise _lost(sink)
+
+
+def _lost(sink: TableRef) -> ConflictError:
+    return ConflictError(
+        "another run published there at the same time", where=str(sink), mend="run the same command again"
+    )
+
+
+def published_version(spark: SparkSession, sink: TableRef, release_id: str) -> int | None:
+    """The version of the table in which a release was committed, or None."""
+    history = spark.sql(f"DESCRIBE HISTORY {sink.sql}").where(F.col("userMetadata") == release_id)
+    versions = [int(row["version"]) for row in history.select("version").collect()]
+    return max(versions) if versions else None
