@@ -84,7 +84,7 @@ def sum_exactly(values: Iterable[Decimal]) -> Decimal:
     True
     """
     with localcontext(_EXACT):
-        return sum(values, Decimal(0))
+        return sum(values, Decimal(0)).normalize()
 
 
 def split(total: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
@@ -93,16 +93,16 @@ def split(total: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
     >>> split(Decimal(1), [Decimal(1)] * 3)[1]
     Decimal('0.3333333333333333333333333333')
     >>> sum_exactly(split(Decimal(1), [Decimal(1)] * 3))
-    Decimal('1.0000000000000000000000000000')
+    Decimal('1')
     """
     whole = sum((Fraction(weight) for weight in weights), Fraction(0))
     floor = Context(prec=28, rounding=ROUND_FLOOR)
     shares = []
     for weight in weights:
         share = Fraction(total) * Fraction(weight) / whole
-        shares.append(floor.divide(Decimal(share.numerator), Decimal(share.denominator)))
+        shares.append(floor.divide(Decimal(share.numerator), Decimal(share.denominator)).normalize())
     with localcontext(_EXACT):
-        shares[0] = total - sum(shares[1:], Decimal(0))
+        shares[0] = (total - sum(shares[1:], Decimal(0))).normalize()
     return shares
 
 
@@ -120,7 +120,8 @@ class Cost:
     rho: Decimal
     delta: Decimal
 
-    def __add__(self, other: Cost) -> Cost:
+    def plus(self, other: Cost) -> Cost:
+        """The exact sum of two costs."""
         return Cost(
             sum_exactly((self.epsilon, other.epsilon)),
             sum_exactly((self.rho, other.rho)),
@@ -141,9 +142,7 @@ def cost_of(events: Iterable[Event], accountant: Accountant) -> Cost:
     charges = [event.epsilon if accountant == "basic" else event.rho for event in events]
     known = [charge for charge in charges if charge is not None]
     if len(known) != len(charges):
-        raise BudgetError(
-            f"a {accountant} account cannot add up this mechanism", mend="use laplace noise, or a zcdp account"
-        )
+        raise BudgetError(f"a {accountant} account cannot add up this mechanism", mend="use laplace noise, or a zcdp account")
     total = sum_exactly(known)
     delta = sum_exactly(event.delta for event in events)
     return Cost(total, Decimal(0), delta) if accountant == "basic" else Cost(Decimal(0), total, delta)

@@ -148,7 +148,7 @@ class LedgerState:
                 )
         self._check_source(dataset, source)
         cost = cost_of(events, state.account.accountant)
-        if not state.account.bears(state.spent + cost):
+        if not state.account.bears(state.spent.plus(cost)):
             raise _refused(state, cost, self.where)
 
     def _check_source(self, dataset: str, source: str) -> None:
@@ -181,7 +181,7 @@ class LedgerState:
             account = Account(accountant, Decimal(opening.epsilon), Decimal(opening.delta), rho)
             spent = NOTHING
             for charge in charges:
-                spent = spent + cost_of(events_from_json(charge.events), accountant)
+                spent = spent.plus(cost_of(events_from_json(charge.events), accountant))
         except (ValueError, KeyError, TypeError, InvalidOperation):
             raise self._damaged(f"an entry of {opening.dataset} cannot be read") from None
         return AccountState(opening.dataset, account, charges, spent)

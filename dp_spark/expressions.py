@@ -8,6 +8,7 @@ checks must both pass: every call in the author's *text* names an allowed functi
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,20 +17,20 @@ from decimal import Decimal
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from dp_spark.errors import SpecError
 
 # Deterministic functions of one row that give null, not an error, for a value they cannot handle (ANSI mode is off).
 _FREE = """
-abs acos asin atan atan2 ascii between bigint bin boolean bround btrim cast cbrt ceil ceiling char_length
+abs acos asin atan atan2 ascii bigint bin boolean bround btrim cast cbrt ceil ceiling char_length
 character_length coalesce concat concat_ws contains cos cosh cot crc32 date date_diff datediff day dayofmonth
 dayofweek dayofyear decimal degrees double e endswith exp expm1 extract float floor greatest hash hex hour if ifnull
 initcap instr int isnan isnotnull isnull last_day least left length levenshtein ln locate log log10 log1p log2 lower
 ltrim md5 minute mod month nanvl negative nullif nullifzero nvl nvl2 pi pmod position positive pow power quarter
 radians replace reverse right rint round rtrim second sign signum sin sinh size smallint soundex sqrt startswith
 string substr substring substring_index tan tanh timestamp tinyint translate trim try_add try_cast try_divide try_multiply
-try_subtract ucase unix_date upper weekday weekofyear year zeroifnull xxhash64 sha1 sha2 lcase months_between
+try_subtract ucase unix_date upper weekday weekofyear year zeroifnull xxhash64 sha1 sha2 lcase make_date months_between
 """
 # Allowed where the arguments at these positions are constants: a pattern, a format or an amount that comes from the
 # data could raise an error for some rows, and then whether a run fails would depend on private values.
@@ -62,14 +63,36 @@ _WITH_CONSTANTS: dict[str, tuple[int, ...]] = {
 ALLOWED_FUNCTIONS = frozenset(_FREE.split()) | frozenset(_WITH_CONSTANTS)
 
 # Words that stand before a parenthesis without being a call.
-_KEYWORDS = frozenset("and or not in case when then else between is as on distinct from like rlike div end for".split())
+_KEYWORDS = frozenset(
+    (
+        "and",
+        "or",
+        "not",
+        "in",
+        "case",
+        "when",
+        "then",
+        "else",
+        "between",
+        "is",
+        "as",
+        "distinct",
+        "from",
+        "like",
+        "rlike",
+        "div",
+    )
+)
+_STRINGS = (TokenType.STRING, TokenType.RAW_STRING, TokenType.NATIONAL_STRING)
 # Spark calls these without parentheses.
 _BARE_CALLS = frozenset(
-    """current_catalog current_database current_date current_role current_schema current_time current_timestamp
-    current_timezone current_user localtime localtimestamp session_user user""".split()
-)
+    (
+        "current_catalog", "current_database", "current_date", "current_role", "current_schema", "current_time",
+        "current_timestamp", "current_timezone", "current_user", "localtime", "localtimestamp", "session_user", "user",
+    )
+)  # fmt: skip
 _TYPED_LITERALS = frozenset(("date", "timestamp", "timestamp_ntz", "timestamp_ltz", "time"))
-_STRUCTURE: tuple[type[exp.Expression], ...] = (
+_STRUCTURE: tuple[type[exp.Expr], ...] = (
     exp.Column, exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.Paren, exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ,
     exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.In, exp.Between, exp.Like, exp.ILike,
     exp.RegexpLike, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.DPipe, exp.BitwiseAnd,
@@ -108,7 +131,9 @@ def check_type(text: str, *, where: str) -> str:
     """
     if not _TYPES.match(text.strip()):
         raise SpecError(
-            "is not a simple Spark SQL type", where=where, mend="use string, boolean, int, bigint, double, decimal(p,s), date or timestamp"
+            "is not a simple Spark SQL type",
+            where=where,
+            mend="use string, boolean, int, bigint, double, decimal(p,s), date or timestamp",
         )
     return text.strip()
 
@@ -129,7 +154,7 @@ def check_expression(text: str, parameters: Mapping[str, bool | int | Decimal | 
     >>> check_expression("rand() < 0.5", {}, where="preprocess.0.filter")
     Traceback (most recent call last):
         ...
-    dp_spark.errors.SpecError: preprocess.0.filter: the function rand is not allowed (mend: use the deterministic row-wise functions listed in docs/release-file.md)
+    dp_spark.errors.SpecError: preprocess.0.filter: the function rand is not allowed (mend: docs/release-file.md lists what is)
     """
     tokens = _tokens(text, where)
     for problem in _text_problems(text, tokens):
@@ -142,7 +167,7 @@ def check_expression(text: str, parameters: Mapping[str, bool | int | Decimal | 
 
 
 def _refused(problem: str, where: str) -> SpecError:
-    return SpecError(problem, where=where, mend="use the deterministic row-wise functions listed in docs/release-file.md")
+    return SpecError(problem, where=where, mend="docs/release-file.md lists what is")
 
 
 def _tokens(text: str, where: str) -> list[Token]:
@@ -152,7 +177,7 @@ def _tokens(text: str, where: str) -> list[Token]:
         raise SpecError("is not a Spark SQL expression", where=where, mend="check quotes and brackets") from None
 
 
-def _parse(text: str, where: str) -> exp.Expression:
+def _parse(text: str, where: str) -> exp.Expr:
     try:
         return sqlglot.parse_one(text, read="spark")
     except _PARSE_ERRORS:
@@ -166,20 +191,22 @@ def _text_problems(text: str, tokens: list[Token]) -> Iterator[str]:
     if re.search(r"\\['\"`]", text):
         yield "an escaped quote is not allowed in an expression; use a parameter for such a text"
     for token, following in zip(tokens, [*tokens[1:], None], strict=True):
-        name = token.text.lower()
-        is_string = token.token_type in (TokenType.STRING, TokenType.RAW_STRING, TokenType.NATIONAL_STRING)
-        if following is not None and following.token_type == TokenType.STRING and name in _TYPED_LITERALS:
-            if not following.text[:1].isdigit():
-                yield f"the {name} literal must start with a year; words such as now are not allowed"
-        if token.token_type in (TokenType.SEMICOLON, TokenType.ARROW, TokenType.HINT):
-            yield f"{token.text or 'this sign'} is not allowed in an expression"
-        elif is_string:
-            continue
-        elif following is not None and following.token_type == TokenType.L_PAREN and re.match(r"^\w+$", token.text):
-            if name not in ALLOWED_FUNCTIONS | _KEYWORDS:
-                yield f"the function {name} is not allowed"
-        elif name in _BARE_CALLS and token.token_type != TokenType.IDENTIFIER:
+        if token.token_type not in _STRINGS:
+            yield from _token_problems(token, following)
+
+
+def _token_problems(token: Token, following: Token | None) -> Iterator[str]:
+    name, next_type = token.text.lower(), None if following is None else following.token_type
+    if token.token_type in (TokenType.SEMICOLON, TokenType.ARROW, TokenType.HINT):
+        yield f"{token.text or 'this sign'} is not allowed in an expression"
+    elif following is not None and next_type == TokenType.STRING and name in _TYPED_LITERALS:
+        if not following.text[:1].isdigit():
+            yield f"the {name} literal must start with a year; words such as now are not allowed"
+    elif next_type == TokenType.L_PAREN and re.match(r"^\w+$", token.text):
+        if name not in ALLOWED_FUNCTIONS | _KEYWORDS:
             yield f"the function {name} is not allowed"
+    elif name in _BARE_CALLS and token.token_type != TokenType.IDENTIFIER:
+        yield f"the function {name} is not allowed"
 
 
 def _without_strings(text: str, tokens: list[Token]) -> str:
@@ -190,7 +217,7 @@ def _without_strings(text: str, tokens: list[Token]) -> str:
     return "".join(kept)
 
 
-def _tree_problems(tree: exp.Expression, parameters: Mapping[str, object]) -> Iterator[str]:
+def _tree_problems(tree: exp.Expr, parameters: Mapping[str, object]) -> Iterator[str]:
     for node in tree.walk():
         name = _name(node)
         if isinstance(node, exp.Column | exp.Dot) and "_metadata" in node.sql(dialect="spark").lower():
@@ -209,7 +236,7 @@ def _tree_problems(tree: exp.Expression, parameters: Mapping[str, object]) -> It
         yield "an expression has no name or star of its own"
 
 
-def _constant_problems(node: exp.Expression) -> Iterator[str]:
+def _constant_problems(node: exp.Expr) -> Iterator[str]:
     if isinstance(node, exp.Like | exp.ILike | exp.RegexpLike):
         if not _is_constant(node.expression):
             yield "a pattern must be a constant text"
@@ -217,19 +244,18 @@ def _constant_problems(node: exp.Expression) -> Iterator[str]:
         for position in _WITH_CONSTANTS.get(_name(node), ()):
             if position < len(node.expressions) and not _is_constant(node.expressions[position]):
                 yield f"argument {position + 1} of {_name(node)} must be a constant"
-    elif type(node) in _allowed_classes() and isinstance(node, exp.Func):
+    elif type(node) in _constant_classes():
         # A parsed function holds its arguments by name: all but the first operand must be constants.
-        if type(node) in _constant_classes():
-            arguments = [value for value in node.args.values() if isinstance(value, exp.Expression)]
-            if sum(not _is_constant(value) for value in arguments) > 1:
-                yield f"the arguments of {_name(node)} but the first must be constants"
+        arguments = [value for value in node.args.values() if isinstance(value, exp.Expr)]
+        if sum(not _is_constant(value) for value in arguments) > 1:
+            yield f"the arguments of {_name(node)} but the first must be constants"
 
 
-def _is_constant(node: exp.Expression) -> bool:
+def _is_constant(node: exp.Expr) -> bool:
     return not any(isinstance(item, exp.Column) for item in node.walk())
 
 
-def _name(node: exp.Expression) -> str:
+def _name(node: exp.Expr) -> str:
     if isinstance(node, exp.Anonymous):
         return str(node.this).lower()
     return str(node.key).lower()
@@ -240,16 +266,16 @@ def _first_part(column: exp.Column) -> str:
 
 
 @functools.cache
-def _allowed_classes() -> frozenset[type[exp.Expression]]:
+def _allowed_classes() -> frozenset[type[exp.Expr]]:
     return frozenset(_classes(ALLOWED_FUNCTIONS))
 
 
 @functools.cache
-def _constant_classes() -> frozenset[type[exp.Expression]]:
+def _constant_classes() -> frozenset[type[exp.Expr]]:
     return frozenset(_classes(frozenset(_WITH_CONSTANTS))) - {exp.Cast, exp.TryCast}
 
 
-def _classes(names: frozenset[str]) -> Iterator[type[exp.Expression]]:
+def _classes(names: frozenset[str]) -> Iterator[type[exp.Expr]]:
     """The node classes that sqlglot makes of allowed calls, found by parsing one call of each length."""
     for name in sorted(names):
         for length in range(5):
@@ -265,7 +291,7 @@ def _classes(names: frozenset[str]) -> Iterator[type[exp.Expression]]:
 
 def _bind(text: str, tokens: list[Token], parameters: Mapping[str, bool | int | Decimal | str]) -> str:
     result = text
-    for colon, name in reversed(list(zip(tokens, tokens[1:], strict=False))):
+    for colon, name in reversed(list(itertools.pairwise(tokens))):
         if colon.token_type == TokenType.COLON and name.start == colon.end + 1 and name.text in parameters:
             result = result[: colon.start] + _literal(parameters[name.text]) + result[name.end + 1 :]
     return result

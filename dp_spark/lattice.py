@@ -111,9 +111,7 @@ def centred_lattice(min_value: float, max_value: float) -> Lattice:
     True
     """
     _check_bounds(min_value, max_value)
-    lattice = _finest(
-        min_value, max_value, lambda found: found.radius <= MAX_LATTICE_VALUE and found.magnitude <= _MAX_EXACT
-    )
+    lattice = _finest(min_value, max_value, lambda found: found.radius <= MAX_LATTICE_VALUE and found.magnitude <= _MAX_EXACT)
     if lattice.radius == 0:
         raise SpecError("min_value and max_value are too close together", mend="widen the clipping bounds")
     return lattice

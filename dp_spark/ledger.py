@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import getpass
 import json
-import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 from filelock import FileLock, Timeout
@@ -177,7 +177,9 @@ class Ledger:
         raise ConflictError("other runs kept writing to the ledger", where=str(self.ref), mend="run the same command again")
 
     def _read(self) -> LedgerState:
-        with translated(DamageError, "the ledger cannot be read", where=str(self.ref), mend="check that it is a dp-spark ledger"):
+        with translated(
+            DamageError, "the ledger cannot be read", where=str(self.ref), mend="check that it is a dp-spark ledger"
+        ):
             rows = read(self.spark, self.ref).withColumn("at", F.unix_micros("at")).toArrow().to_pylist()
         try:
             entries = [entry_of_row({**row, "at": EPOCH + timedelta(microseconds=row["at"])}) for row in rows]
@@ -190,13 +192,15 @@ class Ledger:
         if self.ref.path is None or not is_local(self.ref.path):
             yield
             return
-        folder, name = os.path.split(self.ref.path)
+        path = Path(self.ref.path)
         try:
-            with FileLock(os.path.join(folder, f".{name}.lock"), timeout=_LOCK_SECONDS):
+            with FileLock(path.parent / f".{path.name}.lock", timeout=_LOCK_SECONDS):
                 yield
         except Timeout:
             raise ConflictError(
-                "another process holds the ledger's lock", where=str(self.ref), mend="wait for it, then run the same command again"
+                "another process holds the ledger's lock",
+                where=str(self.ref),
+                mend="wait for it, then run the same command again",
             ) from None
         except OSError as error:
             raise SpecError(f"cannot write there: {error.strerror}", where=str(self.ref), mend="make it writable") from None
@@ -226,7 +230,7 @@ def create_table(spark: SparkSession, ref: TableRef, columns: str, properties: s
         return
     if ref.path is not None and is_local(ref.path):
         with contextlib.suppress(OSError):  # what is wrong with the place shows when Spark writes to it
-            os.makedirs(os.path.dirname(ref.path), exist_ok=True)
+            Path(ref.path).parent.mkdir(parents=True, exist_ok=True)
     with translated(SpecError, "the table cannot be made", where=str(ref), mend="name a place that can be written"):
         spark.sql(f"CREATE TABLE IF NOT EXISTS {ref.sql} ({columns}) USING delta TBLPROPERTIES ({properties})")
 
@@ -240,9 +244,7 @@ def merge_rows(spark: SparkSession, ref: TableRef, rows: DataFrame, *keys: str) 
 
 
 def _entry(kind: str, dataset: str, **values: str | None) -> Entry:
-    blank: dict[str, str | None] = dict.fromkeys(
-        ("release_id", "file_digest", "privacy_unit", "source", "rho", "reason"), None
-    )
+    blank: dict[str, str | None] = dict.fromkeys(("release_id", "file_digest", "privacy_unit", "source", "rho", "reason"), None)
     required = {"events": "[]", "epsilon": "0", "delta": "0", "accountant": ""}
     return Entry(
         entry=kind,
@@ -269,4 +271,6 @@ def _as_rows(entry: Entry) -> pa.Table:
 
 
 def _unwritable(ref: TableRef) -> DamageError:
-    return DamageError("the ledger cannot be written", where=str(ref), mend="check that it is writable, then run the same command again")
+    return DamageError(
+        "the ledger cannot be written", where=str(ref), mend="check that it is writable, then run the same command again"
+    )

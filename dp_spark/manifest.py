@@ -122,11 +122,13 @@ def _query(plan: ReleasePlan, query: Any) -> dict[str, Any]:
 
 def column_comments(manifest: Mapping[str, Any]) -> dict[str, str]:
     """A comment for each released column, from the manifest alone."""
-    comments = {key: "partition key" for key in manifest["group_by"]}
+    comments = dict.fromkeys(manifest["group_by"], "partition key")
     for aggregate in manifest["aggregates"]:
         name, function = aggregate["name"], aggregate["function"]
         over = f" of {aggregate['column']}" if aggregate.get("column") else ""
-        clipped = f", values clipped to [{aggregate['min_value']}, {aggregate['max_value']}]" if "min_value" in aggregate else ""
+        clipped = (
+            f", values clipped to [{aggregate['min_value']}, {aggregate['max_value']}]" if "min_value" in aggregate else ""
+        )
         comments[name] = f"{function}{over}{clipped}; with discrete {aggregate['mechanism']} noise"
         comments[f"{name}_stddev"] = f"standard deviation of the noise in {name}"
     return comments
@@ -149,9 +151,7 @@ def from_json(text: str, *, where: str) -> dict[str, Any]:
     except (ValueError, KeyError):
         known = False
     if not known:
-        raise DamageError(
-            "the manifest cannot be read", where=where, mend="ask the publisher for a fresh copy of the table"
-        )
+        raise DamageError("the manifest cannot be read", where=where, mend="ask the publisher for a fresh copy of the table")
     return dict(manifest)
 
 

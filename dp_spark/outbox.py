@@ -23,9 +23,7 @@ from dp_spark.tables import TableRef, exists, read
 
 _COLUMNS = "release_id STRING, dataset STRING, manifest STRING, payload BINARY, at TIMESTAMP"
 # No column statistics: the payload is one opaque value.
-_PROPERTIES = (
-    "'delta.isolationLevel' = 'Serializable', 'delta.appendOnly' = 'true', 'delta.dataSkippingNumIndexedCols' = '1'"
-)
+_PROPERTIES = "'delta.isolationLevel' = 'Serializable', 'delta.appendOnly' = 'true', 'delta.dataSkippingNumIndexedCols' = '1'"
 _ATTEMPTS = 3
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from pathlib import Path
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):(?=/)")
 _GLOB = re.compile(r"[*?\[{]")
@@ -51,3 +52,9 @@ def overlap(one: str, other: str) -> bool:
     """
     one, other = one.rstrip("/") + "/", other.rstrip("/") + "/"
     return one.startswith(other) or other.startswith(one)
+
+
+def conf_file(name: str) -> Path:
+    """A file of ``conf/``: beside the package in a checkout, inside it when installed from a wheel."""
+    inside = Path(__file__).parent / "conf" / name
+    return inside if inside.exists() else Path(__file__).parent.parent / "conf" / name

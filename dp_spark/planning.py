@@ -140,7 +140,8 @@ def plan_release(spec: ReleaseSpec, accountant: Accountant, public_keys: int | N
 def _selection_weight(spec: ReleaseSpec) -> Decimal | None:
     if not spec.selects_privately:
         return None
-    assert spec.partitions is not None and spec.partitions.private is not None
+    assert spec.partitions is not None
+    assert spec.partitions.private is not None
     return spec.partitions.private.weight
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from dp_spark.errors import SourceError, SpecError
@@ -90,7 +90,7 @@ def _present(frame: DataFrame, name: str, where: str) -> str:
     return found.name
 
 
-def _expression(frame: DataFrame, expression: Expression, where: str) -> F.Column:
+def _expression(frame: DataFrame, expression: Expression, where: str) -> Column:
     for name in expression.columns:
         _present(frame, name, where)
     return F.expr(expression.sql)
@@ -151,7 +151,7 @@ def _join(spark: SparkSession, frame: DataFrame, join: Join, units: Sequence[str
     return joined.drop(*(f"__join_key_{index}" for index in range(len(join.on))))
 
 
-def _all_present(names: Sequence[str]) -> F.Column:
+def _all_present(names: Sequence[str]) -> Column:
     condition = F.lit(True)
     for name in names:
         condition = condition & column(name).isNotNull()

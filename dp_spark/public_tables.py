@@ -63,27 +63,29 @@ class PublicKeys:
     def frame(self, spark: SparkSession) -> DataFrame:
         """The keys with their position in ``table``, to be joined with the rows."""
         numbered = self.table.append_column(_POSITION, pa.array(range(self.table.num_rows), pa.int32()))
-        return spark.createDataFrame(numbered, schema=T.StructType([*self.schema.fields, T.StructField(_POSITION, T.IntegerType())]))
+        return spark.createDataFrame(
+            numbered, schema=T.StructType([*self.schema.fields, T.StructField(_POSITION, T.IntegerType())])
+        )
 
 
 POSITION = _POSITION
 
 
-def public_keys(spark: SparkSession, public: PublicPartitions, fields: Sequence[T.StructField]) -> PublicKeys:
+def public_keys(spark: SparkSession, public: PublicPartitions, types: Mapping[str, T.DataType]) -> PublicKeys:
     """The public partition keys of a release.
 
     Args:
         spark: The session.
         public: What the release file says about them.
-        fields: The group_by columns with their types in the preprocessed source.
+        types: The group_by columns with their types in the preprocessed source.
 
     Raises:
         SpecError: If a key has the wrong type, or stands twice.
         SourceError: If the table of keys cannot be read.
     """
-    schema = T.StructType([T.StructField(item.name, item.dataType, True) for item in fields])
+    schema = T.StructType([T.StructField(name, kind, True) for name, kind in types.items()])
     if public.values is not None:
-        columns = [[_convert(value, item) for value in public.values[item.name]] for item in fields]
+        columns = [[_convert(value, item) for value in public.values[item.name]] for item in schema.fields]
         rows = list(itertools.product(*columns))
         arrays = [list(values) for values in zip(*rows, strict=True)]
         table = pa.Table.from_arrays(
@@ -122,7 +124,9 @@ def _keys_of_table(spark: SparkSession, source: Source, schema: T.StructType) ->
         for item in schema.fields:  # a field that does not parse becomes null there, so a null is a mismatch
             if table.column(item.name).null_count:
                 raise SpecError(
-                    f"a key of {item.name} is empty or not of type {item.dataType.simpleString()}", where=where, mend="mend the file"
+                    f"a key of {item.name} is empty or not of type {item.dataType.simpleString()}",
+                    where=where,
+                    mend="mend the file",
                 )
     return table
 
@@ -144,7 +148,7 @@ def _convert(value: Any, item: T.StructField) -> Any:
     return converted
 
 
-_WIDTHS = {T.ByteType: 8, T.ShortType: 16, T.IntegerType: 32, T.LongType: 64}
+_WIDTHS: dict[type[T.DataType], int] = {T.ByteType: 8, T.ShortType: 16, T.IntegerType: 32, T.LongType: 64}
 
 
 def _converted(value: Any, kind: T.DataType) -> Any:
@@ -152,8 +156,9 @@ def _converted(value: Any, kind: T.DataType) -> Any:
         return value if isinstance(value, str) else None
     if isinstance(kind, T.BooleanType):
         return value if isinstance(value, bool) else None
-    if type(kind) in _WIDTHS:
-        limit = 2 ** (_WIDTHS[type(kind)] - 1)
+    width = _WIDTHS.get(type(kind))
+    if width is not None:
+        limit = 2 ** (width - 1)
         return value if isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit else None
     if isinstance(kind, T.DecimalType):
         return _decimal(value, kind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from dp_spark import aggregation, preprocess, tables
 from dp_spark.accounting import covers
 from dp_spark.bounding import Salt, bound_contributions
 from dp_spark.entries import AccountState, Entry, LedgerState, check_release_id
-from dp_spark.errors import ConflictError, DpSparkError
+from dp_spark.errors import ConflictError, DamageError, DpSparkError
 from dp_spark.events import Event, events_from_json
 from dp_spark.ledger import Ledger, check_same_file
 from dp_spark.manifest import build_manifest
@@ -49,6 +49,7 @@ class ReleaseResult:
         version: The version of the Delta table that holds it.
         rows: The published rows; None where an earlier publication is no longer there to be read.
         manifest: The manifest.
+        charge: The ledger's entry that paid for it.
         account: The dataset's account afterwards.
     """
 
@@ -58,6 +59,7 @@ class ReleaseResult:
     version: int
     rows: pa.Table | None
     manifest: Mapping[str, Any]
+    charge: Entry
     account: AccountState
 
 
@@ -164,15 +166,8 @@ def _check_columns(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> 
             raise missing(aggregate.column, where, frame)
     if spec.public_partitions is None:
         return None
-    grouped = [replace_name(frame, name) for name in spec.group_by]
+    grouped = {name: require_key(frame, name, where="group_by") for name in spec.group_by}
     return public_keys(spark, spec.public_partitions, grouped)
-
-
-def replace_name(frame: DataFrame, name: str) -> Any:
-    """The field of a group_by column under the name that the release file gives it."""
-    found = field(frame, name)
-    assert found is not None
-    return type(found)(name, found.dataType, True)
 
 
 def _kept_apart(spark: SparkSession, spec: ReleaseSpec, ledger: TableRef, outbox: TableRef) -> dict[str, str]:
@@ -219,9 +214,7 @@ def _plan(checked: _Checked, state: LedgerState) -> ReleasePlan:
 # --- read, bound, aggregate, noise: the only place where exact aggregates exist --------------------------------------
 
 
-def _draw(
-    spark: SparkSession, checked: _Checked, state: LedgerState, charge: Entry, on_stage: Callable[[str], None]
-) -> Draw:
+def _draw(spark: SparkSession, checked: _Checked, state: LedgerState, charge: Entry, on_stage: Callable[[str], None]) -> Draw:
     plan, spec = _plan(checked, state), checked.spec
     on_stage("read and aggregate")
     queries = list(plan.mechanisms)
@@ -245,9 +238,7 @@ def _draw(
     return Draw(release_table(plan, keys.rename_columns(list(spec.group_by)), noisy), manifest)
 
 
-def _add_noise(
-    plan: ReleasePlan, exact: aggregation.ExactAggregates
-) -> tuple[pa.Table, dict[Query, list[int]], list[Event]]:
+def _add_noise(plan: ReleasePlan, exact: aggregation.ExactAggregates) -> tuple[pa.Table, dict[Query, list[int]], list[Event]]:
     """Selects partitions, then draws noise once for each query; returns the keys shown, the noisy values, the events."""
     keys, values = exact.keys, dict(exact.values)
     noisy: dict[Query, list[int]] = {}
@@ -285,18 +276,24 @@ def _publish(
     if version is None:
         raise ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")
     state = ledger.mark_published(charge, str(sink), version, state)
-    rows = tables.read(spark, sink, version=version).toArrow()
+    rows = tables.read_rows(spark, sink, version)
     account = state.account(checked.spec.dataset)
-    return ReleaseResult(release_id, "published", str(sink), version, rows, draw.manifest, account)
+    return ReleaseResult(release_id, "published", str(sink), version, rows, draw.manifest, charge, account)
 
 
 def _already_published(spark: SparkSession, checked: _Checked, outbox: Outbox, done: Entry) -> ReleaseResult:
+    """What was published under this id, whatever the sink holds by now."""
     release_id, place = str(done.release_id), json.loads(done.events)
+    charge, sink = checked.state.charge_of(release_id), TableRef.parse(place["sink"])
     draw = outbox.find(release_id)
-    account = checked.state.account(checked.spec.dataset)
+    if charge is None or draw is None:
+        raise DamageError(
+            f"the release {release_id} is published, but its charge or its draw is gone",
+            where=str(outbox.ref),
+            mend="restore ledger and outbox from their own history",
+        )
     rows = None
-    if tables.exists(spark, checked.sink):
-        version = tables.published_version(spark, checked.sink, release_id)
-        rows = None if version is None else tables.read(spark, checked.sink, version=version).toArrow()
-    manifest = draw.manifest if draw is not None else {}
-    return ReleaseResult(release_id, "already_published", place["sink"], place["version"], rows, manifest, account)
+    if tables.exists(spark, sink) and tables.published_version(spark, sink, release_id) == place["version"]:
+        rows = tables.read_rows(spark, sink, place["version"])
+    account = checked.state.account(checked.spec.dataset)
+    return ReleaseResult(release_id, "already_published", str(sink), place["version"], rows, draw.manifest, charge, account)

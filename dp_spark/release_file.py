@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def parse_yaml(text: str, *, where: str = "release file") -> Any:
     {'a': 'NO', 'b': '12:30', 'c': Decimal('0.000001'), 'd': Decimal('0.10'), 'e': 7, 'f': None}
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # a SafeLoader: it builds plain data only
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader: it builds plain data only
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
@@ -112,9 +112,7 @@ def read_release_file(path: str | Path) -> dict[str, Any]:
         raise SpecError(f"release file: {reason}", where=str(path), mend="give the path of a release file") from None
     data = parse_yaml(text, where=str(path))
     if not isinstance(data, dict):
-        raise SpecError(
-            "a release file is a mapping of keys to values", where=str(path), mend="start from an example in conf/"
-        )
+        raise SpecError("a release file is a mapping of keys to values", where=str(path), mend="start from an example in conf/")
     return data
 
 
@@ -122,7 +120,7 @@ def read_release_file(path: str | Path) -> dict[str, Any]:
 _FIXED = ("dataset", "privacy_unit")
 
 
-def apply_overrides(data: Mapping[str, Any], overrides: list[str]) -> dict[str, Any]:
+def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Returns the data with every ``a.b=value`` of ``--set`` applied; values are read as YAML scalars.
 
     Args:
@@ -135,7 +133,7 @@ def apply_overrides(data: Mapping[str, Any], overrides: list[str]) -> dict[str, 
     >>> apply_overrides({"budget": {"epsilon": 1}}, ["budget.epsilon=0.5"])
     {'budget': {'epsilon': Decimal('0.5')}}
     """
-    result = _copy(data)
+    result: dict[str, Any] = _copy(data)
     for text in overrides:
         path, separator, value = text.partition("=")
         where = f"--set {path}"
@@ -143,9 +141,7 @@ def apply_overrides(data: Mapping[str, Any], overrides: list[str]) -> dict[str, 
         if not separator or not all(parts):
             raise SpecError("an override has the form a.b=value", where=f"--set {text}", mend="write --set key=value")
         if parts[0] in _FIXED:
-            raise SpecError(
-                f"{parts[0]} cannot be overridden from the command line", where=where, mend="change it in the file"
-            )
+            raise SpecError(f"{parts[0]} cannot be overridden from the command line", where=where, mend="change it in the file")
         _assign(result, parts, parse_yaml(value, where=where), where)
     return result
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pyspark.errors import PySparkException
 
 from dp_spark.errors import DpSparkError
+from dp_spark.paths import conf_file
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -31,7 +32,6 @@ _MIN_JAVA = 17
 _LOCAL = {
     "spark.app.name": "dp-spark",
     "spark.ui.enabled": "false",
-    "spark.log.level": "OFF",
     "spark.sql.shuffle.partitions": "8",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
     "spark.databricks.delta.snapshotPartitions": "2",
@@ -94,8 +94,8 @@ def _local_settings(console_progress: bool) -> dict[str, str]:
     settings = dict(_LOCAL)
     settings["spark.driver.memory"] = f"{_driver_memory_gib()}g"
     settings["spark.ui.showConsoleProgress"] = "true" if console_progress else "false"
-    quiet = Path(__file__).parent / "quiet-log4j2.properties"
-    settings["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile=file:{quiet} -Dderby.stream.error.file=/dev/null"
+    quiet = conf_file("log4j2.properties").as_uri()
+    settings["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile={quiet} -Dderby.stream.error.file=/dev/null"
     cache = Path(os.environ.get("DP_SPARK_IVY", Path.home() / ".ivy2.5.2")) / "jars"
     jars = [cache / name for name in _DELTA_JARS]
     if all(jar.is_file() for jar in jars):  # the resolver talks a lot and takes seconds, so it runs only once

@@ -100,10 +100,10 @@ def _schema(source: Source, where: str, types: Mapping[str, str] | None) -> str:
             raise SpecError("is not a Spark SQL type", where=f"{where}.schema.{name}", mend="write a type such as double")
     ddl = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
     try:
-        parsed = T.StructType.fromDDL(ddl)
+        parsed = list(T.StructType.fromDDL(ddl))  # type: ignore[call-overload]
     except SPARK_ERRORS:
-        parsed = T.StructType([])
-    if parsed.names != list(columns):
+        parsed = []
+    if [item.name for item in parsed] != list(columns):
         raise SpecError("holds an unknown type", where=f"{where}.schema", mend="use Spark SQL types such as double or date")
     return ddl
 

@@ -13,7 +13,14 @@ from dp_spark.errors import DpSparkError
 #: Everything a Spark action can raise on classic Spark and on Connect.
 SPARK_ERRORS = (PySparkException, Py4JError)
 
-_CONCURRENT = ("concurrent", "DELTA_CONCURRENT", "MetadataChanged", "ProtocolChanged", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED")
+_CONCURRENT = (
+    "concurrent",
+    "DELTA_CONCURRENT",
+    "MetadataChanged",
+    "ProtocolChanged",
+    "DELTA_METADATA_CHANGED",
+    "DELTA_PROTOCOL_CHANGED",
+)
 
 
 def condition(error: BaseException) -> str:

@@ -17,9 +17,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
 from pydantic import ValidationError as PydanticError
-from pydantic import model_validator
 
 from dp_spark.errors import SpecError
 from dp_spark.release_file import apply_overrides, expand_variables, read_release_file
@@ -315,7 +314,7 @@ class ReleaseSpec(Model):
             SpecError: Naming the file, the key, what is wrong, and the mend.
         """
         data = read_release_file(path)
-        changed = apply_overrides(data, list(overrides))
+        changed = apply_overrides(data, overrides)
         try:
             spec = cls.model_validate(changed)
             _check_parameter_types(data, spec)
@@ -413,18 +412,16 @@ class ReleaseSpec(Model):
         if bounds.max_partitions_contributed is None and self.group_by:
             yield "contribution_bounds.max_partitions_contributed: is missing; say in how many partitions a unit may count"
         if bounds.max_contributions_per_partition is None:
-            yield "contribution_bounds.max_contributions_per_partition: is missing; say how many rows of a unit may count in a partition"
+            yield "contribution_bounds.max_contributions_per_partition: is missing; say how many rows a unit may have in each"
 
     def _partition_errors(self) -> Iterator[str]:
-        if not self.group_by:
-            if self.public_partitions is not None:
-                yield "partitions.public: there are no keys where group_by is empty; drop partitions"
-            return
-        if self.partitions is None:
+        public = self.public_partitions
+        if not self.group_by and public is not None:
+            yield "partitions.public: there are no keys where group_by is empty; drop partitions"
+        elif self.group_by and self.partitions is None:
             yield "partitions: is missing; say `private: {}` or list the public keys"
-        elif self.public_partitions is not None and self.public_partitions.values is not None:
-            if set(self.public_partitions.values) != set(self.group_by):
-                yield f"partitions.public.values: must list exactly the group_by columns {', '.join(self.group_by)}"
+        elif public is not None and public.values is not None and set(public.values) != set(self.group_by):
+            yield f"partitions.public.values: must list exactly the group_by columns {', '.join(self.group_by)}"
 
 
 def _plain(value: Decimal) -> str:

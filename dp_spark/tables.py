@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from dp_spark import manifest as manifests
-from dp_spark.errors import ConflictError, DamageError, SpecError
+from dp_spark.errors import ConflictError, DamageError, SourceError, SpecError
 from dp_spark.manifest import MANIFEST_PROPERTY
 from dp_spark.paths import is_local, overlap, resolve
 from dp_spark.spark_errors import SPARK_ERRORS, condition, is_concurrent
@@ -45,9 +45,9 @@ class TableRef:
         ('main.gold.visits', None)
         """
         looks_like_name = 1 <= text.count(".") <= 2 and not set(text) & set("/\\:~ ") and all(text.split("."))
-        if looks_like_name and not os.path.isdir(text):
+        if looks_like_name and not Path(text).is_dir():
             return TableRef(None, text)
-        return TableRef(resolve(os.path.expanduser(text)), None)
+        return TableRef(resolve(str(Path(text).expanduser())), None)
 
     @property
     def sql(self) -> str:
@@ -70,7 +70,7 @@ class TableRef:
 def exists(spark: SparkSession, ref: TableRef) -> bool:
     """Whether a Delta table is there."""
     if ref.path is not None and is_local(ref.path):
-        return os.path.isdir(os.path.join(ref.path, "_delta_log"))
+        return has_local_log(ref.path)
     if ref.name is not None:
         return bool(spark.catalog.tableExists(ref.name))
     try:
@@ -80,12 +80,22 @@ def exists(spark: SparkSession, ref: TableRef) -> bool:
     return True
 
 
+def has_local_log(path: str) -> bool:
+    """Whether a local folder is a Delta table."""
+    return (Path(path) / "_delta_log").is_dir()
+
+
 def read(spark: SparkSession, ref: TableRef, *, version: int | None = None) -> DataFrame:
     """The table as a frame, at its newest or at one version."""
     reader = spark.read.format("delta")
     if version is not None:
         reader = reader.option("versionAsOf", str(version))
     return reader.load(ref.path) if ref.path is not None else reader.table(ref.sql)
+
+
+def read_rows(spark: SparkSession, ref: TableRef, version: int) -> pa.Table:
+    """The rows of one version, in the order in which they were published."""
+    return read(spark, ref, version=version).coalesce(1).toArrow()
 
 
 def location_of(spark: SparkSession, ref: TableRef) -> str:
@@ -144,7 +154,8 @@ def check_sink(spark: SparkSession, sink: TableRef, dataset: str, kept_apart: Ma
 
 def _is_empty(spark: SparkSession, path: str) -> bool:
     if is_local(path):
-        return not os.path.lexists(path) or (os.path.isdir(path) and not os.listdir(path))
+        folder = Path(path)
+        return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     try:
         return spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(path).select("path").isEmpty()
     except AnalysisException:
@@ -196,9 +207,7 @@ def publish(spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: Mappi
 
 
 def _lost(sink: TableRef) -> ConflictError:
-    return ConflictError(
-        "another run published there at the same time", where=str(sink), mend="run the same command again"
-    )
+    return ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")
 
 
 def published_version(spark: SparkSession, sink: TableRef, release_id: str) -> int | None:
@@ -206,3 +215,18 @@ def published_version(spark: SparkSession, sink: TableRef, release_id: str) -> i
     history = spark.sql(f"DESCRIBE HISTORY {sink.sql}").where(F.col("userMetadata") == release_id)
     versions = [int(row["version"]) for row in history.select("version").collect()]
     return max(versions) if versions else None
+
+
+def require_manifest(spark: SparkSession, ref: TableRef) -> dict[str, Any]:
+    """The manifest of a published table.
+
+    Raises:
+        SourceError: If there is no table, or one without a manifest.
+    """
+    mend = "give the path or name of a published release"
+    if not exists(spark, ref):
+        raise SourceError("there is no Delta table", where=str(ref), mend=mend)
+    found = read_manifest(spark, ref)
+    if found is None:
+        raise SourceError("this table carries no dp-spark manifest", where=str(ref), mend=mend)
+    return found

@@ -1,0 +1,56 @@
+# dp-spark: `make help` says what there is. Every target sets up what it needs by itself.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+JARS := $(VENV)/.jars
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast check lint types imports doctest clean
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(JARS) ## Make the environment in .venv and fetch the Delta jars
+	@echo "dp-spark is ready: $(BIN)/dp-spark --help"
+
+$(STAMP): pyproject.toml constraints.txt
+	@bash scripts/check-java.sh
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "dp-spark needs Python 3.11 or later; run make PYTHON=/path/to/python3.11")'
+	@echo "Installing dp-spark and its libraries into $(VENV) (about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
+	@touch $@
+
+$(JARS): $(STAMP)
+	@bash scripts/check-java.sh
+	@echo "Fetching the Delta jars through Spark (once, about half a minute)"
+	@$(BIN)/python scripts/fetch_jars.py
+	@touch $@
+
+demo: $(JARS) ## Release real data (healthcare) and show exact against released values
+	@$(BIN)/dp-spark demo healthcare
+
+test: $(JARS) ## Run all tests
+	@$(BIN)/python -m pytest
+
+test-fast: $(JARS) ## Run the tests that need no Spark
+	@$(BIN)/python -m pytest -m "not spark and not slow"
+
+check: lint types imports doctest ## Run ruff, mypy --strict, import-linter and the doctests
+
+lint: $(STAMP)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(STAMP)
+	@$(BIN)/mypy
+
+imports: $(STAMP)
+	@$(BIN)/lint-imports
+
+doctest: $(JARS)
+	@$(BIN)/python -m pytest -q --doctest-modules dp_spark
+
+clean: ## Remove the environment and everything that was made
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build demo-out

@@ -1,0 +1,72 @@
+"""What a release would draw, cost and leave, without touching any private table: ``dp-spark plan``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyspark.sql import SparkSession
+
+from dp_spark import preprocess, tables
+from dp_spark.accounting import Account
+from dp_spark.entries import AccountState
+from dp_spark.ledger import Ledger
+from dp_spark.paths import is_local
+from dp_spark.planning import ReleasePlan, plan_release
+from dp_spark.public_tables import collect_public
+from dp_spark.spec import ReleaseSpec
+from dp_spark.tables import TableRef
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A plan, and the account that would pay for it.
+
+    Attributes:
+        plan: What would be drawn and charged.
+        account: The dataset's account, or None where none was opened yet.
+    """
+
+    plan: ReleasePlan
+    account: AccountState | None
+
+
+def preview_release(spec: ReleaseSpec, get_spark: Callable[[], SparkSession]) -> Preview:
+    """Plans a release; reads the ledger and a table of public keys where there are any, and nothing else.
+
+    Args:
+        spec: The release file.
+        get_spark: Called only where a table has to be read.
+
+    Raises:
+        SpecError, SourceError, DamageError: As ``run_release`` would.
+    """
+    preprocess.check_steps(spec)
+    expanded = spec.expand()
+    account = _account(expanded, get_spark)
+    keys = _public_keys(expanded, get_spark)
+    assumed = Account.open(spec.budget.epsilon, spec.budget.delta).accountant
+    accountant = account.account.accountant if account is not None else assumed
+    return Preview(plan_release(expanded, accountant, keys), account)
+
+
+def _account(spec: ReleaseSpec, get_spark: Callable[[], SparkSession]) -> AccountState | None:
+    ref = TableRef.of(spec.ledger)
+    if ref.path is not None and is_local(ref.path) and not tables.has_local_log(ref.path):
+        return None
+    spark = get_spark()
+    if not tables.exists(spark, ref):
+        return None
+    return Ledger(spark, ref).state().accounts.get(spec.dataset)
+
+
+def _public_keys(spec: ReleaseSpec, get_spark: Callable[[], SparkSession]) -> int | None:
+    public = spec.public_partitions
+    if public is None:
+        return None
+    if public.values is not None:
+        return math.prod(len(values) for values in public.values.values())
+    assert public.source is not None
+    types = dict.fromkeys(spec.group_by, "string")  # only their number matters here
+    return int(collect_public(get_spark(), public.source, where="partitions.public.source", types=types).count())
