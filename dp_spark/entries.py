@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from dp_spark.accounting import NOTHING, Account, Accountant, Cost, cost_of
 from dp_spark.errors import BudgetError, DamageError, SpecError
-from dp_spark.events import Event, events_from_json
+from dp_spark.events import Event, decimal_text, events_from_json
 from dp_spark.paths import overlap
 
 OPEN, CHARGE, PUBLISHED = "open", "charge", "published"
@@ -205,16 +205,19 @@ def _same_source(one: str, other: str) -> bool:
 def _refused(state: AccountState, cost: Cost, where: str) -> BudgetError:
     account = state.account
     epsilon, delta = account.remaining_display(state.spent)
+    left = f"epsilon {decimal_text(epsilon)}, delta {decimal_text(delta)}"
     if account.rho is None:
-        asked = f"epsilon {cost.epsilon}, delta {cost.delta}"
-        left = f"epsilon {epsilon}, delta {delta}"
+        asked = f"epsilon {decimal_text(cost.epsilon)}, delta {decimal_text(cost.delta)}"
     else:
         asked = f"rho {cost.rho:.6g}, selection delta {cost.delta:.6g}"
-        left = f"rho {account.rho - state.spent.rho:.6g}, selection delta {delta / 2:.6g}"
+        left = f"rho {account.rho - state.spent.rho:.6g}, selection delta {float(delta) / 2:.6g}, that is {left}"
+    mend = f"ask for at most epsilon {decimal_text(epsilon)} and delta {decimal_text(delta)}"
+    if cost.delta and not delta:
+        mend = "no delta is left for private partitions: list public partitions"
+    elif not epsilon:
+        mend = "the budget is used up: what was published stays, nothing more can be"
     return BudgetError(
-        f"the budget of {state.dataset} does not bear this release: requested {asked}; remaining {left}",
-        where=where,
-        mend=f"ask for at most epsilon {epsilon} and delta {delta}, or raise the budget",
+        f"the budget of {state.dataset} does not bear this release: requested {asked}; remaining {left}", where=where, mend=mend
     )
 
 

@@ -12,6 +12,16 @@ from decimal import Decimal
 from typing import Any
 
 
+def decimal_text(value: Decimal) -> str:
+    """A decimal as plain text, exact and without an exponent.
+
+    >>> decimal_text(Decimal("1.0E-6"))
+    '0.000001'
+    """
+    text = format(value, "f")  # Decimal.normalize would round to the context's 28 digits
+    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
+
+
 @dataclass(frozen=True)
 class Event:
     """One draw of noise on one query, and what it is charged.
@@ -40,9 +50,9 @@ class Event:
             "query": self.query,
             "mechanism": self.mechanism,
             "scale": repr(self.scale),
-            "epsilon": None if self.epsilon is None else str(self.epsilon),
-            "rho": None if self.rho is None else str(self.rho),
-            "delta": str(self.delta),
+            "epsilon": None if self.epsilon is None else decimal_text(self.epsilon),
+            "rho": None if self.rho is None else decimal_text(self.rho),
+            "delta": decimal_text(self.delta),
             "threshold": self.threshold,
         }
 

@@ -97,7 +97,7 @@ _STRUCTURE: tuple[type[exp.Expr], ...] = (
     exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.In, exp.Between, exp.Like, exp.ILike,
     exp.RegexpLike, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.DPipe, exp.BitwiseAnd,
     exp.BitwiseOr, exp.BitwiseXor, exp.BitwiseNot, exp.Case, exp.If, exp.Cast, exp.TryCast, exp.DataType,
-    exp.DataTypeParam, exp.Var, exp.Dot, exp.Placeholder, exp.Escape, exp.Extract, exp.Tuple,
+    exp.DataTypeParam, exp.Var, exp.Dot, exp.Placeholder, exp.Escape, exp.Extract, exp.AtTimeZone, exp.FromTimeZone,
 )  # fmt: skip
 # sqlglot fills these in itself, where a function such as unix_timestamp is called without its arguments.
 _NEVER = (exp.AggFunc, exp.Anonymous, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.CurrentDatetime)
@@ -237,7 +237,10 @@ def _tree_problems(tree: exp.Expr, parameters: Mapping[str, object]) -> Iterator
 
 
 def _constant_problems(node: exp.Expr) -> Iterator[str]:
-    if isinstance(node, exp.Like | exp.ILike | exp.RegexpLike):
+    if isinstance(node, exp.AtTimeZone | exp.FromTimeZone):
+        if not _is_constant(node.args["zone"]):
+            yield "a time zone must be a constant text"
+    elif isinstance(node, exp.Like | exp.ILike | exp.RegexpLike):
         if not _is_constant(node.expression):
             yield "a pattern must be a constant text"
     elif isinstance(node, exp.Anonymous):

@@ -25,7 +25,7 @@ from pyspark.sql import functions as F
 from dp_spark.accounting import Account, cost_of
 from dp_spark.entries import CHARGE, EPOCH, GENESIS, OPEN, PUBLISHED, Entry, LedgerState, entry_of_row
 from dp_spark.errors import BudgetError, ConflictError, DamageError, SpecError
-from dp_spark.events import Event, events_to_json
+from dp_spark.events import Event, decimal_text, events_to_json
 from dp_spark.paths import is_local
 from dp_spark.spark_errors import SPARK_ERRORS, is_concurrent, translated
 from dp_spark.tables import TableRef, exists, read
@@ -77,9 +77,9 @@ class Ledger:
                 OPEN,
                 dataset,
                 accountant=account.accountant,
-                epsilon=f"{account.epsilon:f}",
-                delta=f"{account.delta:f}",
-                rho=None if account.rho is None else str(account.rho),
+                epsilon=decimal_text(account.epsilon),
+                delta=decimal_text(account.delta),
+                rho=None if account.rho is None else decimal_text(account.rho),
                 reason=reason,
             )
 
@@ -133,7 +133,7 @@ class Ledger:
                 events=events_to_json(events),
                 epsilon=guarantee[0],
                 delta=guarantee[1],
-                rho=str(cost_of(events, accountant).rho) if accountant == "zcdp" else None,
+                rho=decimal_text(cost_of(events, accountant).rho) if accountant == "zcdp" else None,
             )
 
         return self._append(entry, known)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dp_spark.errors import DamageError
+from dp_spark.events import decimal_text
 from dp_spark.planning import ReleasePlan
 from dp_spark.queries import PRIVACY_ID_COUNT, queries_of
 from dp_spark.spec import Aggregate, ClippedAggregate, Count, RowUnit
@@ -58,17 +59,17 @@ def _guarantee(plan: ReleasePlan) -> dict[str, Any]:
     row_unit = isinstance(spec.privacy_unit, RowUnit)
     unit = "row" if row_unit else ", ".join(spec.unit_columns)
     whom = "one row" if row_unit else f"all rows that share one value of ({unit})"
-    epsilon, delta = plan.guarantee_epsilon, plan.guarantee_delta
+    epsilon, delta = decimal_text(plan.guarantee_epsilon), decimal_text(plan.guarantee_delta)
     sentence = (
         f"This table was computed by a randomised procedure that is ({epsilon}, {delta})-differentially private: "
         f"for any set of possible published tables, adding or removing {whom} of the dataset '{spec.dataset}' changes "
         f"the probability of publishing a table in that set by at most a factor of exp({epsilon})"
-        + (f", plus at most {delta}." if delta else ".")
+        + (f", plus at most {delta}." if plan.guarantee_delta else ".")
     )
     return {
-        "epsilon": str(epsilon),
-        "delta": str(delta),
-        "rho": str(plan.cost.rho) if plan.accountant == "zcdp" else None,
+        "epsilon": epsilon,
+        "delta": delta,
+        "rho": decimal_text(plan.cost.rho) if plan.accountant == "zcdp" else None,
         "accountant": plan.accountant,
         "adjacency": "add or remove one privacy unit",
         "privacy_unit": "row" if row_unit else list(spec.unit_columns),
@@ -83,7 +84,7 @@ def _partitions(plan: ReleasePlan) -> dict[str, Any]:
     return {
         "selection": "private",
         "threshold": plan.selection.threshold,
-        "delta": str(event.delta),
+        "delta": decimal_text(event.delta),
         "noise_scale": event.scale,
         "units_for_50_percent": plan.selection.units_for(0.5),
         "units_for_95_percent": plan.selection.units_for(0.95),
@@ -114,9 +115,9 @@ def _query(plan: ReleasePlan, query: Any) -> dict[str, Any]:
         "noise_scale": mechanism.scale,
         "granularity": 1.0 if query.lattice is None else query.lattice.granularity,
         "stddev": mechanism.stddev * (1.0 if query.lattice is None else query.lattice.granularity),
-        "epsilon": None if event.epsilon is None else str(event.epsilon),
-        "rho": None if event.rho is None else str(event.rho),
-        "delta": str(event.delta),
+        "epsilon": None if event.epsilon is None else decimal_text(event.epsilon),
+        "rho": None if event.rho is None else decimal_text(event.rho),
+        "delta": decimal_text(event.delta),
     }
 
 

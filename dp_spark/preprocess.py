@@ -14,8 +14,9 @@ from pyspark.sql import functions as F
 
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.expressions import Expression, check_expression, check_type
-from dp_spark.public_tables import collect_public
-from dp_spark.sources import analyse, column, field, missing, quoted, require_key
+from dp_spark.public_tables import collect_public, constant_of_type
+from dp_spark.sources import column, field, missing, quoted, require_key
+from dp_spark.spark_errors import translated
 from dp_spark.spec import Join, ReleaseSpec, Step
 
 
@@ -64,23 +65,29 @@ def apply_steps(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> Dat
     """
     for index, step in enumerate(spec.preprocess):
         where = f"preprocess.{index}"
-        if step.filter is not None:
-            condition = check_expression(step.filter, spec.parameters, where=f"{where}.filter")
-            frame = frame.where(_expression(frame, condition, f"{where}.filter"))
-        elif step.derive is not None:
-            frame = _derive(frame, step.derive, spec.parameters, f"{where}.derive")
-        elif step.cast is not None:
-            for name, kind in step.cast.items():
-                present = _present(frame, name, f"{where}.cast")
-                frame = frame.withColumn(present, column(present).cast(kind))
-        elif step.fill is not None:
-            frame = _fill(frame, step.fill, f"{where}.fill")
-        elif step.drop is not None:
-            frame = frame.drop(*(_present(frame, name, f"{where}.drop") for name in step.drop))
-        elif step.join is not None:
-            frame = _join(spark, frame, step.join, spec.unit_columns, f"{where}.join")
-        frame = analyse(frame, where)
+        with translated(SourceError, "Spark cannot resolve it", where=where, mend="check column names and types"):
+            frame = _apply(spark, frame, step, spec, where)
+            _ = frame.schema  # has Spark resolve names and types now, from metadata alone
     return frame
+
+
+def _apply(spark: SparkSession, frame: DataFrame, step: Step, spec: ReleaseSpec, where: str) -> DataFrame:
+    if step.filter is not None:
+        condition = check_expression(step.filter, spec.parameters, where=f"{where}.filter")
+        return frame.where(_expression(frame, condition, f"{where}.filter"))
+    if step.derive is not None:
+        return _derive(frame, step.derive, spec.parameters, f"{where}.derive")
+    if step.cast is not None:
+        for name, kind in step.cast.items():
+            present = _present(frame, name, f"{where}.cast")
+            frame = frame.withColumn(present, column(present).cast(kind))
+        return frame
+    if step.fill is not None:
+        return _fill(frame, step.fill, f"{where}.fill")
+    if step.drop is not None:
+        return frame.drop(*(_present(frame, name, f"{where}.drop") for name in step.drop))
+    assert step.join is not None
+    return _join(spark, frame, step.join, spec.unit_columns, f"{where}.join")
 
 
 def _present(frame: DataFrame, name: str, where: str) -> str:
@@ -102,7 +109,7 @@ def _derive(
     # One at a time, so that a later expression of the step can use an earlier one, as it reads.
     for name, text in derived.items():
         expression = check_expression(text, parameters, where=f"{where}.{name}")
-        frame = analyse(frame.withColumn(name, _expression(frame, expression, f"{where}.{name}")), f"{where}.{name}")
+        frame = frame.withColumn(name, _expression(frame, expression, f"{where}.{name}"))
     return frame
 
 
@@ -110,8 +117,14 @@ def _fill(frame: DataFrame, values: Mapping[str, object], where: str) -> DataFra
     for name, value in values.items():
         present = _present(frame, name, where)
         kind = frame.schema[present].dataType
-        constant = F.lit(str(value) if not isinstance(value, bool) else str(value).lower()).cast(kind)
-        frame = frame.withColumn(present, F.coalesce(column(present), constant))
+        constant = constant_of_type(value, kind)
+        if constant is None:
+            raise SpecError(
+                f"{value!s} is not a value of type {kind.simpleString()}, the type of {name}",
+                where=f"{where}.{name}",
+                mend=f"write a value of type {kind.simpleString()}",
+            )
+        frame = frame.withColumn(present, F.coalesce(column(present), F.lit(constant).cast(kind)))
     return frame
 
 

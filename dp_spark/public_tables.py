@@ -136,9 +136,8 @@ def _shown(row: Sequence[Any]) -> str:
 
 
 def _convert(value: Any, item: T.StructField) -> Any:
-    """A YAML constant as a value of the column's type; nothing is bent to fit."""
     kind = item.dataType
-    converted = _converted(value, kind)
+    converted = constant_of_type(value, kind)
     if value is not None and converted is None:
         raise SpecError(
             f"{value!s} is not a value of type {kind.simpleString()}, the type of {item.name}",
@@ -151,7 +150,8 @@ def _convert(value: Any, item: T.StructField) -> Any:
 _WIDTHS: dict[type[T.DataType], int] = {T.ByteType: 8, T.ShortType: 16, T.IntegerType: 32, T.LongType: 64}
 
 
-def _converted(value: Any, kind: T.DataType) -> Any:
+def constant_of_type(value: Any, kind: T.DataType) -> Any:
+    """A YAML constant as a Python value of a column's type, or None where it is not one; nothing is bent to fit."""
     if isinstance(kind, T.StringType):
         return value if isinstance(value, str) else None
     if isinstance(kind, T.BooleanType):
@@ -160,6 +160,8 @@ def _converted(value: Any, kind: T.DataType) -> Any:
     if width is not None:
         limit = 2 ** (width - 1)
         return value if isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit else None
+    if isinstance(kind, T.FractionalType) and not isinstance(kind, T.DecimalType):
+        return float(value) if isinstance(value, int | Decimal) and not isinstance(value, bool) else None
     if isinstance(kind, T.DecimalType):
         return _decimal(value, kind)
     try:

@@ -21,7 +21,7 @@ from dp_spark.accounting import covers
 from dp_spark.bounding import Salt, bound_contributions
 from dp_spark.entries import AccountState, Entry, LedgerState, check_release_id
 from dp_spark.errors import ConflictError, DamageError, DpSparkError
-from dp_spark.events import Event, events_from_json
+from dp_spark.events import Event, decimal_text, events_from_json
 from dp_spark.ledger import Ledger, check_same_file
 from dp_spark.manifest import build_manifest
 from dp_spark.outbox import Draw, Outbox
@@ -198,7 +198,7 @@ def _charge(ledger: Ledger, checked: _Checked, release_id: str) -> tuple[LedgerS
         file_digest=checked.digest,
         privacy_unit=json.dumps(list(checked.spec.unit_columns) or "row"),
         source=checked.source,
-        guarantee=(f"{plan.guarantee_epsilon:f}", f"{plan.guarantee_delta:f}"),
+        guarantee=(decimal_text(plan.guarantee_epsilon), decimal_text(plan.guarantee_delta)),
         known=checked.state,
     )
     charge = state.charge_of(release_id)

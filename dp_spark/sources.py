@@ -9,7 +9,6 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -190,18 +189,3 @@ def missing(name: str, where: str, frame: DataFrame) -> SourceError:
     """The error for a column that is not there (or there twice)."""
     known = ", ".join(sorted(frame.columns)[:20])
     return SourceError(f"there is no column {name}", where=where, mend=f"use one of: {known}")
-
-
-def analyse(frame: DataFrame, where: str) -> DataFrame:
-    """Has Spark resolve a lazy frame's names and types now.
-
-    Raises:
-        SourceError: Naming Spark's condition, such as UNRESOLVED_COLUMN; never a value.
-    """
-    try:
-        _ = frame.schema
-    except AnalysisException as error:
-        raise SourceError(
-            f"Spark cannot resolve it ({condition(error)})", where=where, mend="check column names and types"
-        ) from None
-    return frame

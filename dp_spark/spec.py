@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 from pydantic import ValidationError as PydanticError
 
 from dp_spark.errors import SpecError
+from dp_spark.events import decimal_text
 from dp_spark.release_file import apply_overrides, expand_variables, read_release_file
 from dp_spark.spec_errors import to_spec_error
 
@@ -346,7 +347,7 @@ class ReleaseSpec(Model):
         Values equal to their defaults are left out, so a later version with more keys finds the same digest.
         """
         document = self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
-        document["budget"] = {key: _plain(value) for key, value in self.budget.model_dump().items()}
+        document["budget"] = {key: decimal_text(value) for key, value in self.budget.model_dump().items()}
         document["_public_keys"] = public_keys_digest
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
@@ -422,10 +423,6 @@ class ReleaseSpec(Model):
             yield "partitions: is missing; say `private: {}` or list the public keys"
         elif public is not None and public.values is not None and set(public.values) != set(self.group_by):
             yield f"partitions.public.values: must list exactly the group_by columns {', '.join(self.group_by)}"
-
-
-def _plain(value: Decimal) -> str:
-    return format(value.normalize(), "f")
 
 
 def _repeated(where: str, names: Sequence[str]) -> Iterator[str]:
