@@ -19,7 +19,7 @@ from rich.table import Table
 
 from dp_spark import preprocess
 from dp_spark.accounting import Account
-from dp_spark.display import cell, show_result
+from dp_spark.display import cell, show_result, shown
 from dp_spark.errors import DpSparkError
 from dp_spark.ledger import Ledger
 from dp_spark.paths import conf_file
@@ -143,7 +143,7 @@ def _comparison_table(rows: list[dict[str, Any]], result: ReleaseResult) -> Tabl
         cells = [str(row[key]) for key in result.manifest["group_by"]]
         for item in result.manifest["aggregates"]:
             exact = row[f"exact_{item['name']}"]
-            cells.append(f"{f'{exact:,}' if isinstance(exact, int) else f'{exact:,.2f}'} → {cell(row, item)}")
+            cells.append(f"{shown(exact, item['half_width_95'])} → {cell(row, item)}")
         table.add_row(*cells)
     table.caption = (
         "Exact values count every row; released ones count at most the contribution bounds' share of each unit, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from decimal import Decimal
@@ -176,13 +177,28 @@ def rows_table(rows: Sequence[dict[str, Any]], manifest: Any) -> Table:
 
 
 def cell(row: dict[str, Any], aggregate: dict[str, Any]) -> str:
-    """A released cell with its half-width."""
+    """A released cell with its half-width.
+
+    >>> cell({"mean": 12.3456, "mean_stddev": 0.5}, {"name": "mean", "half_width_95": None})
+    '12.35 ± 0.98'
+    """
     value, stddev = row[aggregate["name"]], row[f"{aggregate['name']}_stddev"]
     width = aggregate["half_width_95"]
-    if width is None:
-        width = None if stddev is None else _NORMAL_95 * stddev
-    shown = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
-    return f"{shown} ± {'?' if width is None else f'{width:,.3g}' if width < 1000 else f'{width:,.0f}'}"
+    if width is None and stddev is not None:
+        width = _NORMAL_95 * stddev
+    return f"{shown(value, width)} ± {'?' if width is None else shown(width, width)}"
+
+
+def shown(value: float, width: float | None) -> str:
+    """A number with as many digits as an error of ``width`` leaves a meaning.
+
+    >>> shown(0.24037, 0.0013), shown(2311.47, 24.0), shown(7, None)
+    ('0.2404', '2,311', '7')
+    """
+    if isinstance(value, int):
+        return f"{value:,}"
+    digits = 2 if not width else max(0, min(8, 1 - math.floor(math.log10(width))))
+    return f"{value:,.{digits}f}"
 
 
 def show_plan(console: Console, preview: Preview) -> None:

@@ -99,6 +99,11 @@ class LedgerState:
         """The sequence number of the next entry."""
         return len(self.entries) + 1
 
+    @property
+    def charged_sources(self) -> list[str]:
+        """The identities of all sources that were ever charged for."""
+        return sorted({str(entry.source) for entry in self.entries if entry.entry == CHARGE})
+
     def account(self, dataset: str) -> AccountState:
         """The account of a dataset.
 
@@ -153,7 +158,7 @@ class LedgerState:
 
     def _check_source(self, dataset: str, source: str) -> None:
         for entry in self.entries:
-            if entry.entry == CHARGE and entry.dataset != dataset and _same_source(str(entry.source), source):
+            if entry.entry == CHARGE and entry.dataset != dataset and same_source(str(entry.source), source):
                 raise BudgetError(
                     f"this source was charged to the account of another dataset ({entry.dataset})",
                     where="dataset",
@@ -198,7 +203,8 @@ class LedgerState:
         return DamageError(message, where=self.where, mend="restore the ledger from its own history; do not open a new one")
 
 
-def _same_source(one: str, other: str) -> bool:
+def same_source(one: str, other: str) -> bool:
+    """Whether two source identities are the same, or one folder is inside the other."""
     return overlap(one, other) if "/" in one and "/" in other else one == other
 
 

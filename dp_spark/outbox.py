@@ -35,6 +35,11 @@ class Draw:
     manifest: Mapping[str, Any]
 
 
+def outbox_of(ledger: TableRef) -> TableRef:
+    """Where the outbox of a ledger is: beside it."""
+    return ledger.beside("_outbox")
+
+
 class Outbox:
     """The outbox of one ledger.
 
@@ -45,7 +50,7 @@ class Outbox:
 
     def __init__(self, spark: SparkSession, ledger: TableRef) -> None:
         self.spark = spark
-        self.ref = ledger.beside("_outbox")
+        self.ref = outbox_of(ledger)
 
     def create(self) -> None:
         """Makes the table where it is not there yet."""

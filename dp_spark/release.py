@@ -19,19 +19,19 @@ from pyspark.sql import DataFrame, SparkSession
 from dp_spark import aggregation, preprocess, tables
 from dp_spark.accounting import covers
 from dp_spark.bounding import Salt, bound_contributions
-from dp_spark.entries import AccountState, Entry, LedgerState, check_release_id
-from dp_spark.errors import ConflictError, DamageError, DpSparkError
+from dp_spark.entries import AccountState, Entry, LedgerState, check_release_id, same_source
+from dp_spark.errors import ConflictError, DamageError, DpSparkError, SpecError
 from dp_spark.events import Event, decimal_text, events_from_json
 from dp_spark.ledger import Ledger, check_same_file
 from dp_spark.manifest import build_manifest
-from dp_spark.outbox import Draw, Outbox
+from dp_spark.outbox import Draw, Outbox, outbox_of
 from dp_spark.planning import ReleasePlan, plan_release
 from dp_spark.public_tables import PublicKeys, public_keys
 from dp_spark.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.results import release_table
 from dp_spark.session import RELEASE_SETTINGS, settings, silence_value_quoting_loggers
 from dp_spark.sources import field, missing, open_source, require_key, require_numeric, source_identity, source_location
-from dp_spark.spec import ClippedAggregate, Count, ReleaseSpec
+from dp_spark.spec import ClippedAggregate, Count, ReleaseSpec, Source
 from dp_spark.tables import TableRef
 
 #: The stages that a progress display names, in order.
@@ -106,17 +106,22 @@ def run_release(
     release_id = check_release_id(release_id) if release_id is not None else new_release_id(spec)
     with settings(spark, {**RELEASE_SETTINGS, "spark.sql.session.timeZone": spec.timezone}):
         on_stage("validate")
-        checked = _validate(spark, spec, release_id)
-        ledger, outbox = _books(spark, checked.spec)
-        done = checked.state.publication_of(release_id)
-        if done is not None:
-            return _already_published(spark, checked, outbox, done)
+        preprocess.check_steps(spec)
+        located = spec.expand()
+        ref = TableRef.of(located.ledger)
+        ledger, outbox = Ledger(spark, ref), Outbox(spark, ref)
+        state = ledger.state()
+        if state.publication_of(release_id) is not None and not _has_table_of_keys(spec):
+            return _already_published(spark, state, outbox, release_id, spec.digest())  # even if the source is gone by now
+        checked = _validate(spark, spec, located, state, release_id)
+        if state.publication_of(release_id) is not None:
+            return _already_published(spark, state, outbox, release_id, checked.digest)
         on_stage("charge")
-        outbox.create()
         state, charge = _charge(ledger, checked, release_id)
+        outbox.create()
         draw = outbox.find(release_id)
         if draw is None:
-            draw = outbox.commit(_draw(spark, checked, state, charge, on_stage))
+            draw = outbox.commit(_draw_quietly(spark, checked, state, charge, on_stage))
         on_stage("publish")
         return _publish(spark, ledger, checked, state, charge, draw)
 
@@ -126,31 +131,41 @@ def new_release_id(spec: ReleaseSpec) -> str:
     return f"{spec.name[:80]}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
-def _books(spark: SparkSession, spec: ReleaseSpec) -> tuple[Ledger, Outbox]:
-    ref = TableRef.of(spec.ledger)
-    return Ledger(spark, ref), Outbox(spark, ref)
-
-
 # --- validate: metadata, public tables and the ledger; no private value ---------------------------------------------
 
 
-def _validate(spark: SparkSession, written: ReleaseSpec, release_id: str) -> _Checked:
-    preprocess.check_steps(written)
-    spec = written.expand()
-    ledger, outbox = _books(spark, spec)
-    state = ledger.state()
+def _has_table_of_keys(spec: ReleaseSpec) -> bool:
+    return spec.public_partitions is not None and spec.public_partitions.source is not None
+
+
+def _validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state: LedgerState, release_id: str) -> _Checked:
     account = state.account(spec.dataset)
+    source = source_identity(spark, spec.source)
+    _check_public_sources(spark, spec, [source, *state.charged_sources])
     frame = preprocess.apply_steps(spark, open_source(spark, spec.source, where="source"), spec)
     keys = _check_columns(spark, frame, spec)
     plan_release(spec, account.account.accountant, _number_of(keys))
     sink = TableRef.of(spec.sink)
-    digest = written.digest(keys.digest if keys is not None else "")
+    digest = written.digest(keys.digest if keys is not None and _has_table_of_keys(spec) else "")
     charge = state.charge_of(release_id)
     if charge is not None:
         check_same_file(charge, digest)
     if state.publication_of(release_id) is None:
-        tables.check_sink(spark, sink, spec.dataset, _kept_apart(spark, spec, ledger.ref, outbox.ref))
-    return _Checked(spec, digest, frame, keys, source_identity(spark, spec.source), sink, state)
+        tables.check_sink(spark, sink, spec.dataset, _kept_apart(spark, spec))
+    return _Checked(spec, digest, frame, keys, source, sink, state)
+
+
+def _check_public_sources(spark: SparkSession, spec: ReleaseSpec, protected: list[str]) -> None:
+    """A table that is protected cannot be declared public: as keys or in a join it would be released unpaid."""
+    for where, public in _public_sources(spec).items():
+        if any(same_source(source_identity(spark, public), other) for other in protected):
+            raise SpecError("this table is protected, not public", where=where, mend="use a table that holds no one's data")
+
+
+def _public_sources(spec: ReleaseSpec) -> dict[str, Source]:
+    joined = {f"preprocess.{index}.join.source": step.join.source for index, step in enumerate(spec.preprocess) if step.join}
+    public = spec.public_partitions
+    return joined | ({"partitions.public.source": public.source} if public is not None and public.source is not None else {})
 
 
 def _check_columns(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> PublicKeys | None:
@@ -170,12 +185,10 @@ def _check_columns(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> 
     return public_keys(spark, spec.public_partitions, grouped)
 
 
-def _kept_apart(spark: SparkSession, spec: ReleaseSpec, ledger: TableRef, outbox: TableRef) -> dict[str, str]:
-    apart = {"ledger": tables.location_of(spark, ledger), "outbox": tables.location_of(spark, outbox)}
-    sources = {"source": spec.source} | {
-        f"public table of preprocess.{index}": step.join.source for index, step in enumerate(spec.preprocess) if step.join
-    }
-    for role, source in sources.items():
+def _kept_apart(spark: SparkSession, spec: ReleaseSpec) -> dict[str, str]:
+    ledger = TableRef.of(spec.ledger)
+    apart = {"ledger": tables.location_of(spark, ledger), "outbox": tables.location_of(spark, outbox_of(ledger))}
+    for role, source in {"source": spec.source, **_public_sources(spec)}.items():
         location = source_location(spark, source)
         if location is not None:
             apart[role] = location
@@ -212,6 +225,22 @@ def _plan(checked: _Checked, state: LedgerState) -> ReleasePlan:
 
 
 # --- read, bound, aggregate, noise: the only place where exact aggregates exist --------------------------------------
+
+
+def _draw_quietly(
+    spark: SparkSession, checked: _Checked, state: LedgerState, charge: Entry, on_stage: Callable[[str], None]
+) -> Draw:
+    """``_draw``, whose failures say nothing: a library's own message could quote an exact value."""
+    try:
+        return _draw(spark, checked, state, charge, on_stage)
+    except DpSparkError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
+        raise DpSparkError(
+            f"computing the release failed unexpectedly ({type(error).__name__})",
+            where="read, aggregate and noise",
+            mend="run the same command again with this release id; report it if it stays",
+        ) from None
 
 
 def _draw(spark: SparkSession, checked: _Checked, state: LedgerState, charge: Entry, on_stage: Callable[[str], None]) -> Draw:
@@ -281,19 +310,19 @@ def _publish(
     return ReleaseResult(release_id, "published", str(sink), version, rows, draw.manifest, charge, account)
 
 
-def _already_published(spark: SparkSession, checked: _Checked, outbox: Outbox, done: Entry) -> ReleaseResult:
+def _already_published(spark: SparkSession, state: LedgerState, outbox: Outbox, release_id: str, digest: str) -> ReleaseResult:
     """What was published under this id, whatever the sink holds by now."""
-    release_id, place = str(done.release_id), json.loads(done.events)
-    charge, sink = checked.state.charge_of(release_id), TableRef.parse(place["sink"])
-    draw = outbox.find(release_id)
-    if charge is None or draw is None:
+    charge, done, draw = state.charge_of(release_id), state.publication_of(release_id), outbox.find(release_id)
+    if charge is None or done is None or draw is None:
         raise DamageError(
             f"the release {release_id} is published, but its charge or its draw is gone",
             where=str(outbox.ref),
             mend="restore ledger and outbox from their own history",
         )
-    rows = None
-    if tables.exists(spark, sink) and tables.published_version(spark, sink, release_id) == place["version"]:
-        rows = tables.read_rows(spark, sink, place["version"])
-    account = checked.state.account(checked.spec.dataset)
-    return ReleaseResult(release_id, "already_published", str(sink), place["version"], rows, draw.manifest, charge, account)
+    check_same_file(charge, digest)
+    place = json.loads(done.events)
+    sink, version, rows = TableRef.parse(place["sink"]), int(place["version"]), None
+    if tables.exists(spark, sink) and tables.published_version(spark, sink, release_id) == version:
+        rows = tables.read_rows(spark, sink, version)
+    account = state.account(charge.dataset)
+    return ReleaseResult(release_id, "already_published", str(sink), version, rows, draw.manifest, charge, account)
