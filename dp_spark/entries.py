@@ -86,7 +86,10 @@ class LedgerState:
         self.where = where
         self.entries = tuple(sorted(entries, key=lambda item: item.sequence))
         self._check_chain()
-        self.accounts = {entry.dataset: self._account(entry) for entry in self.entries if entry.entry == OPEN}
+        openings = [entry for entry in self.entries if entry.entry == OPEN]
+        self.accounts = {entry.dataset: self._account(entry) for entry in openings}
+        if len(self.accounts) != len(openings):
+            raise self._damaged("an account was opened twice")
         self._check_sums()
 
     @property
@@ -182,12 +185,14 @@ class LedgerState:
         charges = tuple(item for item in self.entries if item.entry == CHARGE and item.dataset == opening.dataset)
         try:
             accountant = cast(Accountant, opening.accountant)
-            rho = None if opening.rho is None else Decimal(opening.rho)
-            account = Account(accountant, Decimal(opening.epsilon), Decimal(opening.delta), rho)
+            rho = None if opening.rho is None else _amount(opening.rho)
+            account = Account(accountant, _amount(opening.epsilon), _amount(opening.delta), rho)
+            if (accountant, rho is None) not in (("basic", True), ("zcdp", False)):
+                raise ValueError
             spent = NOTHING
             for charge in charges:
                 spent = spent.plus(cost_of(events_from_json(charge.events), accountant))
-        except (ValueError, KeyError, TypeError, InvalidOperation):
+        except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation, BudgetError):
             raise self._damaged(f"an entry of {opening.dataset} cannot be read") from None
         return AccountState(opening.dataset, account, charges, spent)
 
@@ -201,6 +206,13 @@ class LedgerState:
 
     def _damaged(self, message: str) -> DamageError:
         return DamageError(message, where=self.where, mend="restore the ledger from its own history; do not open a new one")
+
+
+def _amount(text: str) -> Decimal:
+    value = Decimal(text)
+    if not value.is_finite() or value < 0:
+        raise ValueError
+    return value
 
 
 def same_source(one: str, other: str) -> bool:

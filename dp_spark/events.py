@@ -82,4 +82,7 @@ def events_to_json(events: Iterable[Event]) -> str:
 
 def events_from_json(text: str) -> tuple[Event, ...]:
     """Reads back what ``events_to_json`` wrote."""
-    return tuple(Event.from_dict(item) for item in json.loads(text))
+    items = json.loads(text)
+    if not isinstance(items, list):
+        raise ValueError("events are a list")
+    return tuple(Event.from_dict(item) for item in items)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -20,47 +20,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from dp_spark.errors import SpecError
-
-# Deterministic functions of one row that give null, not an error, for a value they cannot handle (ANSI mode is off).
-_FREE = """
-abs acos asin atan atan2 ascii bigint bin boolean bround btrim cast cbrt ceil ceiling char_length
-character_length coalesce concat concat_ws contains cos cosh cot crc32 date date_diff datediff day dayofmonth
-dayofweek dayofyear decimal degrees double e endswith exp expm1 extract float floor greatest hash hex hour if ifnull
-initcap instr int isnan isnotnull isnull last_day least left length levenshtein ln locate log log10 log1p log2 lower
-ltrim md5 minute mod month nanvl negative nullif nullifzero nvl nvl2 pi pmod position positive pow power quarter
-radians replace reverse right rint round rtrim second sign signum sin sinh size smallint soundex sqrt startswith
-string substr substring substring_index tan tanh timestamp tinyint translate trim try_add try_cast try_divide try_multiply
-try_subtract ucase unix_date upper weekday weekofyear year zeroifnull xxhash64 sha1 sha2 lcase make_date months_between
-"""
-# Allowed where the arguments at these positions are constants: a pattern, a format or an amount that comes from the
-# data could raise an error for some rows, and then whether a run fails would depend on private values.
-_WITH_CONSTANTS: dict[str, tuple[int, ...]] = {
-    "add_months": (1,),
-    "date_add": (1,),
-    "date_format": (1,),
-    "date_part": (0,),
-    "date_sub": (1,),
-    "date_trunc": (0,),
-    "from_utc_timestamp": (1,),
-    "get_json_object": (1,),
-    "like": (1,),
-    "lpad": (1,),
-    "next_day": (1,),
-    "regexp_extract": (1, 2),
-    "regexp_like": (1,),
-    "regexp_replace": (1, 2),
-    "rlike": (1,),
-    "rpad": (1,),
-    "split_part": (1, 2),
-    "to_date": (1,),
-    "to_timestamp": (1,),
-    "to_utc_timestamp": (1,),
-    "trunc": (1,),
-    "try_to_timestamp": (1,),
-    "unix_timestamp": (1,),
-    "width_bucket": (1, 2, 3),
-}
-ALLOWED_FUNCTIONS = frozenset(_FREE.split()) | frozenset(_WITH_CONSTANTS)
+from dp_spark.row_functions import ALLOWED_FUNCTIONS, CONSTANT_ARGUMENTS, constant_problems
 
 # Words that stand before a parenthesis without being a call.
 _KEYWORDS = frozenset(
@@ -83,6 +43,8 @@ _KEYWORDS = frozenset(
         "div",
     )
 )
+# A constant argument is made of these; a parameter is bound before arguments are looked at.
+_CONSTANTS = frozenset((TokenType.STRING, TokenType.NUMBER, TokenType.DASH, TokenType.PLUS, TokenType.TRUE, TokenType.FALSE))
 _STRINGS = (TokenType.STRING, TokenType.RAW_STRING, TokenType.NATIONAL_STRING)
 # Spark calls these without parentheses.
 _BARE_CALLS = frozenset(
@@ -98,6 +60,7 @@ _STRUCTURE: tuple[type[exp.Expr], ...] = (
     exp.RegexpLike, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.DPipe, exp.BitwiseAnd,
     exp.BitwiseOr, exp.BitwiseXor, exp.BitwiseNot, exp.Case, exp.If, exp.Cast, exp.TryCast, exp.DataType,
     exp.DataTypeParam, exp.Var, exp.Dot, exp.Placeholder, exp.Escape, exp.Extract, exp.AtTimeZone, exp.FromTimeZone,
+    exp.JSONPath, exp.JSONPathRoot, exp.JSONPathKey, exp.JSONPathSubscript,
 )  # fmt: skip
 # sqlglot fills these in itself, where a function such as unix_timestamp is called without its arguments.
 _NEVER = (exp.AggFunc, exp.Anonymous, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.CurrentDatetime)
@@ -106,8 +69,9 @@ _TYPES = re.compile(
     r"|timestamp_ntz|timestamp_ltz|(decimal|dec|numeric)(\s*\(\s*\d{1,2}\s*(,\s*\d{1,2}\s*)?\))?)$",
     re.IGNORECASE,
 )
+_MOST_TOKENS = 500
 # sqlglot raises plain Python errors, too, for calls with arguments it did not foresee.
-_PARSE_ERRORS = (SqlglotError, ValueError, TypeError, IndexError, KeyError, AttributeError)
+_PARSE_ERRORS = (SqlglotError, ValueError, TypeError, IndexError, KeyError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -157,13 +121,16 @@ def check_expression(text: str, parameters: Mapping[str, bool | int | Decimal | 
     dp_spark.errors.SpecError: preprocess.0.filter: the function rand is not allowed (mend: docs/release-file.md lists what is)
     """
     tokens = _tokens(text, where)
-    for problem in _text_problems(text, tokens):
+    if not 0 < len(tokens) <= _MOST_TOKENS or "${" in text:
+        raise SpecError("is empty, too long, or holds ${", where=where, mend="write one expression; use parameters")
+    bound = _bind(text, tokens, parameters)
+    for problem in _text_problems(bound, _tokens(bound, where)):
         raise _refused(problem, where)
     tree = _parse(text, where)
     for problem in _tree_problems(tree, parameters):
         raise _refused(problem, where)
     columns = frozenset(_first_part(column) for column in tree.find_all(exp.Column))
-    return Expression(_bind(text, tokens, parameters), columns)
+    return Expression(bound, columns)
 
 
 def _refused(problem: str, where: str) -> SpecError:
@@ -184,18 +151,19 @@ def _parse(text: str, where: str) -> exp.Expr:
         raise SpecError("is not a Spark SQL expression", where=where, mend="check operators and brackets") from None
 
 
-def _text_problems(text: str, tokens: list[Token]) -> Iterator[str]:
+def _text_problems(text: str, tokens: Sequence[Token]) -> Iterator[str]:
     # Where sqlglot and Spark could disagree about what is text and what is code, nothing is let through.
     if any(token.comments for token in tokens) or re.search(r"--|/\*", _without_strings(text, tokens)):
         yield "comments are not allowed in an expression"
     if re.search(r"\\['\"`]", text):
         yield "an escaped quote is not allowed in an expression; use a parameter for such a text"
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    for index, token in enumerate(tokens):
         if token.token_type not in _STRINGS:
-            yield from _token_problems(token, following)
+            yield from _token_problems(tokens, index)
 
 
-def _token_problems(token: Token, following: Token | None) -> Iterator[str]:
+def _token_problems(tokens: Sequence[Token], index: int) -> Iterator[str]:
+    token, following = tokens[index], tokens[index + 1] if index + 1 < len(tokens) else None
     name, next_type = token.text.lower(), None if following is None else following.token_type
     if token.token_type in (TokenType.SEMICOLON, TokenType.ARROW, TokenType.HINT):
         yield f"{token.text or 'this sign'} is not allowed in an expression"
@@ -203,13 +171,44 @@ def _token_problems(token: Token, following: Token | None) -> Iterator[str]:
         if not following.text[:1].isdigit():
             yield f"the {name} literal must start with a year; words such as now are not allowed"
     elif next_type == TokenType.L_PAREN and re.match(r"^\w+$", token.text):
-        if name not in ALLOWED_FUNCTIONS | _KEYWORDS:
+        if name not in ALLOWED_FUNCTIONS | _KEYWORDS or (index and tokens[index - 1].token_type == TokenType.DOT):
             yield f"the function {name} is not allowed"
+        elif name in CONSTANT_ARGUMENTS:
+            yield from _call_problems(name, _arguments(tokens, index + 1))
     elif name in _BARE_CALLS and token.token_type != TokenType.IDENTIFIER:
         yield f"the function {name} is not allowed"
 
 
-def _without_strings(text: str, tokens: list[Token]) -> str:
+def _arguments(tokens: Sequence[Token], opening: int) -> list[list[Token]]:
+    """The tokens of each argument of the call whose bracket opens there."""
+    arguments: list[list[Token]] = [[]]
+    depth = 0
+    for token in tokens[opening:]:
+        depth += (token.token_type == TokenType.L_PAREN) - (token.token_type == TokenType.R_PAREN)
+        if depth == 0:
+            break
+        if depth == 1 and token.token_type == TokenType.COMMA:
+            arguments.append([])
+        elif depth > 1 or token.token_type != TokenType.L_PAREN:
+            arguments[-1].append(token)
+    return arguments
+
+
+def _call_problems(name: str, arguments: Sequence[Sequence[Token]]) -> Iterator[str]:
+    for position in CONSTANT_ARGUMENTS[name]:
+        if position < len(arguments) and not all(token.token_type in _CONSTANTS for token in arguments[position]):
+            yield f"argument {position + 1} of {name} must be a constant"
+    yield from constant_problems(name, [_constant(argument) for argument in arguments])
+
+
+def _constant(argument: Sequence[Token]) -> str | int | None:
+    if len(argument) == 1 and argument[0].token_type == TokenType.STRING:
+        return argument[0].text
+    text = "".join(token.text for token in argument)
+    return int(text) if re.match(r"^-?[0-9]{1,9}$", text) else None
+
+
+def _without_strings(text: str, tokens: Sequence[Token]) -> str:
     kept = list(text)
     for token in tokens:
         if token.token_type in (TokenType.STRING, TokenType.RAW_STRING, TokenType.IDENTIFIER):
@@ -220,7 +219,7 @@ def _without_strings(text: str, tokens: list[Token]) -> str:
 def _tree_problems(tree: exp.Expr, parameters: Mapping[str, object]) -> Iterator[str]:
     for node in tree.walk():
         name = _name(node)
-        if isinstance(node, exp.Column | exp.Dot) and "_metadata" in node.sql(dialect="spark").lower():
+        if isinstance(node, exp.Identifier) and node.name.lower() == "_metadata":
             yield "the column _metadata is not allowed"
         if isinstance(node, exp.Placeholder) and (not node.this or str(node.this) not in parameters):
             yield f"the parameter :{node.this or '?'} is not declared under parameters"
@@ -231,27 +230,16 @@ def _tree_problems(tree: exp.Expr, parameters: Mapping[str, object]) -> Iterator
                 yield f"the function {name} is not allowed"
         elif type(node) not in _STRUCTURE and type(node) not in _allowed_classes():
             yield f"{name} is not allowed in an expression"
-        yield from _constant_problems(node)
+        yield from _pattern_problems(node)
     if isinstance(tree, exp.Alias | exp.Star):
         yield "an expression has no name or star of its own"
 
 
-def _constant_problems(node: exp.Expr) -> Iterator[str]:
-    if isinstance(node, exp.AtTimeZone | exp.FromTimeZone):
-        if not _is_constant(node.args["zone"]):
-            yield "a time zone must be a constant text"
-    elif isinstance(node, exp.Like | exp.ILike | exp.RegexpLike):
-        if not _is_constant(node.expression):
-            yield "a pattern must be a constant text"
-    elif isinstance(node, exp.Anonymous):
-        for position in _WITH_CONSTANTS.get(_name(node), ()):
-            if position < len(node.expressions) and not _is_constant(node.expressions[position]):
-                yield f"argument {position + 1} of {_name(node)} must be a constant"
-    elif type(node) in _constant_classes():
-        # A parsed function holds its arguments by name: all but the first operand must be constants.
-        arguments = [value for value in node.args.values() if isinstance(value, exp.Expr)]
-        if sum(not _is_constant(value) for value in arguments) > 1:
-            yield f"the arguments of {_name(node)} but the first must be constants"
+def _pattern_problems(node: exp.Expr) -> Iterator[str]:
+    if isinstance(node, exp.AtTimeZone | exp.FromTimeZone) and not _is_constant(node.args["zone"]):
+        yield "a time zone must be a constant text"
+    if isinstance(node, exp.Like | exp.ILike | exp.RegexpLike) and not _is_constant(node.expression):
+        yield "a pattern must be a constant text"
 
 
 def _is_constant(node: exp.Expr) -> bool:
@@ -273,11 +261,6 @@ def _allowed_classes() -> frozenset[type[exp.Expr]]:
     return frozenset(_classes(ALLOWED_FUNCTIONS))
 
 
-@functools.cache
-def _constant_classes() -> frozenset[type[exp.Expr]]:
-    return frozenset(_classes(frozenset(_WITH_CONSTANTS))) - {exp.Cast, exp.TryCast}
-
-
 def _classes(names: frozenset[str]) -> Iterator[type[exp.Expr]]:
     """The node classes that sqlglot makes of allowed calls, found by parsing one call of each length."""
     for name in sorted(names):
@@ -296,8 +279,16 @@ def _bind(text: str, tokens: list[Token], parameters: Mapping[str, bool | int | 
     result = text
     for colon, name in reversed(list(itertools.pairwise(tokens))):
         if colon.token_type == TokenType.COLON and name.start == colon.end + 1 and name.text in parameters:
-            result = result[: colon.start] + _literal(parameters[name.text]) + result[name.end + 1 :]
+            before, after = result[: colon.start], result[name.end + 1 :]
+            result = _apart(before, _literal(parameters[name.text]), after)
     return result
+
+
+def _apart(before: str, literal: str, after: str) -> str:
+    """Puts a literal between two texts so that it does not melt into a word before or after it."""
+    left = " " if re.search(r"\w$", before) else ""
+    right = " " if re.match(r"\w", after) else ""
+    return before + left + literal + right + after
 
 
 def _literal(value: bool | int | Decimal | str) -> str:

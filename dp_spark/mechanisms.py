@@ -74,13 +74,18 @@ class Mechanism:
             return [], self.event
         measurement = _measurement(self.name, self.scale, len(values))
         checked = list(values)
-        _check_integers(checked)
+        check_integers(checked)
         if not measurement.input_domain.member(checked):
             raise DpSparkError("the aggregates do not form the vector that was planned")
         return [int(value) for value in measurement(checked)], self.event
 
 
-def _check_integers(values: Sequence[Any]) -> None:
+def check_integers(values: Sequence[Any]) -> None:
+    """Checks that every value is a Python int that fits in 64 bits.
+
+    Raises:
+        DpSparkError: If one is not. No value is shown.
+    """
     # OpenDP casts what it is given without a word, so the type is checked here.
     if not all(type(value) is int and -_INT64 <= value < _INT64 for value in values):
         raise DpSparkError("an aggregate is not a 64-bit integer; no value is shown")
@@ -194,7 +199,9 @@ def quantile(name: MechanismName, scale: float, tail: float) -> int:
     high = 1
     while upper_tail(name, scale, high + 1) > tail:
         high *= 2
-    low = -high
+    low = -1
+    while upper_tail(name, scale, low + 1) <= tail:
+        low *= 2
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if upper_tail(name, scale, middle + 1) <= tail else (middle, high)

@@ -20,7 +20,7 @@ import opendp.prelude as dp
 
 from dp_spark.errors import DpSparkError
 from dp_spark.events import Event
-from dp_spark.mechanisms import Mechanism, MechanismName, quantile, root_up
+from dp_spark.mechanisms import Mechanism, MechanismName, check_integers, quantile, root_up
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Selection:
             return {}, self.noise.event
         measurement = _measurement(self.noise.name, self.noise.scale, self.threshold)
         candidates = dict(enumerate(counts))
-        if not all(type(count) is int for count in counts) or not measurement.input_domain.member(candidates):
+        check_integers(counts)
+        if not measurement.input_domain.member(candidates):
             raise DpSparkError("the candidate counts do not form the vector that was planned")
         kept = measurement(candidates)
         return {int(position): int(noisy) for position, noisy in sorted(kept.items())}, self.noise.event

@@ -30,8 +30,11 @@ def resolve(path: str) -> str:
     if is_local(path):
         return os.path.realpath(re.sub(r"^/+", "/", _SCHEME.sub("", path)))
     scheme, rest = path.split(":", 1)
-    authority, _, tail = rest.lstrip("/").partition("/")
-    return f"{scheme.lower()}://{authority}{posixpath.normpath('/' + tail)}".rstrip("/")
+    authority, tail = "", rest
+    if rest.startswith("//"):
+        authority, _, tail = rest[2:].partition("/")
+    folder = posixpath.normpath("/" + tail.lstrip("/")).rstrip("/")
+    return f"{scheme.lower()}://{authority}{folder}"
 
 
 def fixed_part(path: str) -> str:

@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,10 @@ _resolve(
 
 def _construct_int(_: _Loader, node: yaml.ScalarNode) -> int:
     text = str(node.value)
-    return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+    try:
+        return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+    except ValueError:
+        raise _unreadable(node) from None
 
 
 def _construct_number(_: _Loader, node: yaml.ScalarNode) -> Decimal | float:
@@ -55,7 +58,24 @@ def _construct_number(_: _Loader, node: yaml.ScalarNode) -> Decimal | float:
         return math.nan
     if "inf" in text:
         return -math.inf if text.startswith("-") else math.inf
-    return Decimal(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise _unreadable(node) from None
+
+
+def _construct_bool(_: _Loader, node: yaml.ScalarNode) -> bool:
+    if str(node.value).lower() not in ("true", "false"):
+        raise _unreadable(node)
+    return str(node.value).lower() == "true"
+
+
+def _unreadable(node: yaml.ScalarNode) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, "a value does not fit its tag", node.start_mark)
+
+
+def _refuse_tag(_: _Loader, node: yaml.Node) -> None:
+    raise yaml.constructor.ConstructorError(None, None, "a tag is not allowed here", node.start_mark)
 
 
 def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -72,7 +92,10 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _construct_number)
+_Loader.add_constructor("tag:yaml.org,2002:bool", _construct_bool)
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+for _name in ("timestamp", "binary", "set", "omap", "pairs"):  # types that YAML 1.2's core schema does not have
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_name}", _refuse_tag)
 
 
 def parse_yaml(text: str, *, where: str = "release file") -> Any:
@@ -174,7 +197,7 @@ def _step(target: Any, part: str, where: str) -> Any:
 
 
 def _index(target: list[Any], part: str, where: str) -> int:
-    if not part.isdigit() or int(part) >= len(target):
+    if not re.fullmatch(r"[0-9]{1,6}", part) or int(part) >= len(target):
         raise SpecError(
             f"the list there has no element {part!r}", where=where, mend=f"use a number from 0 to {len(target) - 1}"
         )

@@ -11,10 +11,12 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 
 from dp_spark.errors import DpSparkError
@@ -84,7 +86,9 @@ def get_session(*, console_progress: bool = False) -> SparkSession:
         _check_java()
         for key, value in _local_settings(console_progress).items():
             builder = builder.config(key, value)
-    if not remote:
+    if remote:  # settings of a server's start cannot be changed afterwards; the client warns about each one
+        warnings.filterwarnings("ignore", module=r"pyspark\.sql\.connect\.conf")
+    else:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         builder = builder.master(os.environ.get("DP_SPARK_MASTER", "local[*]"))
     return builder.getOrCreate()
@@ -142,8 +146,10 @@ def settings(spark: SparkSession, wanted: Mapping[str, str]) -> Iterator[None]:
     before: dict[str, str | None] = {}
     try:
         for key, value in wanted.items():
-            before[key] = spark.conf.get(key, None)
-            _set(spark, key, value, before[key])
+            effective = _effective(spark, key)
+            if effective is None or effective.lower() != value.lower():
+                before[key] = spark.conf.get(key, None)
+                _set(spark, key, value, effective)
         yield
     finally:
         for key, old in before.items():
@@ -154,9 +160,14 @@ def settings(spark: SparkSession, wanted: Mapping[str, str]) -> Iterator[None]:
                     spark.conf.set(key, old)
 
 
+def _effective(spark: SparkSession, key: str) -> str | None:
+    try:
+        return spark.conf.get(key)
+    except (PySparkException, Py4JError):
+        return None
+
+
 def _set(spark: SparkSession, key: str, value: str, current: str | None) -> None:
-    if current is not None and current.lower() == value.lower():
-        return
     try:
         spark.conf.set(key, value)
     except PySparkException:  # a managed platform may fix a setting; a fixed default that it hides is the right one

@@ -1,0 +1,79 @@
+"""The Spark SQL functions that a release file may call, and which of their arguments must be constants.
+
+All are deterministic functions of one row. With ANSI mode off they give null for a value they cannot handle, and those
+that would raise an error for some values of an argument take a constant there: otherwise whether a run fails would
+depend on private values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+_FREE = """
+abs acos asin atan atan2 ascii bigint bin boolean bround btrim cast cbrt ceil ceiling char_length
+character_length coalesce concat concat_ws contains cos cosh cot crc32 date date_diff datediff day dayofmonth
+dayofweek dayofyear decimal degrees double e endswith exp expm1 extract float floor greatest hash hex hour if ifnull
+initcap instr int isnan isnotnull isnull last_day least left length levenshtein ln locate log log10 log1p log2 lower
+ltrim md5 minute mod month nanvl negative nullif nullifzero nvl nvl2 pi pmod position positive pow power quarter
+radians replace reverse right rint round rtrim second sign signum sin sinh size smallint soundex sqrt startswith
+string substr substring substring_index tan tanh timestamp tinyint translate trim try_add try_cast try_divide try_multiply
+try_subtract ucase unix_date upper weekday weekofyear year zeroifnull xxhash64 sha1 sha2 lcase make_date months_between
+"""
+#: Function -> positions of the arguments (patterns, formats, amounts) that must be constants.
+CONSTANT_ARGUMENTS: dict[str, tuple[int, ...]] = {
+    "add_months": (1,),
+    "date_add": (1,),
+    "date_format": (1,),
+    "date_part": (0,),
+    "date_sub": (1,),
+    "date_trunc": (0,),
+    "from_utc_timestamp": (1,),
+    "get_json_object": (1,),
+    "like": (1,),
+    "lpad": (1,),
+    "next_day": (1,),
+    "regexp_extract": (1, 2),
+    "regexp_like": (1,),
+    "regexp_replace": (1, 2),
+    "rlike": (1,),
+    "rpad": (1,),
+    "split_part": (1, 2),
+    "to_date": (1,),
+    "to_timestamp": (1,),
+    "to_utc_timestamp": (1,),
+    "trunc": (1,),
+    "try_to_timestamp": (1,),
+    "unix_timestamp": (1,),
+    "width_bucket": (1, 2, 3),
+}
+ALLOWED_FUNCTIONS = frozenset(_FREE.split()) | frozenset(CONSTANT_ARGUMENTS)
+
+
+def constant_problems(name: str, constants: Sequence[str | int | None]) -> Iterator[str]:
+    """What is wrong with a call's constants: those that fail only for some rows.
+
+    Args:
+        name: The function.
+        constants: For each argument its value, where it is one plain constant; else None.
+
+    >>> list(constant_problems("regexp_extract", [None, "(a)", 2]))
+    ['regexp_extract asks for group 2 of a pattern with 1']
+    """
+    values = dict(enumerate(constants))
+    if name == "split_part" and not (isinstance(values.get(2), int) and values[2] != 0):
+        yield "the third argument of split_part must be a whole number other than 0"
+    if name == "regexp_replace" and re.search(r"[$\\]", str(values.get(2, "$"))):
+        yield "the replacement of regexp_replace must be a plain text without $ and backslash"
+    if name == "regexp_extract":
+        pattern, group = values.get(1), values.get(2, 1)
+        groups = _groups(pattern)
+        if not isinstance(group, int) or not 0 <= group <= groups:
+            yield f"regexp_extract asks for group {group} of a pattern with {groups}"
+
+
+def _groups(pattern: str | int | None) -> int:
+    try:
+        return re.compile(str(pattern)).groups
+    except re.error:  # valid for Java alone: only group 0, the whole match, is known to be there
+        return 0
