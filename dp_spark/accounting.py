@@ -22,7 +22,7 @@ import numpy as np
 from dp_accounting import ZCDpEvent
 from dp_accounting.rdp import RdpAccountant
 
-from dp_spark.errors import BudgetError
+from dp_spark.errors import BudgetError, SpecError
 from dp_spark.events import Event
 
 Accountant = Literal["basic", "zcdp"]
@@ -169,11 +169,11 @@ class Account:
         """Opens an account; without a named accountant it is basic where delta is 0, else zcdp.
 
         Raises:
-            BudgetError: If a zcdp account is asked for without a delta.
+            SpecError: If a zcdp account is asked for without a delta.
         """
         chosen: Accountant = accountant or ("basic" if delta == 0 else "zcdp")
         if chosen == "zcdp" and delta == 0:
-            raise BudgetError("a zcdp account needs a delta above 0", where="--delta", mend="give --delta, or basic")
+            raise SpecError("a zcdp account needs a delta above 0", where="--delta", mend="give --delta, or basic")
         return Account(chosen, epsilon, delta, zcdp_from_budget(epsilon, delta) if chosen == "zcdp" else None)
 
     def bears(self, cost: Cost) -> bool:

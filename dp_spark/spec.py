@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, model_validator
-from pydantic import ValidationError as PydanticError
 
 from dp_spark.errors import SpecError
 from dp_spark.events import decimal_text
 from dp_spark.release_file import apply_overrides, expand_variables, read_release_file
-from dp_spark.spec_errors import to_spec_error
 from dp_spark.spec_parts import (
     Aggregate,
     Bounds,
@@ -68,18 +66,6 @@ class ReleaseSpec(Model):
     noise: Noise = Noise()
     ledger: Location
     sink: Location
-
-    @classmethod
-    def model_validate(cls, obj: Any, **options: Any) -> ReleaseSpec:
-        """Checks plain data against the release file's rules.
-
-        Raises:
-            SpecError: Naming the key, what is wrong with it, and the mend.
-        """
-        try:
-            return super().model_validate(obj, **options)
-        except PydanticError as error:
-            raise to_spec_error(error, ReleaseSpec) from None
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> ReleaseSpec:

@@ -7,9 +7,11 @@ import re
 import zoneinfo
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from dp_spark.spec_errors import to_spec_error
 
 #: A constant in a release file: what YAML gives for a plain word, number or nothing.
 Scalar = bool | int | Decimal | date | datetime | str | None
@@ -77,6 +79,18 @@ class Model(BaseModel):
     """Base of every part of a release file: frozen, and a mistyped key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True)
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Checks plain data against the release file's rules.
+
+        Raises:
+            SpecError: Naming the key, what is wrong with it, and the mend.
+        """
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as error:
+            raise to_spec_error(error, cls) from None
 
 
 class Source(Model):
