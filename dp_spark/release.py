@@ -293,7 +293,8 @@ def _publish(
 ) -> ReleaseResult:
     release_id, sink = str(charge.release_id), checked.sink
     present = tables.read_manifest(spark, sink) if tables.exists(spark, sink) else None
-    if present is not None and present["charge"]["sequence"] > charge.sequence:
+    other = state.charge_of(present["release_id"]) if present is not None else None
+    if present is not None and other is not None and other.sequence > charge.sequence:
         raise ConflictError(
             f"a newer release ({present['release_id']}) is published there already",
             where=str(sink),
