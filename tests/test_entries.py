@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from dp_spark.accounting import Account, Cost, zcdp_from_budget
+from dp_spark.entries import CHARGE, GENESIS, OPEN, PUBLISHED, Entry, LedgerState, check_release_id, entry_of_row
+from dp_spark.errors import BudgetError, DamageError, SpecError
+from dp_spark.events import Event, events_to_json
+
+START = datetime(2024, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def laplace(epsilon: str, delta: str = "0") -> Event:
+    return Event("count", "laplace", 1.0, Decimal(epsilon), None, Decimal(delta))
+
+
+def gaussian(rho: Decimal, delta: str = "0") -> Event:
+    return Event("count", "gaussian", 1.0, None, rho, Decimal(delta))
+
+
+class Book:
+    """Writes a chain of entries as the ledger does."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def add(self, entry: str, dataset: str, **changes: Any) -> Book:
+        written = Entry(
+            entry=entry, dataset=dataset, sequence=len(self.entries) + 1, release_id=None, file_digest=None, accountant="basic",
+            privacy_unit=None, source=None, events="[]", epsilon="0", delta="0", rho=None, reason=None,
+            at=START + timedelta(hours=len(self.entries)), who="me",
+            previous_digest=self.entries[-1].digest if self.entries else GENESIS,
+        )  # fmt: skip
+        self.entries.append(replace(written, **changes))
+        return self
+
+    def open(self, dataset: str, epsilon: str = "1.0", delta: str = "0") -> Book:
+        account = Account.open(Decimal(epsilon), Decimal(delta))
+        rho = None if account.rho is None else str(account.rho)
+        return self.add(OPEN, dataset, accountant=account.accountant, epsilon=epsilon, delta=delta, rho=rho)
+
+    def charge(
+        self, dataset: str, release: str, *events: Event, unit: str = '["id"]', source: str = "/data/a", **more: Any
+    ) -> Book:
+        return self.add(
+            CHARGE, dataset, release_id=release, file_digest=f"sha256:{release}", privacy_unit=unit, source=source,
+            events=events_to_json(events), epsilon="0.1", **more,
+        )  # fmt: skip
+
+    def publish(self, dataset: str, release: str) -> Book:
+        return self.add(PUBLISHED, dataset, release_id=release)
+
+    def state(self) -> LedgerState:
+        return LedgerState(self.entries, where="warehouse/ledger")
+
+
+def book() -> Book:
+    found = Book().open("a").open("b", "2", "1e-6")
+    found.charge("a", "r1", laplace("0.1")).publish("a", "r1")
+    found.charge("b", "r2", gaussian(Decimal("0.001")), source="/data/b", accountant="zcdp", rho="0.001")
+    return found.charge("a", "r3", laplace("0.2"), reason="again").publish("b", "r2")
+
+
+def damaged(entries: list[Entry]) -> None:
+    with pytest.raises(DamageError) as caught:
+        LedgerState(entries, where="warehouse/ledger")
+    assert caught.value.where == "warehouse/ledger"
+
+
+def test_a_sound_ledger_is_read_in_any_order() -> None:
+    entries = book().entries
+    state = LedgerState(list(reversed(entries)), where="w")
+    assert state.entries == tuple(entries)
+    assert state.next_sequence == 8
+    assert state.last_digest == entries[-1].digest
+    assert state.account("a").spent == Cost(Decimal("0.3"), Decimal(0), Decimal(0))
+    assert state.account("b").spent == Cost(Decimal(0), Decimal("0.001"), Decimal(0))
+    assert [entry.release_id for entry in state.account("a").charges] == ["r1", "r3"]
+    assert state.account("b").account == Account.open(Decimal(2), Decimal("1e-6"))
+
+
+def test_an_empty_ledger_starts_the_chain() -> None:
+    state = LedgerState([], where="w")
+    assert (state.last_digest, state.next_sequence, state.accounts) == (GENESIS, 1, {})
+
+
+def test_a_release_is_found_by_kind() -> None:
+    state = book().state()
+    charge, publication = state.charge_of("r1"), state.publication_of("r1")
+    assert charge is not None
+    assert publication is not None
+    assert (charge.sequence, publication.sequence) == (3, 4)
+    assert state.charge_of("r3") is not None
+    assert state.publication_of("r3") is None
+    assert state.charge_of("nope") is None
+
+
+FLIPS: dict[str, Callable[[Any], Any]] = {
+    "entry": lambda value: PUBLISHED if value == CHARGE else CHARGE,
+    "sequence": lambda value: value + 100,
+    "at": lambda value: value + timedelta(microseconds=1),
+    "previous_digest": lambda value: value[:-1] + ("1" if value[-1] == "0" else "0"),
+}
+
+
+@pytest.mark.parametrize("field", [item.name for item in fields(Entry)])
+def test_a_changed_field_of_any_entry_is_damage(field: str) -> None:
+    entries = book().entries
+    flip = FLIPS.get(field, lambda value: f"{value or ''}1")
+    for position in range(len(entries) - 1):  # a change of the last entry is seen when the next one is written
+        changed = replace(entries[position], **{field: flip(getattr(entries[position], field))})
+        damaged([*entries[:position], changed, *entries[position + 1 :]])
+
+
+@pytest.mark.parametrize("field", ["sequence", "previous_digest"])
+def test_the_last_entry_must_follow_its_predecessor(field: str) -> None:
+    entries = book().entries
+    damaged([*entries[:-1], replace(entries[-1], **{field: FLIPS[field](getattr(entries[-1], field))})])
+
+
+@pytest.mark.parametrize("field", [item.name for item in fields(Entry)])
+def test_the_digest_covers_every_field(field: str) -> None:
+    for entry in book().entries:
+        flip = FLIPS.get(field, lambda value: f"{value or ''}1")
+        assert replace(entry, **{field: flip(getattr(entry, field))}).digest != entry.digest
+
+
+def test_the_digest_tells_null_from_empty_and_does_not_depend_on_the_zone() -> None:
+    entry = book().entries[0]
+    assert replace(entry, reason="").digest != replace(entry, reason=None).digest
+    assert replace(entry, reason="", who="x").digest != replace(entry, reason="x", who="").digest
+    assert replace(entry, at=entry.at.astimezone(None)).digest == entry.digest
+
+
+def test_the_digest_of_an_entry_never_changes() -> None:
+    stored = (
+        '{"accountant":"basic","at":1704110400123456,"dataset":"a","delta":"0","entry":"open","epsilon":"1.0","events":"[]",'
+        '"file_digest":null,"previous_digest":"sha256:' + 64 * "0" + '","privacy_unit":null,"reason":null,"release_id":null,'
+        '"rho":null,"sequence":1,"source":null,"who":"me"}'
+    )
+    assert Book().open("a").entries[0].digest == "sha256:" + hashlib.sha256(stored.encode()).hexdigest()
+
+
+def test_a_removed_entry_is_damage_wherever_it_stood_but_at_the_end() -> None:
+    entries = book().entries
+    for position in range(len(entries) - 1):
+        damaged([*entries[:position], *entries[position + 1 :]])
+        damaged(entries[position + 1 :])
+
+
+def test_a_removed_entry_is_damage_even_if_the_rest_is_numbered_anew() -> None:
+    entries = book().entries
+    for position in range(len(entries) - 1):
+        kept = [*entries[:position], *entries[position + 1 :]]
+        damaged([replace(entry, sequence=index) for index, entry in enumerate(kept, start=1)])
+
+
+def test_reordered_or_repeated_entries_are_damage() -> None:
+    entries = book().entries
+    for one in range(len(entries) - 1):
+        swapped = list(entries)
+        swapped[one], swapped[one + 1] = (
+            replace(entries[one + 1], sequence=one + 1),
+            replace(entries[one], sequence=one + 2),
+        )
+        damaged(swapped)
+        damaged([*entries, entries[one]])
+
+
+@pytest.mark.parametrize("kind", ["refund", "", "OPEN", "Charge"])
+def test_an_unknown_kind_is_damage(kind: str) -> None:
+    damaged(book().add(kind, "a").entries)
+
+
+def test_an_entry_without_an_account_is_damage() -> None:
+    damaged(book().charge("c", "r9", laplace("0.1")).entries)
+
+
+def test_an_over_spent_account_is_damage() -> None:
+    damaged(book().charge("a", "r4", laplace("0.70000000000000000000000000001")).entries)
+    assert book().charge("a", "r4", laplace("0.7")).state().account("a").spent.epsilon == 1
+    damaged(book().charge("b", "r5", gaussian(Decimal(2)), source="/data/b").entries)
+    damaged(book().charge("b", "r5", gaussian(Decimal(0), "5.1e-7"), source="/data/b").entries)
+
+
+@pytest.mark.parametrize("events", ["", "nope", "{}", "[{}]", "[1]", '[{"query": "x"}]', "null"])
+def test_unreadable_events_are_damage(events: str) -> None:
+    damaged(book().add(CHARGE, "a", events=events).entries)
+
+
+@pytest.mark.parametrize("changes", [{"epsilon": "much"}, {"delta": ""}, {"epsilon": "NaN"}, {"accountant": "foo"}])
+def test_an_unreadable_account_is_damage(changes: dict[str, Any]) -> None:
+    damaged(Book().add(OPEN, "a", **({"epsilon": "1", "delta": "0"} | changes)).entries)
+
+
+def test_a_second_opening_of_the_same_account_is_damage() -> None:
+    damaged(book().open("a", "1000").entries)
+
+
+def test_an_event_that_the_account_cannot_add_up_is_not_free() -> None:
+    with pytest.raises((DamageError, BudgetError)):
+        book().charge("a", "r4", gaussian(Decimal("0.1"))).state()
+
+
+def test_an_account_must_be_opened_once() -> None:
+    state = book().state()
+    with pytest.raises(BudgetError) as caught:
+        state.account("nope")
+    assert "nope" in caught.value.message
+    assert "budget open" in caught.value.mend
+    with pytest.raises(BudgetError, match="already"):
+        state.check_open("a")
+    state.check_open("c")
+
+
+def charge(state: LedgerState, dataset: str = "a", *events: Event, unit: str = '["id"]', source: str = "/data/a") -> None:
+    state.check_charge(dataset, events or (laplace("0.1"),), privacy_unit=unit, source=source)
+
+
+def test_what_fits_is_borne_and_nothing_more() -> None:
+    state = book().state()
+    charge(state, "a", laplace("0.7"))
+    charge(state, "a", laplace("0.3"), laplace("0.4"))
+    for events in (
+        [laplace("0.7000000000000000000000000000000001")],
+        [laplace("0.4"), laplace("0.4")],
+        [laplace("0.1", "1e-9")],
+    ):
+        with pytest.raises(BudgetError):
+            charge(state, "a", *events)
+
+
+def test_ten_tenths_fit_and_the_eleventh_does_not() -> None:
+    found = Book().open("a")
+    for index in range(10):
+        charge(found.state(), "a", laplace("0.1"))
+        found.charge("a", f"r{index}", laplace("0.1"))
+    with pytest.raises(BudgetError):
+        charge(found.state(), "a", laplace("0.1"))
+
+
+def test_a_release_that_asks_for_all_of_a_zcdp_account_fits() -> None:
+    rho = zcdp_from_budget(Decimal(1), Decimal("1e-6"))
+    state = Book().open("z", "1", "1e-6").state()
+    charge(state, "z", gaussian(rho, "5e-7"))
+    with pytest.raises(BudgetError):
+        charge(state, "z", gaussian(rho, "5e-7"), gaussian(Decimal("1e-20")))
+
+
+def test_a_refusal_says_what_was_requested_what_remains_and_how_to_mend_it() -> None:
+    with pytest.raises(BudgetError) as caught:
+        charge(book().state(), "a", laplace("0.75", "1e-9"))
+    error = caught.value
+    for word in ("requested epsilon 0.75, delta 0.000000001", "remaining epsilon 0.7, delta 0", " a "):
+        assert word in error.message
+    assert error.mend
+    assert error.where == "warehouse/ledger"
+    assert error.exit_code == 3
+    with pytest.raises(BudgetError) as caught:
+        charge(book().state(), "a", laplace("0.75"))
+    assert "at most epsilon 0.7 and delta 0" in caught.value.mend
+
+
+def test_a_refusal_of_a_zcdp_account_shows_rho_and_epsilon() -> None:
+    with pytest.raises(BudgetError) as caught:
+        charge(book().state(), "b", gaussian(Decimal(3), "1e-7"), source="/data/b")
+    for word in ("requested rho 3, selection delta 1e-7", "remaining rho 0.0", "epsilon 1.", "delta 0.000001"):
+        assert word in caught.value.message
+
+
+def test_what_the_mend_offers_fits() -> None:
+    state = book().state()
+    with pytest.raises(BudgetError) as caught:
+        charge(state, "b", gaussian(Decimal(3), "1e-7"), source="/data/b")
+    words = caught.value.mend.replace(",", "").split()
+    epsilon, delta = (Decimal(words[words.index(name) + 1]) for name in ("epsilon", "delta"))
+    charge(state, "b", gaussian(zcdp_from_budget(epsilon, delta), str(delta / 2)), source="/data/b")
+
+
+def test_a_used_up_account_says_so() -> None:
+    state = book().charge("a", "r4", laplace("0.7")).state()
+    with pytest.raises(BudgetError) as caught:
+        charge(state, "a", laplace("0.1"))
+    assert "used up" in caught.value.mend
+
+
+@pytest.mark.parametrize("unit", ['["ID"]', '["id","site"]', '["site"]', "row", ""])
+def test_the_first_charge_pins_the_unit(unit: str) -> None:
+    with pytest.raises(BudgetError, match="protects the unit") as caught:
+        charge(book().state(), "a", unit=unit)
+    assert caught.value.where == "privacy_unit"
+
+
+def test_one_charge_is_enough_to_pin_the_unit_and_later_ones_do_not_move_the_pin() -> None:
+    once = Book().open("a").charge("a", "r1", laplace("0.1"))
+    with pytest.raises(BudgetError, match="protects the unit"):
+        charge(once.state(), "a", unit="row")
+    with pytest.raises(BudgetError, match="protects the unit"):
+        charge(once.charge("a", "r2", laplace("0.1"), unit="row").state(), "a", unit="row")
+
+
+def test_an_account_without_charges_takes_any_unit_and_each_account_has_its_own() -> None:
+    state = book().open("c").state()
+    charge(state, "c", unit="row", source="/data/c")
+    charge(state, "a", unit='["id"]', source="/data/other")
+
+
+@pytest.mark.parametrize("source", ["/data/b", "/data/b/", "/data/b/part=1", "/data", "/"])
+def test_a_source_that_another_account_was_charged_for_is_refused(source: str) -> None:
+    with pytest.raises(BudgetError, match="another dataset") as caught:
+        charge(book().state(), "a", source=source)
+    assert caught.value.where == "dataset"
+    assert "b" in caught.value.mend
+
+
+@pytest.mark.parametrize("source", ["/data/a", "/data/a/part=1", "/data/bb", "/data/c", "table:a.b", "s3a://x/data/b"])
+def test_other_sources_are_not(source: str) -> None:
+    charge(book().state(), "a", source=source)
+
+
+def test_a_table_or_database_is_pinned_by_its_name() -> None:
+    state = book().open("c").charge("c", "r9", laplace("0.1"), source="table:cat.db.t").state()
+    with pytest.raises(BudgetError, match="another dataset"):
+        charge(state, "a", source="table:cat.db.t")
+    charge(state, "a", source="table:cat.db.t2")
+    charge(state, "c", source="table:cat.db.t")
+
+
+@pytest.mark.parametrize("release_id", ["a", "2024-01-01", "a.b_c:d-e", "x" * 128])
+def test_plain_release_ids_are_taken(release_id: str) -> None:
+    assert check_release_id(release_id) == release_id
+
+
+@pytest.mark.parametrize("release_id", ["", "x" * 129, "a b", "a/b", "a'b", "ä", "a\n", "²", "${x}"])
+def test_other_release_ids_are_refused(release_id: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        check_release_id(release_id)
+    assert caught.value.where == "--release-id"
+
+
+def test_an_entry_is_read_from_a_row_with_more_columns() -> None:
+    entry = book().entries[2]
+    row = {item.name: getattr(entry, item.name) for item in fields(Entry)} | {"added_later": 1}
+    assert entry_of_row(row) == entry

@@ -1,0 +1,405 @@
+"""Nothing exact leaves (invariant 5), and what can be seen from the code alone (invariants 5 and 8, the rooms)."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import io
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.logger import PySparkLogger
+from pyspark.sql import SparkSession
+from release_helpers import ROOT, Outcome, Place, put_garbage, write_delta
+
+import dp_spark
+from dp_spark import aggregation, bounding
+from dp_spark.bounding import Salt
+from dp_spark.session import RELEASE_SETTINGS
+
+pytest_plugins = ("release_fixtures",)
+
+PACKAGE = Path(dp_spark.__file__).parent
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+
+
+# --- invariant 5: a source full of values that would be recognised anywhere ------------------------------------------
+
+USER, KEY, NOTE = "SECRETUSER42", "SECRETKEY", "SECRETNOTE"
+#: 1237 rows in one ward whose amounts add up to 123,456,789; their lattice integers (granularity 1/32) add up to 32 times that.
+SUM, ROWS = 123_456_789, 1237
+SECRETS = (USER, KEY, NOTE, "123456789", "1.23456789E8", "123,456,789", str(SUM * 32), "987654321")
+
+
+@pytest.fixture(scope="module")
+def planted(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    amounts = [99_801.0] * (ROWS - 1)
+    amounts.append(SUM - sum(amounts))
+    rows = [
+        {"who": f"{USER}-{index}", "ward": "er", "amount": amount, "text": f"{NOTE}{index}", "day": "987654321-99-99"}
+        for index, amount in enumerate(amounts)
+    ]
+    rows.append({"who": USER, "ward": KEY, "amount": 5.0, "text": NOTE, "day": "x"})
+    return write_delta(spark, tmp_path_factory.mktemp("planted") / "source", rows)
+
+
+def planted_file(place: Place, planted: Path, **changes: Any) -> Path:
+    amount = {"column": "amount", "min_value": 0, "max_value": 120_000}
+    given: dict[str, Any] = {
+        "source": {"format": "delta", "path": str(planted)},
+        "privacy_unit": "who",
+        "contribution_bounds": {"max_partitions_contributed": 2, "max_contributions_per_partition": 2},
+        "partitions": {"private": {}},
+        "preprocess": [
+            {
+                "derive": {
+                    "number": "cast(text as int)",
+                    "told": "to_date(day, 'yyyy-MM-dd')",
+                    "ratio": "amount / (amount - amount)",
+                    "wide": "cast(amount * 1e30 as decimal(10, 2))",
+                    "length_of": "cast(substring(text, 1, 3) as double)",
+                    "big": "cast(amount as bigint) * 9223372036854775807",
+                }
+            }
+        ],
+        "aggregates": [
+            {"function": "privacy_id_count", "name": "people"},
+            {"function": "sum", "name": "total", **amount},
+            {"function": "mean", "name": "average", **amount},
+            {"function": "sum", "name": "numbers", "column": "number", "min_value": 0, "max_value": 5},
+            {"function": "sum", "name": "ratios", "column": "ratio", "min_value": 0, "max_value": 5},
+            {"function": "sum", "name": "wides", "column": "wide", "min_value": 0, "max_value": 5},
+            {"function": "sum", "name": "bigs", "column": "big", "min_value": 0, "max_value": 5},
+        ],
+        "budget": {"epsilon": 2.0, "delta": 1e-6},
+    }
+    return place.file(**{**given, **changes})
+
+
+def texts_below(folder: Path) -> Iterator[tuple[str, str]]:
+    """Everything a table holds, as text: its log, its files decoded, and the payloads of an outbox decoded again."""
+    for path in sorted(folder.rglob("*")):
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+            yield str(path), json.dumps(table.to_pylist(), default=str)
+            yield f"{path} (with its footer)", path.read_bytes().decode("latin-1")
+            if "payload" in table.column_names:
+                for payload in table.column("payload").to_pylist():
+                    yield f"{path} (payload)", str(pa.ipc.open_stream(io.BytesIO(payload)).read_all().to_pylist())
+        elif path.is_file():
+            yield str(path), path.read_bytes().decode("utf-8", "replace")
+
+
+def check_nothing_leaked(sources: Iterator[tuple[str, str]] | list[tuple[str, str]]) -> int:
+    seen = 0
+    for name, text in sources:
+        seen += 1
+        for secret in SECRETS:
+            assert secret not in text, f"{secret} is in {name}"
+    return seen
+
+
+class Heard(logging.Handler):
+    """Everything that any logger of this process says."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.texts: list[tuple[str, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append((record.name, f"{record.msg} {record.args} {vars(record)}"))
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    """Listens on the root and on the loggers that quote values, as if nobody had silenced any of them yet."""
+    handler = Heard()
+    loggers = [logging.getLogger(name) for name in ("", "SQLQueryContextLogger", "DataFrameQueryContextLogger", "pyspark")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers[1:3]:
+        logger.__class__ = PySparkLogger  # as pyspark makes them where nobody asked for them by name before
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG if logger.name == "root" else logging.NOTSET)
+        logger.addHandler(handler)
+    yield handler
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+def test_the_secrets_are_there_to_be_leaked(planted: Path, spark: SparkSession) -> None:
+    frame = spark.read.format("delta").load(str(planted))
+    row = frame.where("ward = 'er'").selectExpr("count(*) as n", "cast(sum(amount) as bigint) as s").collect()[0]
+    assert (row["n"], row["s"]) == (ROWS, SUM)
+    assert pq.read_table(next(iter(planted.glob("*.parquet")))).num_rows
+
+
+def test_no_exact_value_leaves(place: Place, planted: Path, cli: Callable[..., Outcome], heard: Heard) -> None:
+    file = planted_file(place, planted)
+    outcomes = [cli("run", file, "--release-id", "r1"), cli("run", file, "--release-id", "r1", "--json")]
+    outcomes += [cli("show", place.sink, "--json"), cli("budget", "show", "--ledger", place.ledger, "--json")]
+    assert [outcome.code for outcome in outcomes] == [0, 0, 0, 0], outcomes
+    assert outcomes[1].document["rows"] == 1
+    assert check_nothing_leaked([(str(index), item.out + item.err) for index, item in enumerate(outcomes)]) == 4
+    check_nothing_leaked(heard.texts)
+    assert check_nothing_leaked(texts_below(place.folder)) > 10
+    [row] = place.sink_rows()
+    assert row["ward"] == "er"
+    assert row["people"] != ROWS or row["total"] != SUM
+    exact = re.compile(rf"(?<![\w.-]){ROWS}(?![\w-])")
+    for name, text in texts_below(place.folder):
+        if "ledger" in name or name.endswith(".json"):
+            assert row["people"] == ROWS or not exact.search(text), f"the exact count is in {name}"
+
+
+def test_the_log_of_the_sink_tells_of_released_rows_only(place: Place, planted: Path, cli: Callable[..., Outcome]) -> None:
+    assert cli("run", planted_file(place, planted), "--release-id", "r1").code == 0
+    rows = place.sink_rows()
+    actions = [
+        json.loads(line)
+        for path in sorted((place.sink / "_delta_log").glob("*.json"))
+        for line in path.read_text().splitlines()
+    ]
+    [commit] = [action["commitInfo"] for action in actions if "commitInfo" in action]
+    assert commit["userMetadata"] == "r1"
+    assert commit["operationMetrics"]["numOutputRows"] == str(len(rows))
+    added = [action["add"] for action in actions if "add" in action]
+    assert len(added) == 1, "one file: the number of files says nothing"
+    statistics = json.loads(added[0]["stats"])
+    assert statistics["numRecords"] == len(rows)
+    for column in ("people", "total", "average"):
+        values = [row[column] for row in rows]
+        assert statistics["minValues"][column] == pytest.approx(min(values))
+        assert statistics["maxValues"][column] == pytest.approx(max(values))
+
+
+@pytest.mark.slow
+def test_the_whole_process_says_nothing(place: Place, planted: Path) -> None:
+    """With the JVM's own output, which an in-process run does not catch: a good run, then one that fails to read."""
+    source = place.folder / "source"
+    write_delta(place.spark, source, pq.read_table(sorted(planted.glob("*.parquet"))))
+    file = planted_file(place, source)
+    code = (
+        "import sys; from dp_spark.cli import main; from dp_spark.session import get_session; "
+        "spark = get_session(); spark.conf.set('spark.sql.ansi.enabled', 'true'); "
+        f"a = main(['run', {str(file)!r}, '--release-id', 'r1', '--json']); "
+        f"[p.write_bytes(b'{USER}' * 99) for p in __import__('pathlib').Path({str(source)!r}).glob('*.parquet')]; "
+        f"b = main(['run', {str(file)!r}, '--release-id', 'r2', '--json']); "
+        "sys.exit(0 if (a, b) == (0, 4) else 9)"
+    )
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH")))),
+    }
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(done.stdout.splitlines()) == 2
+    check_nothing_leaked([("stdout", done.stdout), ("stderr", done.stderr)])
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+def test_a_failure_that_quotes_a_value_is_not_passed_on(
+    place: Place, planted: Path, cli: Callable[..., Outcome], heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ANSI forced on, the casts of the file fail, and Spark's message quotes the row's text."""
+    monkeypatch.setitem(RELEASE_SETTINGS, "spark.sql.ansi.enabled", "true")
+    for more in ([], ["--json"]):
+        outcome = cli("run", planted_file(place, planted), "--release-id", "r1", *more)
+        assert outcome.code == 4
+        assert re.search(r"failed \([A-Z_.]+\)", outcome.out + outcome.err)
+        check_nothing_leaked([("output", outcome.out + outcome.err)])
+    check_nothing_leaked(heard.texts)
+    assert place.kinds() == [("charge", "r1")]
+
+
+def test_errors_while_reading_name_no_value(place: Place, planted: Path, cli: Callable[..., Outcome], heard: Heard) -> None:
+    source = place.folder / "source"
+    write_delta(place.spark, source, pq.read_table(sorted(planted.glob("*.parquet"))))
+    put_garbage(source)
+    for path in source.glob("*.parquet"):
+        path.write_bytes(f"{USER} {NOTE} 123456789".encode() * 50)
+    for more in ([], ["--json"]):
+        outcome = cli("run", planted_file(place, source), "--release-id", "r1", *more)
+        assert outcome.code == 4
+        assert re.search(r"failed \([A-Za-z_.]+\)", outcome.out + outcome.err), "the condition and no more"
+        check_nothing_leaked([("output", outcome.out + outcome.err)])
+    check_nothing_leaked(heard.texts)
+    check_nothing_leaked(texts_below(place.ledger))
+
+
+def test_errors_while_writing_name_no_value(place: Place, planted: Path, cli: Callable[..., Outcome]) -> None:
+    """A CHECK constraint's message quotes the whole row."""
+    place.outbox().create()
+    place.spark.sql(f"ALTER TABLE delta.`{place.outbox_path}` ADD CONSTRAINT narrow CHECK (dataset = 'nothing')")
+    outcome = cli("run", planted_file(place, planted), "--release-id", "r1", "--json")
+    assert outcome.code == 6
+    assert outcome.error["where"] == str(place.outbox_path)
+    assert "dp_spark.manifest" not in outcome.out + outcome.err
+    check_nothing_leaked([("output", outcome.out + outcome.err)])
+    place.spark.sql(f"ALTER TABLE delta.`{place.ledger}` ADD CONSTRAINT narrow CHECK (sequence < 6)")
+    refused = cli("run", planted_file(place, planted), "--release-id", "r2", "--json")
+    assert refused.code == 6
+    assert "r2" not in refused.out + refused.err
+    assert str(planted) not in refused.out + refused.err
+
+
+def test_exact_aggregates_and_salts_have_no_repr() -> None:
+    exact = aggregation.ExactAggregates(pa.table({"k0": [KEY]}), {})
+    assert KEY not in repr(exact) + str(exact)
+    salt = Salt.fresh()
+    assert repr(salt) == "Salt(...)"
+    assert str(salt.high) not in f"{salt} {salt!r} {bounding.PreparedRows}"
+    assert Salt.fresh() != salt
+
+
+# --- invariant 11: no data-dependent abort ---------------------------------------------------------------------------
+
+
+def test_values_at_the_edges_do_not_abort(place: Place, spark: SparkSession) -> None:
+    edges = [float("nan"), float("inf"), float("-inf"), -0.0, 1e308, -1e308, 5e-324, None]
+    longs = [2**63 - 1, -(2**63), 0, 1, -1, None, 2**53 + 1, 7]
+    rows = [
+        {"patient": f"p{index}", "ward": "er", "cost": cost, "n": n, "text": f"{n}"}
+        for index, (cost, n) in enumerate(zip(edges, longs, strict=True))
+    ]
+    source = write_delta(spark, place.folder / "source", rows)
+    aggregates: list[dict[str, Any]] = []
+    for name in ("cost", "n", "wrapped", "ratio", "parsed", "narrow"):
+        common = {"column": name, "min_value": -10, "max_value": 10}
+        aggregates += [
+            {"function": "sum", "name": f"sum_{name}", **common},
+            {"function": "mean", "name": f"mean_{name}", **common},
+        ]
+    derive = {
+        "wrapped": "n * n + abs(n)",
+        "ratio": "n % (n - n)",
+        "parsed": "cast(text as double)",
+        "narrow": "cast(cost as int)",
+    }
+    result = place.release(
+        "r1",
+        source={"format": "delta", "path": str(source)},
+        preprocess=[{"derive": derive}],
+        dataset="rich",
+        aggregates=aggregates,
+        budget={"epsilon": 10_000_000},
+    )
+    assert result.rows is not None
+    row = next(row for row in result.rows.to_pylist() if row["ward"] == "er")
+    # inf and 1e308 are clipped to 10, their negatives to -10; null and NaN count for nothing.
+    assert row["sum_cost"] == pytest.approx(0, abs=0.01)
+    assert row["sum_n"] == pytest.approx(10 - 10 + 0 + 1 - 1 + 10 + 7, abs=0.01)
+    assert row["sum_ratio"] == pytest.approx(0, abs=0.01)
+    assert row["mean_n"] == pytest.approx(17 / 7, abs=0.01)
+
+
+# --- what can be seen from the code ----------------------------------------------------------------------------------
+
+
+def trees() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.glob("*.py")):
+        yield path.name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def names_used(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield from node.name.split(".")
+
+
+FORBIDDEN = {"rdd", "sparkContext", "SparkContext", "_jvm", "_jdf", "_jsc", "_jsparkSession", "_sc", "DeltaTable"}
+FORBIDDEN |= {"udf", "pandas_udf", "udtf", "mapInPandas", "mapInArrow", "applyInPandas", "foreach", "foreachPartition"}
+FORBIDDEN |= {"persist", "checkpoint", "localCheckpoint", "saveAsTable", "toPandas", "explain"}
+FORBIDDEN |= {"createGlobalTempView", "createOrReplaceTempView", "createTempView", "print_exc", "format_exc"}
+
+
+def test_only_the_dataframe_api_and_no_print() -> None:
+    found = {(module, name) for module, tree in trees() for name in names_used(tree) if name in FORBIDDEN}
+    assert found == set()
+    prints = {
+        module
+        for module, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and node.id in ("print", "pprint", "breakpoint")
+    }
+    assert prints == set()
+
+
+def test_noise_comes_from_opendp_and_no_other_source() -> None:
+    """``random`` appears once, as jitter between two attempts; numpy's generators never do."""
+    found = {
+        (module, name)
+        for module, tree in trees()
+        for name in names_used(tree)
+        if name in ("random", "RandomState", "default_rng")
+    }
+    assert found == {("ledger.py", "random")}
+
+
+def test_only_accounting_imports_dp_accounting_and_only_the_command_line_makes_a_session() -> None:
+    def imports(tree: ast.AST) -> Iterator[str]:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                yield from (item.name for item in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield node.module or ""
+                yield from (f"{node.module}.{item.name}" for item in node.names)
+
+    importers = {module for module, tree in trees() if any(name.startswith("dp_accounting") for name in imports(tree))}
+    assert importers == {"accounting.py"}
+    makers = {module for module, tree in trees() if "dp_spark.session.get_session" in set(imports(tree))}
+    assert makers == {"cli.py"}
+
+
+def _modules_after(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint('\\n'.join(sys.modules))"
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    return set(done.stdout.split())
+
+
+def test_import_dp_spark_is_light() -> None:
+    loaded = _modules_after("import dp_spark")
+    assert not loaded & {"pyspark", "py4j", "pandas", "pyarrow", "numpy", "opendp", "pydantic", "dp_accounting", "delta"}
+
+
+def test_pure_rooms_load_no_pyspark() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    pure = next(item["source_modules"] for item in contracts if item["name"].startswith("Pure rooms"))
+    assert set(pure) >= {f"dp_spark.{name}" for name in ("spec", "lattice", "mechanisms", "accounting", "events", "manifest")}
+    loaded = _modules_after("; ".join(f"import {name}" for name in pure))
+    assert set(pure) <= loaded
+    assert not loaded & {"pyspark", "py4j", "delta"}
+
+
+def test_the_command_line_loads_no_pyspark_for_help() -> None:
+    loaded = _modules_after("import dp_spark.cli")
+    assert not loaded & {"pyspark", "py4j", "delta", "opendp"}
+
+
+def test_every_name_of_the_python_door_is_there() -> None:
+    for name in dp_spark.__all__:
+        assert getattr(dp_spark, name) is not None
+    with pytest.raises(AttributeError):
+        _ = dp_spark.release_all  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_says_what_it_is(module: str) -> None:
+    assert importlib.import_module(f"dp_spark.{module}").__doc__

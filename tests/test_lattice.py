@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from dp_spark.errors import SpecError
+from dp_spark.lattice import MAX_LATTICE_VALUE, Lattice, centred_lattice, sum_lattice
+
+SIZES = st.floats(min_value=1e-200, max_value=1e200) | st.sampled_from([1.0, 0.1, 2.0**22, 500.0, 1e-9, 2.0**53])
+NUMBERS = SIZES | SIZES.map(lambda value: -value) | st.just(0.0)
+
+
+@st.composite
+def bounds(draw: st.DrawFn) -> tuple[float, float]:
+    one, other = draw(NUMBERS), draw(NUMBERS)
+    assume(abs(one - other) > 1e-9 * max(abs(one), abs(other)))  # closer ones make no lattice for a mean
+    return min(one, other), max(one, other)
+
+
+@st.composite
+def neighbours(draw: st.DrawFn) -> tuple[float, float]:
+    """Bounds that are close to each other and far from zero, where a mean's lattice is hardest."""
+    low = draw(st.floats(min_value=-1e12, max_value=1e12))
+    width = draw(st.floats(min_value=1e-3, max_value=1e3))
+    assume(low < low + width and max(abs(low), abs(low + width)) > 1e-6)
+    return low, low + width
+
+
+def inside(low: float, high: float, share: float) -> float:
+    return min(max(low + share * (high - low), low), high) if math.isfinite(high - low) else low
+
+
+@given(bounds(), st.floats(0, 1))
+def test_sum_lattice_rounds_to_the_nearest_point_within_the_bounds(limits: tuple[float, float], share: float) -> None:
+    lattice = sum_lattice(*limits)
+    value = inside(*limits, share)
+    found = lattice.to_integer(value)
+    unit = Fraction(2) ** lattice.exponent
+    assert lattice.lower <= found <= lattice.upper
+    assert abs(Fraction(value) - found * unit) <= unit / 2
+    assert lattice.to_value(found) == float(found * unit)
+
+
+@given(bounds() | neighbours(), st.floats(0, 1))
+def test_centred_lattice_rounds_to_the_nearest_point_within_the_bounds(limits: tuple[float, float], share: float) -> None:
+    lattice = centred_lattice(*limits)
+    value = inside(*limits, share)
+    found = lattice.to_integer(value)
+    unit = Fraction(2) ** lattice.exponent
+    assert lattice.lower <= found <= lattice.upper
+    assert abs(found - lattice.midpoint) <= lattice.radius <= MAX_LATTICE_VALUE
+    assert abs(Fraction(value) - found * unit) <= unit / 2
+
+
+@given(bounds(), st.floats(allow_nan=False))
+def test_every_number_is_clipped_into_the_bounds(limits: tuple[float, float], value: float) -> None:
+    for lattice in (sum_lattice(*limits), centred_lattice(*limits)):
+        assert lattice.lower <= lattice.to_integer(value) <= lattice.upper
+        assert lattice.to_integer(math.inf) == lattice.to_integer(limits[1]) == lattice.upper
+        assert lattice.to_integer(-math.inf) == lattice.to_integer(limits[0]) == lattice.lower
+
+
+@given(bounds())
+def test_sum_granularity_is_the_finest_that_fits(limits: tuple[float, float]) -> None:
+    lattice = sum_lattice(*limits)
+    finer = Lattice(*limits, lattice.exponent - 1)
+    assert max(abs(lattice.lower), abs(lattice.upper)) == lattice.magnitude <= MAX_LATTICE_VALUE
+    assert max(abs(finer.lower), abs(finer.upper)) > MAX_LATTICE_VALUE
+    assert lattice.granularity == 2.0**lattice.exponent
+
+
+@given(bounds() | neighbours())
+def test_centred_granularity_is_the_finest_that_fits(limits: tuple[float, float]) -> None:
+    lattice = centred_lattice(*limits)
+    finer = Lattice(*limits, lattice.exponent - 1)
+    assert lattice.magnitude <= 2**52
+    assert finer.radius > MAX_LATTICE_VALUE or finer.magnitude > 2**52
+
+
+@given(bounds() | neighbours())
+def test_midpoint_is_a_lattice_point_and_radius_reaches_both_ends(limits: tuple[float, float]) -> None:
+    lattice = centred_lattice(*limits)
+    assert isinstance(lattice.midpoint, int)
+    assert abs(2 * lattice.midpoint - lattice.lower - lattice.upper) <= 1
+    assert lattice.radius == max(abs(x - lattice.midpoint) for x in (lattice.lower, lattice.upper))
+
+
+def test_radius_of_an_odd_width_is_the_longer_half() -> None:
+    lattice = Lattice(0.0, 5.0, 0)
+    assert (lattice.lower, lattice.upper, lattice.midpoint, lattice.radius) == (0, 5, 2, 3)
+
+
+def test_ties_round_to_even_as_sparks_rint_does() -> None:
+    lattice = Lattice(0.0, 10.0, 0)
+    assert [lattice.to_integer(value) for value in (0.5, 1.5, 2.5, 3.5)] == [0, 2, 2, 4]
+
+
+def test_to_value_scales_by_the_granularity() -> None:
+    assert Lattice(0.0, 500.0, -13).to_value(8192) == 1.0
+    assert Lattice(0.0, 2.0**40, 18).to_value(-3) == -3 * 2.0**18
+
+
+def test_a_sum_of_two_to_the_forty_largest_values_fits_a_bigint() -> None:
+    assert MAX_LATTICE_VALUE * 2**40 < 2**63
+
+
+@pytest.mark.parametrize("make", [sum_lattice, centred_lattice])
+@pytest.mark.parametrize(
+    ("low", "high", "fragment"),
+    [
+        (math.nan, 1.0, "finite"),
+        (0.0, math.nan, "finite"),
+        (-math.inf, 1.0, "finite"),
+        (0.0, math.inf, "finite"),
+        (1.0, 1.0, "below"),
+        (2.0, 1.0, "below"),
+        (0.0, 1e-300, "out of range"),
+        (0.0, 1e300, "out of range"),
+        (-1e300, 0.0, "out of range"),
+    ],
+)
+def test_bounds_that_make_no_lattice_are_refused(make: object, low: float, high: float, fragment: str) -> None:
+    assert callable(make)
+    with pytest.raises(SpecError, match=fragment) as caught:
+        make(low, high)
+    assert caught.value.mend
+
+
+def test_bounds_that_a_double_cannot_part_are_refused_for_a_mean() -> None:
+    with pytest.raises(SpecError, match="too close"):
+        centred_lattice(1.0, math.nextafter(1.0, 2.0))
+    assert centred_lattice(1.0, 1.0 + 2.0**-40).radius > 0

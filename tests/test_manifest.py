@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
+
+from dp_spark.errors import DamageError
+from dp_spark.manifest import build_manifest, column_comments, from_json, to_json
+from dp_spark.planning import plan_release
+
+WHEN = "2024-01-01T00:00:00Z"
+
+
+def manifest(accountant: Any = "zcdp", public_keys: int | None = None, **changes: Any) -> dict[str, Any]:
+    plan = plan_release(release_spec(**{"aggregates": [UNITS, COUNT, MEAN, SUM], **changes}), accountant, public_keys)
+    return build_manifest(plan, release_id="r-1", file_digest="sha256:f", sequence=7, at=WHEN)
+
+
+def keys_of(value: Any, path: str = "") -> set[str]:
+    if isinstance(value, dict):
+        return {f"{path}{key}" for key in value}.union(*(keys_of(item, f"{path}{key}.") for key, item in value.items()))
+    if isinstance(value, list):
+        return set().union(*(keys_of(item, path) for item in value))
+    return set()
+
+
+KEYS = [
+    "format",
+    "name",
+    "dataset",
+    "release_id",
+    "file_digest",
+    "charge",
+    "charge.sequence",
+    "charge.at",
+    "guarantee",
+    "guarantee.epsilon",
+    "guarantee.delta",
+    "guarantee.rho",
+    "guarantee.accountant",
+    "guarantee.adjacency",
+    "guarantee.privacy_unit",
+    "guarantee.sentence",
+    "group_by",
+    "partitions",
+    "partitions.selection",
+    "partitions.threshold",
+    "partitions.delta",
+    "partitions.noise_scale",
+    "partitions.units_for_50_percent",
+    "partitions.units_for_95_percent",
+    "contribution_bounds",
+    "contribution_bounds.max_partitions_contributed",
+    "contribution_bounds.max_contributions_per_partition",
+    "aggregates",
+    "aggregates.name",
+    "aggregates.function",
+    "aggregates.column",
+    "aggregates.min_value",
+    "aggregates.max_value",
+    "aggregates.mechanism",
+    "aggregates.queries",
+    "aggregates.stddev",
+    "aggregates.half_width_95",
+    "queries",
+    "queries.query",
+    "queries.mechanism",
+    "queries.noise_scale",
+    "queries.granularity",
+    "queries.stddev",
+    "queries.epsilon",
+    "queries.rho",
+    "queries.delta",
+    "timezone",
+    "libraries",
+    "libraries.dp_spark",
+    "libraries.pyspark",
+    "libraries.delta-spark",
+    "libraries.opendp",
+    "libraries.dp-accounting",
+]
+
+
+def test_every_key_is_known_to_hold_nothing_that_was_computed_from_the_data() -> None:
+    assert keys_of(manifest()) == set(KEYS)
+
+
+def test_a_manifest_is_a_function_of_the_plan_and_the_charge() -> None:
+    assert manifest() == manifest()
+    found = manifest()
+    assert (found["release_id"], found["file_digest"], found["charge"]) == ("r-1", "sha256:f", {"sequence": 7, "at": WHEN})
+    assert (found["name"], found["dataset"], found["group_by"], found["timezone"]) == ("release", "nafld", ["test"], "UTC")
+
+
+def test_neither_places_nor_option_values_nor_expressions_are_told() -> None:
+    changes = {
+        "source": {"format": "csv", "path": "hunter2", "options": {"password": "hunter2"}, "schema": {"id": "int"}},
+        "sink": {"path": "hunter2"},
+        "ledger": {"path": "hunter2"},
+        "preprocess": [{"filter": "x = 'hunter2'"}],
+        "parameters": {"p": "hunter2"},
+    }
+    assert "hunter2" not in to_json(manifest(**changes))
+
+
+def test_the_sentence_tells_unit_epsilon_and_delta() -> None:
+    budget = {"epsilon": Decimal("1.250"), "delta": Decimal("1e-6")}
+    guarantee = manifest(privacy_unit=["id", "site"], budget=budget)["guarantee"]
+    for word in ("(id, site)", "(1.25, 0.000001)", "exp(1.25)", "plus at most 0.000001", "'nafld'", "adding or removing"):
+        assert word in guarantee["sentence"]
+    assert (guarantee["epsilon"], guarantee["delta"], guarantee["privacy_unit"]) == ("1.25", "0.000001", ["id", "site"])
+    assert guarantee["accountant"] == "zcdp"
+    assert Decimal(guarantee["rho"]) > 0
+
+
+def test_the_sentence_of_a_pure_release_of_rows() -> None:
+    changes = {"privacy_unit": {"row": True}, "contribution_bounds": None, "budget": {"epsilon": Decimal(2)}}
+    guarantee = manifest("basic", 3, partitions=PUBLIC, **changes)["guarantee"]
+    assert "one row" in guarantee["sentence"]
+    assert "(2, 0)" in guarantee["sentence"]
+    assert "plus at most" not in guarantee["sentence"]
+    assert (guarantee["privacy_unit"], guarantee["rho"], guarantee["delta"]) == ("row", None, "0")
+
+
+def test_private_partitions_tell_how_they_were_selected() -> None:
+    spec = release_spec(aggregates=[UNITS, COUNT, MEAN, SUM])
+    plan = plan_release(spec, "zcdp", None)
+    found = manifest()["partitions"]
+    assert plan.selection is not None
+    assert found == {
+        "selection": "private",
+        "threshold": plan.selection.threshold,
+        "delta": "0.0000005",
+        "noise_scale": plan.selection.noise.scale,
+        "units_for_50_percent": plan.selection.units_for(0.5),
+        "units_for_95_percent": plan.selection.units_for(0.95),
+    }
+    assert found["threshold"] <= found["units_for_50_percent"] < found["units_for_95_percent"]
+
+
+def test_public_and_missing_partitions_say_so() -> None:
+    assert manifest("zcdp", 3, partitions=PUBLIC)["partitions"] == {"selection": "public"}
+    assert manifest("zcdp", None, group_by=[], partitions=None)["partitions"] == {"selection": "none"}
+
+
+def test_the_charges_of_the_queries_sum_to_the_cost() -> None:
+    found = manifest()
+    assert sum(Decimal(query["rho"]) for query in found["queries"]) == Decimal(found["guarantee"]["rho"])
+    assert sum(Decimal(query["delta"]) for query in found["queries"]) == Decimal(found["partitions"]["delta"])
+    basic = manifest("basic")
+    assert sum(Decimal(query["epsilon"]) for query in basic["queries"]) == 1
+
+
+def test_aggregates_are_told_with_their_settings_and_noise() -> None:
+    patients, rows, average, total = manifest("zcdp", 3, partitions=PUBLIC)["aggregates"]
+    assert (patients["function"], patients["mechanism"], patients["queries"]) == (
+        "privacy_id_count",
+        "gaussian",
+        ["privacy_id_count"],
+    )
+    assert rows["column"] is None
+    assert rows["stddev"] > 0
+    assert (average["min_value"], average["max_value"], average["stddev"], average["half_width_95"]) == (0, 100, None, None)
+    assert average["queries"] == ["count_of_column(value)", "centred_sum(value, 0.0, 100.0)"]
+    assert total["half_width_95"] == pytest.approx(1.96 * total["stddev"], rel=1e-3)
+
+
+def test_the_stddev_of_a_query_is_in_the_columns_unit() -> None:
+    (found,) = manifest("zcdp", 3, partitions=PUBLIC, aggregates=[SUM])["queries"]
+    assert found["stddev"] == pytest.approx(found["noise_scale"] * found["granularity"])
+    assert found["granularity"] == 2.0**-17
+
+
+def test_each_column_has_a_comment() -> None:
+    comments = column_comments(manifest())
+    assert list(comments) == [
+        "test", "patients", "patients_stddev", "rows", "rows_stddev", "average", "average_stddev", "total", "total_stddev",
+    ]  # fmt: skip
+    assert comments["test"] == "partition key"
+    for word in ("mean", "value", "[0.0, 100.0]", "gaussian"):
+        assert word in comments["average"]
+    assert comments["rows"] == "count; with discrete gaussian noise"
+    assert "rows" in comments["rows_stddev"]
+
+
+def test_a_manifest_survives_its_stored_form() -> None:
+    found = manifest(dataset="nafld", name="release")
+    text = to_json(found)
+    assert "\n" not in text
+    assert text.isascii()
+    assert from_json(text, where="t") == json.loads(text) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "not json", "{", "[]", "[1]", "5", "null", '"dp_spark.manifest/1"', "{}", '{"format": "dp_spark.manifest/2"}',
+     '{"format": null}', '["format"]', '{"name": "x"}', "NaN"],
+)  # fmt: skip
+def test_what_is_no_manifest_is_damage(text: str) -> None:
+    with pytest.raises(DamageError) as caught:
+        from_json(text, where="warehouse/x")
+    assert caught.value.where == "warehouse/x"

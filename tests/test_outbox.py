@@ -1,0 +1,106 @@
+"""The outbox: the first draw under a release id is the only one there ever is."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+
+from dp_spark.errors import DamageError
+from dp_spark.outbox import Draw, Outbox
+from dp_spark.tables import TableRef
+
+
+def manifest(release_id: str) -> dict[str, Any]:
+    return {"format": "dp_spark.manifest/1", "release_id": release_id, "dataset": "d", "charge": {"sequence": 2}}
+
+
+def draw(release_id: str, *values: int) -> Draw:
+    return Draw(pa.table({"n": pa.array(values, pa.int64())}), manifest(release_id))
+
+
+@pytest.fixture(scope="module")
+def outbox(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Outbox:
+    made = Outbox(spark, TableRef(str(tmp_path_factory.mktemp("outbox") / "ledger"), None))
+    made.create()
+    return made
+
+
+def test_it_lies_beside_the_ledger(spark: SparkSession) -> None:
+    assert Outbox(spark, TableRef("/data/ledger", None)).ref == TableRef("/data/ledger_outbox", None)
+    assert Outbox(spark, TableRef(None, "a.b.ledger")).ref == TableRef(None, "a.b.ledger_outbox")
+
+
+def test_what_is_not_there_is_none(outbox: Outbox, spark: SparkSession, tmp_path: Path) -> None:
+    assert outbox.find("unknown") is None
+    assert Outbox(spark, TableRef(str(tmp_path / "ledger"), None)).find("r1") is None
+
+
+def test_the_first_draw_stays(outbox: Outbox) -> None:
+    first = outbox.commit(draw("r1", 1, 2, 3))
+    second = outbox.commit(draw("r1", 7, 8, 9))
+    assert first.rows["n"].to_pylist() == second.rows["n"].to_pylist() == [1, 2, 3]
+    outbox.create()
+    found = outbox.find("r1")
+    assert found is not None
+    assert found.rows["n"].to_pylist() == [1, 2, 3]
+    assert outbox.spark.read.format("delta").load(str(outbox.ref.path)).where("release_id = 'r1'").count() == 1
+
+
+def test_release_ids_are_kept_apart(outbox: Outbox) -> None:
+    outbox.commit(draw("a", 1))
+    outbox.commit(draw("b", 2))
+    assert [outbox.find(name).rows["n"].to_pylist() for name in ("a", "b")] == [[1], [2]]  # type: ignore[union-attr]
+
+
+def test_every_type_comes_back_as_it_was(outbox: Outbox) -> None:
+    rows = pa.table(
+        {
+            "text": pa.array(["ä\n\x00'\"", None], pa.string()),
+            "flag": pa.array([True, None], pa.bool_()),
+            "tiny": pa.array([-128, 127], pa.int8()),
+            "short": pa.array([-(2**15), 2**15 - 1], pa.int16()),
+            "int": pa.array([None, 2**31 - 1], pa.int32()),
+            "long": pa.array([-(2**63), 2**63 - 1], pa.int64()),
+            "amount": pa.array([Decimal("-1.50"), None], pa.decimal128(10, 2)),
+            "day": pa.array([dt.date(1, 1, 1), dt.date(9999, 12, 31)], pa.date32()),
+            "at": pa.array([dt.datetime(2024, 1, 1, tzinfo=dt.UTC), None], pa.timestamp("us", tz="UTC")),
+            "local": pa.array([dt.datetime(2024, 1, 1), None], pa.timestamp("us")),
+            "value": pa.array([-0.0, float("inf")], pa.float64()),
+        }
+    )
+    outbox.commit(Draw(rows, manifest("types")))
+    found = outbox.find("types")
+    assert found is not None
+    assert found.rows.equals(rows)
+    assert found.rows.schema == rows.schema
+    assert found.manifest == manifest("types")
+    empty = rows.slice(0, 0)
+    assert outbox.commit(Draw(empty, manifest("empty"))).rows.equals(empty)
+
+
+def test_it_is_private_append_only_and_without_statistics_of_the_payload(outbox: Outbox, spark: SparkSession) -> None:
+    outbox.commit(draw("stats", 4))
+    properties = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {outbox.ref.sql}").collect()}
+    assert properties["delta.appendOnly"] == "true"
+    assert properties["delta.isolationLevel"] == "Serializable"
+    logs = "".join(path.read_text() for path in (Path(str(outbox.ref.path)) / "_delta_log").glob("*.json"))
+    for statistic in ("minValues", "maxValues"):
+        for piece in logs.split(statistic)[1:]:
+            assert "dataset" not in piece[:80]
+            assert "payload" not in piece[:80]
+
+
+def test_an_outbox_that_cannot_be_read_is_damage(outbox: Outbox, spark: SparkSession, tmp_path: Path) -> None:
+    outbox.commit(draw("gone", 1))
+    shutil.copytree(str(outbox.ref.path), tmp_path / "ledger_outbox")
+    for path in (tmp_path / "ledger_outbox").glob("*.parquet"):
+        path.unlink()
+    with pytest.raises(DamageError):
+        Outbox(spark, TableRef(str(tmp_path / "ledger"), None)).find("gone")

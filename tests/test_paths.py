@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dp_spark.paths import fixed_part, is_local, overlap, resolve
+
+NAMES = st.text("abcXYZ019._-= ", min_size=1, max_size=6) | st.sampled_from([".", "..", "year=2024"])
+PARTS = st.lists(NAMES, min_size=1, max_size=5).map("/".join)
+AUTHORITIES = st.from_regex(r"\A[a-z0-9]{1,6}(:[0-9]{2,4})?\Z")
+REMOTE = st.builds(
+    lambda scheme, authority, tail, end: f"{scheme}://{authority}/{tail}{end}",
+    st.sampled_from(["s3a", "S3A", "hdfs", "abfss", "gs"]), AUTHORITIES, PARTS, st.sampled_from(["", "/"]),
+)  # fmt: skip
+LOCAL = st.builds(
+    lambda start, tail, end: start + tail + end,
+    st.sampled_from(["", "/", "./", "file:///", "file:/", "/tmp//"]), PARTS, st.sampled_from(["", "/", "//"]),
+)  # fmt: skip
+
+
+@given(LOCAL | REMOTE)
+@example("/")
+@example("s3a://bucket")
+@example("s3a://bucket/a//b")
+def test_resolve_is_idempotent(path: str) -> None:
+    assert resolve(resolve(path)) == resolve(path)
+
+
+@given(LOCAL)
+def test_a_resolved_local_path_is_absolute_and_plain(path: str) -> None:
+    found = resolve(path)
+    assert found.startswith("/")
+    assert "//" not in found
+    assert not {".", ".."} & set(found.split("/"))
+    assert not found.endswith("/") or found == "/"
+
+
+@given(REMOTE)
+def test_a_resolved_remote_path_keeps_its_authority(path: str) -> None:
+    scheme, _, rest = path.partition("://")
+    found = resolve(path)
+    assert found.startswith(f"{scheme.lower()}://{rest.split('/')[0]}")
+    assert not {".", ".."} & set(found.split("/"))
+    assert not found.endswith("/")
+
+
+@given(LOCAL | REMOTE, LOCAL | REMOTE)
+def test_overlap_is_symmetric(one: str, other: str) -> None:
+    one, other = resolve(one), resolve(other)
+    assert overlap(one, other) == overlap(other, one)
+    assert overlap(one, one)
+
+
+@given(LOCAL | REMOTE, st.from_regex(r"\A[a-z]{1,5}\Z"))
+def test_a_folder_overlaps_what_is_inside_it_and_not_its_neighbour(path: str, name: str) -> None:
+    folder = resolve(f"{path}/x/{name}")
+    assert overlap(folder, f"{folder}/inside")
+    assert not overlap(folder, f"{folder}1")
+    assert not overlap(f"{folder}/a", f"{folder}/b")
+
+
+def test_relative_paths_and_links_resolve_to_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.chdir(tmp_path)
+    real = str((tmp_path / "real").resolve())
+    assert resolve("link") == resolve("./real/") == resolve(f"file://{real}") == resolve(f"{real}/../link") == real
+
+
+@pytest.mark.parametrize(
+    ("path", "local"),
+    [("x", True), ("/x", True), ("file:/x", True), ("FILE:///x", True), ("s3a://b/x", False), ("hdfs:///x", False)],
+)  # fmt: skip
+def test_is_local(path: str, local: bool) -> None:
+    assert is_local(path) is local
+
+
+@pytest.mark.parametrize(
+    ("path", "fixed"),
+    [
+        ("/data/*/x", "/data"),
+        ("/data/ev*", "/data"),
+        ("/data/year=?/x", "/data"),
+        ("/data/{a,b}", "/data"),
+        ("/data/[ab]/c", "/data"),
+        ("/data/x", "/data/x"),
+        ("s3a://b/p/q*/r", "s3a://b/p"),
+    ],
+)
+def test_fixed_part_is_above_the_first_wildcard(path: str, fixed: str) -> None:
+    assert fixed_part(path) == fixed
+
+
+@pytest.mark.parametrize(
+    ("path", "same"),
+    [("s3a://b//x", "s3a://b/x"), ("s3a://b/x//y/", "s3a://b/x/y"), ("hdfs://nn:9000//data/./x", "hdfs://nn:9000/data/x")],
+)
+def test_two_spellings_of_one_remote_folder_are_one_name(path: str, same: str) -> None:
+    assert resolve(path) == resolve(same)
+
+
+@pytest.mark.parametrize("scheme", ["dbfs", "hdfs"])
+@pytest.mark.parametrize("slashes", ["/", "///"])
+def test_the_first_folder_is_not_taken_for_an_authority(scheme: str, slashes: str) -> None:
+    assert resolve(f"{scheme}:{slashes}mnt/lake/x/") in (f"{scheme}:/mnt/lake/x", f"{scheme}:///mnt/lake/x")

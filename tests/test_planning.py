@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dp_spark.accounting import Account, zcdp_from_budget
+from dp_spark.errors import SpecError
+from dp_spark.mechanisms import noise_half_width, noise_stddev
+from dp_spark.planning import ReleasePlan, effective_bounds, is_ratio, plan_release
+from dp_spark.queries import PRIVACY_ID_COUNT, QueryKind
+from dp_spark.sensitivity import ContributionBounds
+
+PURE = {"budget": {"epsilon": Decimal("1.0")}, "partitions": PUBLIC}
+ROW_UNIT: dict[str, Any] = {"privacy_unit": {"row": True}, "contribution_bounds": None}
+
+
+def plan(accountant: Any, public_keys: int | None = None, **changes: Any) -> ReleasePlan:
+    return plan_release(release_spec(**changes), accountant, public_keys)
+
+
+def kinds(found: ReleasePlan) -> list[str]:
+    return [str(query.kind) for query in found.mechanisms]
+
+
+def test_a_query_that_two_aggregates_need_is_drawn_once_with_the_larger_weight() -> None:
+    values = {"function": "count", "name": "values", "column": "value", "weight": Decimal(3)}
+    found = plan("basic", 3, **PURE, aggregates=[MEAN, values])
+    assert kinds(found) == [QueryKind.COUNT_OF_COLUMN, QueryKind.CENTRED_SUM]
+    assert [event.epsilon for event in found.events] == [Decimal("0.75"), Decimal("0.25")]
+
+
+def test_a_mean_is_two_draws() -> None:
+    found = plan("basic", 3, **PURE, aggregates=[MEAN])
+    assert [event.epsilon for event in found.events] == [Decimal("0.5"), Decimal("0.5")]
+    (mean,) = found.spec.aggregates
+    assert is_ratio(mean)
+    assert not is_ratio(release_spec().aggregates[0])
+
+
+@pytest.mark.parametrize("accountant", ["basic", "zcdp"])
+def test_selection_and_a_requested_count_of_units_are_one_draw(accountant: str) -> None:
+    found = plan(accountant, aggregates=[COUNT, UNITS])
+    assert sorted(kinds(found)) == ["count", "privacy_id_count"]
+    assert len(found.events) == 2
+    assert found.selection is not None
+    assert found.mechanisms[PRIVACY_ID_COUNT] is found.selection.noise
+    selecting = [event for event in found.events if event.threshold is not None]
+    assert selecting == [found.selection.noise.event]
+    assert selecting[0].threshold == found.selection.threshold > 1
+    assert [event.delta for event in found.events if event not in selecting] == [0]
+
+
+@pytest.mark.parametrize("accountant", ["basic", "zcdp"])
+def test_selection_is_charged_even_if_no_count_of_units_is_requested(accountant: str) -> None:
+    with_count, without = plan(accountant, aggregates=[COUNT, UNITS]), plan(accountant, aggregates=[COUNT])
+    assert set(without.events) == set(with_count.events)
+    assert without.cost == with_count.cost
+
+
+def test_selection_has_its_own_weight() -> None:
+    found = plan("basic", partitions={"private": {"weight": Decimal(3)}})
+    assert found.selection is not None
+    assert found.selection.noise.event.epsilon == Decimal("0.75")
+
+
+def test_selection_gets_all_of_delta_in_a_basic_account_and_half_in_a_zcdp_one() -> None:
+    for accountant, delta in (("basic", "1e-6"), ("zcdp", "5e-7")):
+        found = plan(accountant)
+        assert found.selection is not None
+        assert found.selection.noise.event.delta == Decimal(delta)
+        assert found.cost.delta == Decimal(delta)
+
+
+@pytest.mark.parametrize(
+    ("changes", "public_keys", "bounds"),
+    [
+        ({}, None, (4, 2)),
+        ({}, 3, (3, 2)),
+        ({}, 4, (4, 2)),
+        ({}, 100, (4, 2)),
+        ({"privacy_unit": ["a", "b"]}, 1, (1, 2)),
+        (ROW_UNIT, None, (1, 1)),
+        (ROW_UNIT, 9, (1, 1)),
+        ({"group_by": []}, None, (1, 2)),
+        ({"group_by": [], "contribution_bounds": {"max_contributions_per_partition": 7}}, None, (1, 7)),
+        (ROW_UNIT | {"group_by": []}, None, (1, 1)),
+    ],
+)
+def test_the_bounds_in_force(changes: dict[str, Any], public_keys: int | None, bounds: tuple[int, int]) -> None:
+    spec = release_spec(**changes)
+    assert effective_bounds(spec, public_keys) == ContributionBounds(*bounds)
+    assert plan_release(spec, "zcdp", public_keys).bounds == ContributionBounds(*bounds)
+
+
+def test_mechanisms_are_calibrated_to_the_bounds_in_force() -> None:
+    for keys, scale in ((1, 2.0), (3, 6.0), (50, 8.0)):
+        (event,) = plan("basic", keys, **PURE).events
+        assert event.scale == scale
+    (global_count,) = plan("basic", None, group_by=[], partitions=None, budget={"epsilon": Decimal(1)}).events
+    assert global_count.scale == 2.0
+
+
+def test_an_empty_group_by_selects_nothing() -> None:
+    found = plan("zcdp", None, group_by=[])
+    assert found.selection is None
+    assert kinds(found) == ["count"]
+    assert found.cost.delta == 0
+
+
+@pytest.mark.parametrize(
+    ("accountant", "mechanism", "drawn"),
+    [("basic", "auto", "laplace"), ("basic", "laplace", "laplace"), ("zcdp", "auto", "gaussian"),
+     ("zcdp", "laplace", "laplace"), ("zcdp", "gaussian", "gaussian")],
+)  # fmt: skip
+def test_the_mechanism_follows_the_account(accountant: str, mechanism: str, drawn: str) -> None:
+    found = plan(accountant, noise={"mechanism": mechanism}, aggregates=[COUNT, MEAN])
+    assert {event.mechanism for event in found.events} == {drawn}
+    for event in found.events:
+        assert (event.rho is not None) == (accountant == "zcdp")
+        assert (event.epsilon is not None) == (drawn == "laplace")
+
+
+def test_a_basic_account_refuses_gaussian_noise() -> None:
+    with pytest.raises(SpecError) as caught:
+        plan("basic", noise={"mechanism": "gaussian"})
+    assert caught.value.where == "noise.mechanism"
+
+
+def test_a_zcdp_account_refuses_a_release_without_delta() -> None:
+    with pytest.raises(SpecError) as caught:
+        plan("zcdp", 3, **PURE)
+    assert caught.value.where == "budget.delta"
+
+
+WEIGHTS = st.decimals(min_value="0.1", max_value=9, places=1)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(WEIGHTS, min_size=4, max_size=4), st.sampled_from(["0.3", "1", "0.7000001"]), st.booleans())
+def test_the_whole_cost_is_the_declared_budget_exactly(weights: list[Decimal], epsilon: str, private: bool) -> None:
+    aggregates = [{**item, "weight": weight} for item, weight in zip((COUNT, UNITS, MEAN, SUM), weights, strict=True)]
+    changes: dict[str, Any] = {
+        "aggregates": aggregates,
+        "budget": {"epsilon": Decimal(epsilon), "delta": Decimal("1e-6")},
+        "partitions": {"private": {"weight": weights[0]}} if private else PUBLIC,
+    }
+    keys = None if private else 3
+    basic, zcdp = plan("basic", keys, **changes), plan("zcdp", keys, **changes)
+    assert basic.cost.epsilon == Decimal(epsilon)
+    assert basic.cost.delta == (Decimal("1e-6") if private else 0)
+    rho = zcdp_from_budget(Decimal(epsilon), Decimal("1e-6"))
+    assert zcdp.cost.rho == rho
+    assert zcdp.cost.delta == (Decimal("5e-7") if private else 0)
+    assert sum(Fraction(event.rho or 0) for event in zcdp.events) == Fraction(rho)
+    for found in (basic, zcdp):
+        account = Account.open(Decimal(epsilon), Decimal("1e-6"), found.accountant)
+        assert account.bears(found.cost)
+        assert not account.bears(found.cost.plus(found.cost))
+
+
+def test_the_guarantee_is_what_was_declared() -> None:
+    found = plan("zcdp", 3, partitions=PUBLIC)
+    assert (found.guarantee_epsilon, found.guarantee_delta) == (Decimal("1.0"), Decimal("1e-6"))
+    assert plan("basic").guarantee_delta == Decimal("1e-6")
+    assert plan("basic", 3, partitions=PUBLIC).guarantee_delta == 0
+
+
+def test_a_plan_is_the_same_every_time() -> None:
+    assert plan("zcdp").events == plan("zcdp").events
+    assert plan("zcdp").selection == plan("zcdp").selection
+
+
+def test_noise_is_told_in_the_aggregates_own_unit() -> None:
+    found = plan("basic", 3, **PURE, aggregates=[SUM, COUNT])
+    total, rows = found.spec.aggregates
+    assert found.aggregate_noise(total).stddev == pytest.approx(math.sqrt(2) * 3 * 2 * 30 / 0.5, rel=1e-6)
+    assert found.aggregate_noise(rows).stddev == noise_stddev("laplace", 12.0)
+    assert found.aggregate_noise(rows).half_width_95 == noise_half_width("laplace", 12.0)
+    assert found.aggregate_noise(rows).half_width_95_at is None
+
+
+def test_the_noise_of_a_mean_falls_with_the_number_of_values() -> None:
+    found = plan("basic", 3, **PURE, aggregates=[MEAN])
+    noise = found.aggregate_noise(found.spec.aggregates[0])
+    assert (noise.stddev, noise.half_width_95) == (None, None)
+    assert noise.half_width_95_at is not None
+    sum_stddev, count_stddev = math.sqrt(2) * 3 * 2 * 50 / 0.5, noise_stddev("laplace", 12.0)
+    for size, half_width in noise.half_width_95_at.items():
+        assert half_width == pytest.approx(1.96 * math.hypot(sum_stddev, 50 * count_stddev) / size, rel=1e-5)
+    assert set(noise.half_width_95_at) == {100, 1_000, 10_000}

@@ -1,0 +1,384 @@
+"""Preprocess steps: what each does, that none is more than row-wise, and that no value can make a run fail."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from chispa import assert_df_equality
+from frames import frame_of, tuples
+from helpers import release_spec
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from dp_spark.errors import SourceError, SpecError
+from dp_spark.expressions import check_expression
+from dp_spark.preprocess import apply_steps, check_steps
+from dp_spark.session import RELEASE_SETTINGS, settings
+from dp_spark.spark_errors import SPARK_ERRORS, condition
+
+STR, INT, LONG, DOUBLE = pa.string(), pa.int32(), pa.int64(), pa.float64()
+
+
+@pytest.fixture(autouse=True)
+def held(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests with a session run as a release does, in a session whose own settings are the strict ones."""
+    if "spark" not in request.fixturenames:
+        yield
+        return
+    session = request.getfixturevalue("spark")
+    with settings(session, {"spark.sql.ansi.enabled": "true"}), settings(session, RELEASE_SETTINGS):
+        yield
+
+
+def steps(spark: SparkSession, frame: DataFrame, *preprocess: Mapping[str, Any], **more: Any) -> DataFrame:
+    spec = release_spec(preprocess=list(preprocess), **more)
+    check_steps(spec)
+    return apply_steps(spark, frame, spec)
+
+
+@pytest.fixture
+def visits(spark: SparkSession) -> DataFrame:
+    columns = {"id": INT, "test": STR, "value": DOUBLE, "raw": STR}
+    return frame_of(
+        spark, columns, [(1, "a", 1.5, "10"), (2, "b", None, "x"), (3, None, -4.0, None), (3, "a", math.nan, "7.9")]
+    )
+
+
+# --- each kind of step ------------------------------------------------------------------------------------------------
+
+
+def test_no_step_changes_nothing(spark: SparkSession, visits: DataFrame) -> None:
+    assert_df_equality(steps(spark, visits), visits, allow_nan_equality=True)
+
+
+def test_filter_keeps_rows_for_which_it_is_true(spark: SparkSession, visits: DataFrame) -> None:
+    assert tuples(steps(spark, visits, {"filter": "value > 0 and value < 9"}).select("id")) == [(1,)]
+    assert tuples(steps(spark, visits, {"filter": "test <> 'a'"}).select("id")) == [(2,)], "null is not true"
+
+
+@pytest.mark.parametrize("text", ["it's", '"', "\\", "a'; --", "`", "100%", "é\n\t", "\\u0041", "🚲", "${HOME}", ":since", ""])
+def test_a_text_parameter_is_a_literal_whatever_it_holds(spark: SparkSession, text: str) -> None:
+    frame = frame_of(spark, {"id": INT, "test": STR}, [(1, text), (2, "other"), (3, None), (4, "A")])
+    found = steps(spark, frame, {"filter": "test = :wanted"}, parameters={"wanted": text})
+    assert tuples(found) == [(1, text)]
+
+
+def test_number_and_boolean_parameters_keep_their_type(spark: SparkSession) -> None:
+    frame = frame_of(spark, {"id": INT, "x": DOUBLE}, [(-3, 0.1), (4, 0.2)])
+    parameters = {"low": -3, "tenth": Decimal("0.1"), "yes": True, "negative": Decimal("-1.5")}
+    step = {"derive": {"a": "id - :low", "b": "x = :tenth", "c": ":yes", "d": "1-:negative"}}
+    found = steps(spark, frame, step, parameters=parameters)
+    assert tuples(found.select("a", "b", "c", "d")) == [(0, True, True, 2.5), (7, False, True, 2.5)]
+
+
+def test_a_later_derive_sees_an_earlier_one_and_can_replace_a_column(spark: SparkSession, visits: DataFrame) -> None:
+    found = steps(
+        spark,
+        visits,
+        {"derive": {"double_id": "id * 2", "more": "double_id + 1", "value": "coalesce(value, 0)"}},
+        {"filter": "more > 3"},
+        {"derive": {"MORE": "more * 10"}},
+    )
+    assert found.columns == ["id", "test", "value", "raw", "double_id", "MORE"]
+    assert [(row[4], row[5]) for row in tuples(found)] == [(4, 50), (6, 70), (6, 70)]
+    assert next(iter(tuples(found)))[2] == 0.0
+
+
+def test_cast_gives_the_type_and_null_for_what_does_not_fit(spark: SparkSession, visits: DataFrame) -> None:
+    found = steps(spark, visits, {"cast": {"RAW": "int", "value": "decimal(3,1)"}})
+    assert found.columns == ["id", "test", "value", "raw"]
+    assert [row[2:] for row in tuples(found)] == [
+        (Decimal("1.5"), 10), (None, None), (Decimal("-4.0"), None), (None, 7),
+    ]  # fmt: skip
+
+
+def test_fill_replaces_null_with_a_value_of_the_columns_type(spark: SparkSession) -> None:
+    columns = {"id": INT, "s": STR, "i": LONG, "d": DOUBLE, "b": pa.bool_(), "m": pa.decimal128(6, 2), "t": pa.date32()}
+    frame = frame_of(spark, columns, [(1, *[None] * 6), (2, "", 0, math.nan, False, Decimal("0.00"), dt.date(2020, 2, 29))])
+    fill = {"S": "it's", "i": 7, "d": Decimal("0.5"), "b": True, "m": Decimal("1.25"), "t": "2024-01-31"}
+    found = steps(spark, frame, {"fill": fill})
+    assert found.dtypes == frame.dtypes
+    first, second = tuples(found)
+    assert first == (1, "it's", 7, 0.5, True, Decimal("1.25"), dt.date(2024, 1, 31))
+    assert second[1:3] + second[4:] == ("", 0, False, Decimal("0.00"), dt.date(2020, 2, 29)), "only null is filled"
+    assert math.isnan(second[3])
+
+
+@pytest.mark.parametrize(("name", "value"), [("i", "unknown"), ("i", Decimal("1.5")), ("s", 7), ("t", "2024-13-01"), ("b", 1)])
+def test_a_fill_that_is_no_value_of_the_columns_type_is_refused(spark: SparkSession, name: str, value: object) -> None:
+    frame = frame_of(spark, {"id": INT, "s": STR, "i": INT, "b": pa.bool_(), "t": pa.date32()}, [])
+    with pytest.raises(SpecError, match=rf"preprocess\.0\.fill\.{name}: .* is not a value of type"):
+        steps(spark, frame, {"fill": {name: value}})
+
+
+def test_drop_removes_columns(spark: SparkSession, visits: DataFrame) -> None:
+    assert steps(spark, visits, {"drop": ["RAW", "value"]}).columns == ["id", "test"]
+
+
+def test_columns_with_dots_and_backticks_are_plain_columns(spark: SparkSession) -> None:
+    frame = frame_of(spark, {"id": INT, "a.b": STR, "c`d": STR, "a": INT}, [(1, "5", None, 6)])
+    found = steps(spark, frame, {"cast": {"a.b": "int"}}, {"fill": {"c`d": "x"}}, {"drop": ["a"]})
+    assert found.columns == ["id", "a.b", "c`d"]
+    assert tuples(found) == [(1, 5, "x")]
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["id", "ID", "Id", "day", "DAY"])
+@pytest.mark.parametrize("step", ["derive", "cast", "fill", "drop"])
+def test_no_step_touches_the_privacy_unit(step: str, name: str) -> None:
+    value = {"derive": {"x": "1", name: "1"}, "cast": {name: "string"}, "fill": {name: 1}, "drop": ["x", name]}[step]
+    spec = release_spec(privacy_unit=["id", "Day"], preprocess=[{"filter": "true"}, {step: value}])
+    with pytest.raises(SpecError, match=rf"preprocess\.1: .*privacy-unit column {name}") as caught:
+        check_steps(spec)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("step", "named"),
+    [
+        ({"filter": "nowhere > 1"}, "nowhere"),
+        ({"derive": {"x": "id + nowhere"}}, "nowhere"),
+        ({"derive": {"x": "later", "later": "1"}}, "later"),
+        ({"cast": {"nowhere": "int"}}, "nowhere"),
+        ({"fill": {"nowhere": 1}}, "nowhere"),
+        ({"drop": ["nowhere"]}, "nowhere"),
+    ],
+)
+def test_a_missing_column_is_a_source_error_that_names_it(
+    spark: SparkSession, visits: DataFrame, step: Mapping[str, Any], named: str
+) -> None:
+    with pytest.raises(SourceError, match=f"no column {named}") as caught:
+        steps(spark, visits, step)
+    assert caught.value.exit_code == 4
+    assert caught.value.where.startswith("preprocess.0")
+    assert "raw" in caught.value.mend, "the columns that are there are listed"
+
+
+def test_an_expression_of_the_wrong_type_is_a_source_error(spark: SparkSession, visits: DataFrame) -> None:
+    with pytest.raises(SourceError, match=r"preprocess\.0"):
+        steps(spark, visits, {"filter": "id"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rand() < 0.5", "uuid()", "monotonically_increasing_id()", "current_timestamp()", "current_date > '2020-01-01'",
+        "sum(value)", "count(*) > 1", "row_number() over (order by id)", "value > (select 1)", "id in (select id from t)",
+        "explode(array(1, 2))", "reflect('java.lang.System', 'exit', '1')", "raise_error('x')", "assert_true(value > 0)",
+        "_metadata.file_path", "my_udf(value)", "input_file_name()", "spark_partition_id()", "lag(value)", "value -- comment",
+        "transform(array(1), x -> x)", "now()", "first(value)", "java_method('a', 'b')", "value :: int > 0; drop table t",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("step", ["filter", "derive"])
+def test_what_is_not_row_wise_is_refused_before_spark_sees_it(step: str, text: str) -> None:
+    value: Any = text if step == "filter" else {"x": text}
+    with pytest.raises(SpecError) as caught:
+        check_steps(release_spec(preprocess=[{step: value}]))
+    assert caught.value.where.startswith(f"preprocess.0.{step}")
+
+
+@pytest.mark.parametrize("kind", ["array<int>", "struct<a: int>", "int; drop", "string collate UNICODE", "interval day"])
+def test_a_cast_to_anything_but_a_simple_type_is_refused(kind: str) -> None:
+    with pytest.raises(SpecError, match="simple Spark SQL type"):
+        check_steps(release_spec(preprocess=[{"cast": {"value": kind}}]))
+
+
+# --- no value makes a run fail, or shows itself -----------------------------------------------------------------------
+
+
+def test_failing_casts_and_divisions_give_null_and_show_no_value(
+    spark: SparkSession, capfd: pytest.CaptureFixture[str]
+) -> None:
+    columns = {"id": INT, "s": STR, "z": INT, "big": LONG}
+    frame = frame_of(spark, columns, [(1, "secret-4711", 0, 2**62), (2, "4712-13-45", 0, 2**62)])
+    expressions = {
+        "a": "cast(s as int)", "b": "cast(s as date)", "c": "1 / z", "d": "1 % z", "e": "id div z", "f": "s + 1",
+        "g": "to_date(s, 'yyyy-MM-dd')", "h": "cast(big as decimal(5,2))", "i": "to_timestamp(s)",
+        "j": "make_date(2024, 13, z)", "k": "cast(s as boolean)", "l": "cast(s as timestamp)", "m": "pmod(id, z)",
+        "n": "unix_timestamp(s, 'yyyy')",
+    }  # fmt: skip
+    found = steps(spark, frame, {"derive": expressions}, {"filter": "coalesce(s > 5, true)"}, {"cast": {"s": "double"}})
+    assert tuples(found.select("s", *expressions)) == [(None,) * 15] * 2
+    shown = capfd.readouterr()
+    for value in ("4711", "4712", str(2**62)):
+        assert value not in shown.out + shown.err
+
+
+def test_overflowing_arithmetic_wraps_and_saturates(spark: SparkSession) -> None:
+    frame = frame_of(spark, {"id": INT, "i": INT, "d": DOUBLE}, [(1, 2**31 - 1, 1e300), (2, -(2**31), math.nan)])
+    found = steps(spark, frame, {"derive": {"a": "i + 1", "b": "abs(i)", "c": "cast(d as int)", "e": "-i", "f": "i * i"}})
+    assert [row[3:] for row in tuples(found)] == [
+        (-(2**31), 2**31 - 1, 2**31 - 1, -(2**31) + 1, 1),
+        (-(2**31) + 1, -(2**31), 0, -(2**31), 0),
+    ]
+
+
+EXTREME = [
+    "abc", "+294248-01-01", "+5881580-07-11", "-290308-01-01", "9223372036854775807", "-2147483648", "1e400", "", "NaN",
+    "99999999999999999999999999999999999999", "2024-01-01 25:00:00", "+294247-01-10T04:00:54.775807Z",
+    "-290308-12-21T19:59:05.224192Z", "a$1\\", "0", None, "-1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # what can be written without an error in mind
+        "cast(s as bigint) div -1", "pmod(cast(s as bigint), -1)", "cast(cast(s as double) as timestamp)",
+        "cast(cast(s as bigint) as timestamp)", "date_add(cast(s as date), 2147483647)", "last_day(cast(s as date))",
+        "trunc(cast(s as date), 'year')",
+        "datediff(cast(s as date), cast('1900-01-01' as date))",
+        "round(cast(s as bigint), -18)", "cast(s as decimal(38,0)) * cast(s as decimal(38,0))",
+        "substring(s, cast(s as int), cast(s as int))",
+        "try_cast(cast(s as date) as timestamp)", "width_bucket(cast(s as double), 0, 10, 5)", "sha2(s, cast(s as int))",
+        # and what raises for some rows, however it is called
+        "add_months(cast(s as date), 24)", "cast(cast(s as date) as timestamp)", "cast(cast(s as date) as timestamp_ntz)",
+        "date_trunc('week', cast(s as timestamp))", "date_trunc('day', cast(s as date))", "minute(cast(s as date))",
+        "from_utc_timestamp(cast(s as timestamp), 'Asia/Tokyo')", "to_utc_timestamp(cast(s as timestamp), 'Asia/Tokyo')",
+        "months_between(cast(s as timestamp), cast('2020-01-01' as timestamp))", "to_date(s, 'yyyy-MM-dd')",
+        "unix_timestamp(s, 'yyyy-MM-dd')", "to_timestamp(cast(s as date))", "cast(s as date) - cast('2020-01-01' as date)",
+        "regexp_extract(s, 'a', 5)", "regexp_replace(s, 'a', '$5')", "substring_index(s, 'a', cast(s as int))",
+        "round(cast(s as decimal(38,0)), -38)", "split_part(s, 'a', 0)",
+    ],
+)  # fmt: skip
+def test_an_expression_is_refused_or_has_a_value_for_every_row(spark: SparkSession, text: str) -> None:
+    """Whether a run fails must not depend on a value (invariant 11)."""
+    frame = frame_of(spark, {"id": INT, "s": STR}, list(enumerate(EXTREME)))
+    try:
+        check_expression(text, {}, where="preprocess.0.derive.x")
+    except SpecError:
+        return
+    derived = steps(spark, frame, {"derive": {"x": text}})
+    try:
+        found = tuples(derived.select(F.hash("x")))
+    except SPARK_ERRORS as error:
+        failed = condition(error)
+    else:
+        failed = ""
+    assert not failed, f"{text} fails for some values"
+    assert len(found) == len(EXTREME)
+
+
+# --- joins ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def units_csv(tmp_path: Path) -> dict[str, Any]:
+    path = tmp_path / "tests.csv"
+    path.write_text("test,unit,factor\na,mg,2\nc,g,3\n")
+    return {"format": "csv", "path": str(path), "schema": {"test": "string", "unit": "string", "factor": "int"}}
+
+
+def join(source: Mapping[str, Any], how: str = "left", on: Sequence[str] = ("test",)) -> dict[str, Any]:
+    return {"join": {"source": source, "on": list(on), "how": how}}
+
+
+def parquet(spark: SparkSession, path: Path, columns: Mapping[str, pa.DataType], rows: Sequence[Any]) -> dict[str, Any]:
+    frame_of(spark, columns, rows).write.mode("overwrite").parquet(str(path))
+    return {"format": "parquet", "path": str(path)}
+
+
+def test_a_left_join_keeps_rows_and_an_inner_join_drops_those_without_a_match(
+    spark: SparkSession, visits: DataFrame, units_csv: dict[str, Any]
+) -> None:
+    left = steps(spark, visits, join(units_csv))
+    assert left.columns == ["id", "test", "value", "raw", "unit", "factor"]
+    assert sorted(tuples(left.select("id", "test", "unit", "factor")), key=repr) == [
+        (1, "a", "mg", 2), (2, "b", None, None), (3, "a", "mg", 2), (3, None, None, None),
+    ]  # fmt: skip
+    inner = steps(spark, visits, join(units_csv, "inner"), {"derive": {"scaled": "factor * 10"}})
+    assert sorted(tuples(inner.select("id", "test", "unit", "scaled"))) == [(1, "a", "mg", 20), (3, "a", "mg", 20)]
+
+
+def test_two_joins_and_a_key_in_other_letters(spark: SparkSession, visits: DataFrame, tmp_path: Path) -> None:
+    one = parquet(spark, tmp_path / "one", {"TEST": STR, "p": INT}, [("a", 1)])
+    two = parquet(spark, tmp_path / "two", {"Raw": STR, "p": INT, "q": INT}, [("10", 5, 6)])
+    found = steps(spark, visits, join(one, on=["Test"]), {"drop": ["p"]}, join(two, on=["raw"]))
+    assert found.columns == ["id", "test", "value", "raw", "p", "q"]
+    assert sorted(tuples(found.select("id", "test", "p", "q")), key=repr)[0] == (1, "a", 5, 6)
+
+
+def test_null_join_keys_match_nothing_and_several_of_them_multiply_nothing(spark: SparkSession, tmp_path: Path) -> None:
+    columns = {"k": STR, "l": INT, "extra": STR}
+    rows = [(None, 1, "null"), (None, 1, "again"), ("a", None, "half"), ("a", None, "more"), ("a", 1, "found")]
+    source = parquet(spark, tmp_path / "public", columns, rows)
+    frame = frame_of(spark, {"id": INT, "k": STR, "l": INT}, [(1, None, 1), (2, "a", None), (3, "a", 1), (4, None, None)])
+    left = steps(spark, frame, join(source, on=["k", "l"]))
+    assert sorted(tuples(left.select("id", "extra"))) == [(1, None), (2, None), (3, "found"), (4, None)]
+    inner = steps(spark, frame, join(source, "inner", on=["k", "l"]))
+    assert tuples(inner.select("id", "extra")) == [(3, "found")]
+
+
+@pytest.mark.parametrize("how", ["left", "inner"])
+def test_several_rows_for_one_key_are_refused(spark: SparkSession, visits: DataFrame, tmp_path: Path, how: str) -> None:
+    source = parquet(spark, tmp_path / "public", {"test": STR, "w": INT}, [("a", 1), ("b", 1), ("a", 1)])
+    with pytest.raises(SourceError, match="several rows for one key") as caught:
+        steps(spark, visits, join(source, how))
+    assert "test" in caught.value.mend
+    assert caught.value.where == "preprocess.0.join"
+
+
+def test_keys_that_differ_in_one_part_or_in_letters_are_different(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [("a", 1, "x"), ("a", 2, "y"), ("A", 1, "z")]
+    source = parquet(spark, tmp_path / "public", {"k": STR, "l": INT, "extra": STR}, rows)
+    frame = frame_of(spark, {"id": INT, "k": STR, "l": INT}, [(index, row[0], row[1]) for index, row in enumerate(rows)])
+    found = steps(spark, frame, join(source, "inner", on=["k", "l"]))
+    assert sorted(tuples(found.select("id", "extra"))) == [(0, "x"), (1, "y"), (2, "z")]
+    with pytest.raises(SourceError, match="several rows"):
+        steps(spark, frame.drop("l"), join(source, on=["k"]))
+
+
+def test_join_columns_must_have_the_same_type(spark: SparkSession, visits: DataFrame, tmp_path: Path) -> None:
+    source = parquet(spark, tmp_path / "public", {"test": INT, "w": INT}, [(1, 1)])
+    with pytest.raises(SpecError, match="test is string here and int in the public table"):
+        steps(spark, visits, join(source))
+    floats = parquet(spark, tmp_path / "floats", {"value": DOUBLE, "w": INT}, [(1.5, 1)])
+    with pytest.raises(SourceError, match="cannot be a key"):
+        steps(spark, visits, join(floats, on=["value"]))
+
+
+@pytest.mark.parametrize("taken", ["id", "ID", "raw", "VALUE"])
+def test_a_join_adds_no_unit_and_no_column_that_is_there(
+    spark: SparkSession, visits: DataFrame, tmp_path: Path, taken: str
+) -> None:
+    source = parquet(spark, tmp_path / "public", {"test": STR, taken: INT}, [("a", 1)])
+    with pytest.raises(SpecError, match=f"column {taken} is there already"):
+        steps(spark, visits, join(source))
+
+
+def test_a_dropped_unit_cannot_come_back_through_a_join(spark: SparkSession, visits: DataFrame, tmp_path: Path) -> None:
+    """The unit's name is refused even where the source has no such column."""
+    source = parquet(spark, tmp_path / "public", {"test": STR, "Person": INT}, [("a", 1)])
+    with pytest.raises(SpecError, match="column Person is there already"):
+        steps(spark, visits, join(source), privacy_unit="person")
+
+
+@pytest.mark.parametrize("on", ["nowhere", "unit"])
+def test_a_join_column_must_be_on_both_sides(
+    spark: SparkSession, visits: DataFrame, units_csv: dict[str, Any], on: str
+) -> None:
+    with pytest.raises(SourceError, match=f"no column {on}"):
+        steps(spark, visits, join(units_csv, on=[on]))
+
+
+@pytest.mark.parametrize("how", ["left", "inner"])
+def test_a_join_never_adds_rows_even_if_the_table_changes_after_the_check(
+    spark: SparkSession, visits: DataFrame, tmp_path: Path, how: str
+) -> None:
+    """What was checked is what is joined: the public table is read once."""
+    columns = {"test": STR, "w": INT}
+    source = parquet(spark, tmp_path / "public", columns, [("a", 1), ("b", 2), (None, 3)])
+    joined = steps(spark, visits, join(source, how))
+    before = sorted(tuples(joined.select("id", "test", "w")), key=repr)
+    parquet(spark, tmp_path / "public", columns, [("a", 1)] * 5 + [("b", 2)] * 5 + [(None, 3)] * 5)
+    assert sorted(tuples(joined.select("id", "test", "w")), key=repr) == before
+    assert len(before) == {"left": 4, "inner": 3}[how]

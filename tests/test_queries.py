@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from helpers import COUNT, MEAN, SUM, UNITS, release_spec
+
+from dp_spark.errors import SpecError
+from dp_spark.lattice import centred_lattice, sum_lattice
+from dp_spark.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
+
+
+def weights_of(*aggregates: dict[str, object], selection: Decimal | None = None) -> dict[Query, Decimal]:
+    return weighted_queries(release_spec(aggregates=list(aggregates)).aggregates, selection=selection)
+
+
+def test_a_mean_is_a_count_of_its_own_column_and_a_centred_sum() -> None:
+    (mean,) = release_spec(aggregates=[MEAN]).aggregates
+    assert queries_of(mean) == (
+        Query(QueryKind.COUNT_OF_COLUMN, "value"),
+        Query(QueryKind.CENTRED_SUM, "value", centred_lattice(0.0, 100.0)),
+    )
+
+
+def test_each_simple_aggregate_is_one_query() -> None:
+    spec = release_spec(aggregates=[UNITS, COUNT, {**COUNT, "name": "c", "column": "value"}, SUM])
+    assert [queries_of(aggregate) for aggregate in spec.aggregates] == [
+        (PRIVACY_ID_COUNT,),
+        (Query(QueryKind.COUNT),),
+        (Query(QueryKind.COUNT_OF_COLUMN, "value"),),
+        (Query(QueryKind.SUM, "value", sum_lattice(-10.0, 30.0)),),
+    ]
+
+
+def test_the_same_query_is_drawn_once_with_the_largest_weight() -> None:
+    count_of_value = {"function": "count", "name": "values", "column": "value", "weight": Decimal(3)}
+    weights = weights_of({**MEAN, "weight": Decimal(2)}, count_of_value)
+    assert weights == {
+        Query(QueryKind.COUNT_OF_COLUMN, "value"): Decimal(3),
+        Query(QueryKind.CENTRED_SUM, "value", centred_lattice(0.0, 100.0)): Decimal(2),
+    }
+    assert weights_of(count_of_value, {**MEAN, "weight": Decimal(2)}) == weights
+
+
+def test_sums_with_other_bounds_or_columns_are_other_queries() -> None:
+    assert len(weights_of(SUM, {**SUM, "name": "b", "max_value": 31}, {**SUM, "name": "c", "column": "other"})) == 3
+
+
+def test_selection_and_a_requested_privacy_id_count_are_the_same_draw() -> None:
+    assert weights_of({**UNITS, "weight": Decimal(5)}, selection=Decimal(2)) == {PRIVACY_ID_COUNT: Decimal(5)}
+    assert weights_of({**UNITS, "weight": Decimal(1)}, selection=Decimal(2)) == {PRIVACY_ID_COUNT: Decimal(2)}
+
+
+def test_selection_is_a_query_even_when_no_count_is_requested() -> None:
+    assert weights_of(COUNT, selection=Decimal(7)) == {PRIVACY_ID_COUNT: Decimal(7), Query(QueryKind.COUNT): Decimal(1)}
+    assert weights_of(COUNT) == {Query(QueryKind.COUNT): Decimal(1)}
+
+
+def test_bad_clipping_bounds_are_named_by_their_aggregate() -> None:
+    (aggregate,) = release_spec(aggregates=[{**SUM, "min_value": 0, "max_value": 1e-300}]).aggregates
+    with pytest.raises(SpecError) as caught:
+        queries_of(aggregate)
+    assert caught.value.where == "aggregates.total"
+
+
+def test_labels_tell_queries_apart() -> None:
+    labels = [query.label for query in weights_of(UNITS, COUNT, {**COUNT, "name": "c", "column": "value"}, SUM, MEAN)]
+    assert labels == [
+        "privacy_id_count",
+        "count",
+        "count_of_column(value)",
+        "sum(value, -10.0, 30.0)",
+        "centred_sum(value, 0.0, 100.0)",
+    ]

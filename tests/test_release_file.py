@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dp_spark.errors import SpecError
+from dp_spark.release_file import apply_overrides, expand_variables, parse_yaml, read_release_file
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("NO", "NO"),
+        ("no", "no"),
+        ("yes", "yes"),
+        ("on", "on"),
+        ("Off", "Off"),
+        ("y", "y"),
+        ("true", True),
+        ("False", False),
+        ("TRUE", True),
+        ("tRue", "tRue"),
+        ("12:30", "12:30"),
+        ("12:30:45", "12:30:45"),
+        ("1e-6", Decimal("1e-6")),
+        ("1.0e-6", Decimal("1e-6")),
+        ("1E5", Decimal(100000)),
+        ("+1.5", Decimal("1.5")),
+        (".5", Decimal("0.5")),
+        ("5.", Decimal(5)),
+        ("-.5", Decimal("-0.5")),
+        ("0.1", Decimal("0.1")),
+        ("7", 7),
+        ("-7", -7),
+        ("+7", 7),
+        ("017", 17),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("-0x1F", "-0x1F"),
+        ("0b1", "0b1"),
+        ("1_000", "1_000"),
+        ("1__0.0", "1__0.0"),
+        ("2024-01-01", "2024-01-01"),
+        ("2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z"),
+        ("1.2.3", "1.2.3"),
+        ("~", None),
+        ("null", None),
+        ("Null", None),
+        ("nULL", "nULL"),
+        ("", None),
+        ("'1'", "1"),
+        ('"true"', "true"),
+        ("'~'", "~"),
+        ("=", "="),
+        ("<<", "<<"),
+        (".inf", math.inf),
+        ("-.INF", -math.inf),
+        ("e5", "e5"),
+        ("1e", "1e"),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2(text: str, value: Any) -> None:
+    found = parse_yaml(f"key: {text}")["key"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_not_a_number_is_one() -> None:
+    assert math.isnan(parse_yaml(".nan"))
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**40), max_value=10**40))
+def test_a_decimal_is_the_one_that_was_written(value: Decimal) -> None:
+    text = str(value)
+    assert parse_yaml(text) == value
+
+
+def test_more_digits_than_a_double_are_kept() -> None:
+    assert str(parse_yaml("0.1000000000000000055511151231257827021181583404541015625000001")) == (
+        "0.1000000000000000055511151231257827021181583404541015625000001"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("{a: 1, a: 2}", 1),
+        ("a: 1\nb: 2\na: 3\n", 3),
+        ("x:\n  budget: 1\n  budget: 1\n", 3),
+        ("- a: 1\n  'a': 2\n", 2),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(text: str, line: int) -> None:
+    with pytest.raises(SpecError, match="stands twice") as caught:
+        parse_yaml(text, where="f.yaml")
+    assert caught.value.where == f"f.yaml, line {line}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: b: c",
+        "[1, 2",
+        "@x",
+        "a: 1\n---\nb: 2",
+        "\x01",
+        "{[a]: 1}",
+        "{? {a: 1} : b}",
+        "{~: 1}",
+        "!!python/object:os.system x",
+        "!!python/name:os.system ''",
+        "*unknown",
+        "a: 'open",
+        "{a: !!binary abc}",
+    ],
+)
+def test_what_is_not_plain_yaml_is_refused(text: str) -> None:
+    with pytest.raises(SpecError):
+        parse_yaml(text)
+
+
+@pytest.mark.parametrize("text", ["!!float abc", "!!int abc", "!!bool maybe", "!!timestamp abc", "9" * 5000])
+def test_a_scalar_that_its_own_tag_cannot_read_is_refused_without_a_traceback(text: str) -> None:
+    with pytest.raises(SpecError):
+        parse_yaml(text)
+
+
+def test_reading_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "release.yaml"
+    path.write_text("budget: {epsilon: 0.10}\nname: ü\n", encoding="utf-8")
+    assert read_release_file(path) == {"budget": {"epsilon": Decimal("0.10")}, "name": "ü"}
+
+
+@pytest.mark.parametrize("content", [b"- a\n- b\n", b"text", b"", b"\xff\xfe\xfa", b"a: [1"])
+def test_a_file_that_is_no_mapping_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "release.yaml"
+    path.write_bytes(content)
+    with pytest.raises(SpecError) as caught:
+        read_release_file(path)
+    assert str(path) in caught.value.where
+
+
+def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(SpecError) as caught:
+            read_release_file(path)
+        assert caught.value.where == str(path)
+
+
+def data() -> dict[str, Any]:
+    return {
+        "dataset": "nafld",
+        "privacy_unit": ["a", "b"],
+        "budget": {"epsilon": Decimal(1)},
+        "aggregates": [{"name": "x"}, {"name": "y", "bounds": [1, 2]}],
+        "sink": None,
+        "name": "r",
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("budget.epsilon=0.5", ("budget", "epsilon"), Decimal("0.5")),
+        ("budget.delta=1e-6", ("budget", "delta"), Decimal("1e-6")),
+        ("aggregates.1.name=z", ("aggregates", 1, "name"), "z"),
+        ("aggregates.1.bounds.0=NO", ("aggregates", 1, "bounds", 0), "NO"),
+        ("aggregates.0={name: q}", ("aggregates", 0), {"name": "q"}),
+        ("sink.path=/a=b", ("sink", "path"), "/a=b"),
+        ("new.deep.key=7", ("new", "deep", "key"), 7),
+        ("name='7'", ("name",), "7"),
+        ("name=", ("name",), None),
+    ],
+)
+def test_an_override_changes_exactly_that_key(override: str, path: tuple[Any, ...], value: Any) -> None:
+    before = data()
+    found: Any = apply_overrides(before, [override])
+    assert before == data()
+    expected: Any = data()
+    at = expected
+    for part in path[:-1]:
+        if isinstance(at, dict) and at.get(part) is None:
+            at[part] = {}
+        at = at[part]
+    at[path[-1]] = value
+    assert found == expected
+
+
+def test_later_overrides_win() -> None:
+    assert apply_overrides(data(), ["name=a", "name=b"])["name"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("override", "fragment"),
+    [
+        ("dataset=other", "cannot be overridden"),
+        ("dataset=", "cannot be overridden"),
+        (" dataset=other", "cannot be overridden"),
+        ("dataset =other", "cannot be overridden"),
+        ("dataset.x=1", "cannot be overridden"),
+        ("privacy_unit=x", "cannot be overridden"),
+        ("privacy_unit.0=x", "cannot be overridden"),
+        ("privacy_unit.row=true", "cannot be overridden"),
+        ("budget", "a.b=value"),
+        ("", "a.b=value"),
+        ("=1", "a.b=value"),
+        ("a..b=1", "a.b=value"),
+        (".dataset=1", "a.b=value"),
+        ("aggregates.2.name=z", "no element"),
+        ("aggregates.-1=z", "no element"),
+        ("aggregates.x.name=z", "no element"),
+        ("aggregates.2=z", "no element"),
+        ("name.x=1", "no keys"),
+        ("budget.epsilon.x=1", "no keys"),
+        ("name.x.y=1", "no keys"),
+        ("budget.epsilon=[1", "not valid YAML"),
+        ("budget={a: 1, a: 2}", "stands twice"),
+        ("aggregates.²=1", "no element"),
+    ],
+)
+def test_overrides_that_are_refused(override: str, fragment: str) -> None:
+    with pytest.raises(SpecError, match=fragment) as caught:
+        apply_overrides(data(), [override])
+    assert caught.value.where.startswith("--set")
+
+
+def test_variables_are_replaced_wherever_they_stand() -> None:
+    environment = {"A": "1", "B_2": "two"}
+    assert expand_variables("${A}/x${B_2}${A}", where="w", environment=environment) == "1/xtwo1"
+    assert expand_variables("$A ${} ${1} {A} $${A", where="w", environment=environment) == "$A ${} ${1} {A} $${A"
+    assert expand_variables("${A}", where="w", environment={"A": "${B}", "B": "x"}) == "${B}"
+
+
+def test_variables_come_from_the_process_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DP_SPARK_TEST", "here")
+    assert expand_variables("${DP_SPARK_TEST}", where="w") == "here"
+
+
+def test_a_variable_that_is_not_set_is_named_and_no_value_is_shown() -> None:
+    with pytest.raises(SpecError) as caught:
+        expand_variables("${SET}/${UNSET}", where="sink.path", environment={"SET": "hunter2"})
+    assert "UNSET" in caught.value.message
+    assert caught.value.where == "sink.path"
+    assert "hunter2" not in str(caught.value)

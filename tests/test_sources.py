@@ -1,0 +1,444 @@
+"""Opening sources: every format, metadata only, and an identity that does not depend on how a source is written."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from chispa import assert_df_equality
+from frames import frame_of, tuples
+from helpers import release_spec
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from dp_spark.errors import SourceError, SpecError
+from dp_spark.sources import (
+    column,
+    field,
+    open_source,
+    quoted,
+    require_key,
+    require_numeric,
+    source_identity,
+    source_location,
+)  # fmt: skip
+from dp_spark.spark_errors import SPARK_ERRORS
+from dp_spark.spec import Source
+
+COLUMNS = {"id": pa.int32(), "test": pa.string(), "value": pa.float64()}
+ROWS = [(1, "a", 1.5), (2, "b", None), (3, None, -4.0)]
+SCHEMA = {"id": "int", "test": "string", "value": "double"}
+DERBY = "org.apache.derby.jdbc.EmbeddedDriver"
+
+
+def source(**keys: Any) -> Source:
+    return Source.model_validate(keys)
+
+
+def opened(spark: SparkSession, **keys: Any) -> DataFrame:
+    return open_source(spark, source(**keys), where="source")
+
+
+@pytest.fixture
+def visits(spark: SparkSession) -> DataFrame:
+    return frame_of(spark, COLUMNS, ROWS).coalesce(1)
+
+
+@pytest.fixture
+def schema(spark: SparkSession, tmp_path: Path) -> Iterator[str]:
+    """A catalog schema of the test's own, whose tables lie under tmp_path."""
+    spark.sql(f"CREATE SCHEMA wards LOCATION '{tmp_path / 'wards'}'")
+    yield "wards"
+    spark.sql("DROP SCHEMA wards CASCADE")
+
+
+# --- every format -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["delta", "parquet", "orc"])
+def test_formats_with_a_schema_of_their_own(spark: SparkSession, visits: DataFrame, tmp_path: Path, kind: str) -> None:
+    path = str(tmp_path / "visits")
+    visits.write.format(kind).save(path)
+    assert_df_equality(opened(spark, format=kind, path=path), visits, ignore_row_order=True)
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_formats_that_are_read_by_the_files_schema(spark: SparkSession, visits: DataFrame, tmp_path: Path, kind: str) -> None:
+    path = str(tmp_path / "visits")
+    visits.write.format(kind).option("header", "true").save(path)
+    found = opened(spark, format=kind, path=path, schema=SCHEMA)
+    assert_df_equality(found, visits, ignore_row_order=True)
+
+
+def test_csv_options_reach_the_reader(spark: SparkSession, tmp_path: Path) -> None:
+    path = tmp_path / "visits.csv"
+    path.write_text("1;x y\n2;z\n")
+    options = {"Header": False, "sep": ";"}
+    found = opened(spark, format="csv", path=str(path), schema={"id": "int", "a.b": "string"}, options=options)
+    assert tuples(found) == [(1, "x y"), (2, "z")]
+    assert found.columns == ["id", "a.b"]
+
+
+def test_relative_paths_are_those_of_the_current_directory(
+    spark: SparkSession, visits: DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visits.write.parquet(str(tmp_path / "here" / "visits"))
+    monkeypatch.chdir(tmp_path / "here")
+    assert len(tuples(opened(spark, format="parquet", path="visits"))) == 3
+
+
+@pytest.mark.parametrize("kind", ["delta", "parquet"])
+def test_catalog_tables_by_name(spark: SparkSession, visits: DataFrame, schema: str, kind: str) -> None:
+    visits.write.format(kind).saveAsTable(f"{schema}.visits")
+    for name in (f"{schema}.visits", f"spark_catalog.{schema}.visits"):
+        assert_df_equality(opened(spark, table=name), visits, ignore_row_order=True)
+
+
+def test_an_external_table_is_a_table(spark: SparkSession, visits: DataFrame, schema: str, tmp_path: Path) -> None:
+    visits.write.option("path", str(tmp_path / "outside")).format("delta").saveAsTable(f"{schema}.visits")
+    assert len(tuples(opened(spark, table=f"{schema}.visits"))) == 3
+
+
+def test_jdbc_tables(spark: SparkSession, visits: DataFrame) -> None:
+    url = "jdbc:derby:memory:wards;create=true"
+    visits.write.jdbc(url, "visits", mode="overwrite", properties={"driver": DERBY})
+    found = opened(spark, format="jdbc", options={"url": url, "dbtable": "visits", "driver": DERBY})
+    assert sorted(tuples(found)) == ROWS
+    assert dict(found.dtypes) == {"id": "int", "test": "string", "value": "double"}
+    with pytest.raises(SourceError) as caught:
+        opened(spark, format="jdbc", options={"url": url, "dbtable": "nowhere", "driver": DERBY, "password": "pw-4711"})
+    assert "4711" not in str(caught.value)
+    assert "derby" not in str(caught.value), "option values reach no error"
+
+
+# --- what cannot be opened --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["delta", "parquet", "orc", "csv", "json"])
+def test_a_missing_path_is_a_source_error(spark: SparkSession, tmp_path: Path, kind: str) -> None:
+    keys: dict[str, Any] = {"format": kind, "path": str(tmp_path / "nowhere")}
+    if kind in ("csv", "json"):
+        keys["schema"] = SCHEMA
+    with pytest.raises(SourceError, match=f"cannot be opened as {kind}") as caught:
+        _ = opened(spark, **keys).schema
+    assert caught.value.exit_code == 4
+    assert caught.value.where == "source"
+    assert caught.value.mend
+
+
+def test_the_wrong_format_and_an_empty_folder_are_source_errors(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "text.csv").write_text("id\n4711\n")
+    (tmp_path / "empty").mkdir()
+    for kind, name in (("parquet", "text.csv"), ("orc", "text.csv"), ("delta", "empty"), ("parquet", "empty")):
+        with pytest.raises(SourceError) as caught:
+            opened(spark, format=kind, path=str(tmp_path / name))
+        assert "4711" not in str(caught.value)
+
+
+def test_a_missing_table_is_a_source_error(spark: SparkSession) -> None:
+    for name in ("nowhere", "no_schema.nowhere", "no_catalog.no_schema.nowhere", "parquet.`/tmp`", "not a name"):
+        with pytest.raises(SourceError, match="cannot be opened"):
+            opened(spark, table=name)
+
+
+def test_views_are_refused_of_every_kind(spark: SparkSession, visits: DataFrame, schema: str) -> None:
+    visits.write.format("parquet").saveAsTable(f"{schema}.visits")
+    spark.sql(f"CREATE VIEW {schema}.newest AS SELECT * FROM {schema}.visits LIMIT 1")
+    visits.createOrReplaceTempView("a_temp_view")
+    visits.createOrReplaceGlobalTempView("a_global_view")
+    spark.sql(f"CREATE OR REPLACE TEMP VIEW another_view AS SELECT * FROM {schema}.visits")
+    try:
+        for name in (f"{schema}.newest", "a_temp_view", "global_temp.a_global_view", "another_view"):
+            with pytest.raises(SourceError, match=r"not a plain table|cannot be opened") as caught:
+                opened(spark, table=name)
+            assert caught.value.where == "source"
+        with pytest.raises(SourceError, match=r"VIEW.*name the table under the view"):
+            opened(spark, table=f"{schema}.newest")
+    finally:
+        for name in ("a_temp_view", "another_view"):
+            spark.catalog.dropTempView(name)
+        spark.catalog.dropGlobalTempView("a_global_view")
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_csv_and_json_need_a_schema(spark: SparkSession, visits: DataFrame, tmp_path: Path, kind: str) -> None:
+    visits.write.format(kind).save(str(tmp_path / "visits"))
+    with pytest.raises(SpecError, match="needs a schema") as caught:
+        opened(spark, format=kind, path=str(tmp_path / "visits"))
+    assert caught.value.where == "source.schema"
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("kind", ["nonsense", "int, other string", "int comment 'x'", "string) --", "decimal(99,0)"])
+def test_a_schema_holds_types_and_nothing_else(spark: SparkSession, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "x.csv").write_text("a,b\n")
+    with pytest.raises(SpecError, match=r"source\.schema") as caught:
+        opened(spark, format="csv", path=str(tmp_path / "x.csv"), schema={"a": kind, "b": "int"})
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["inferSchema", "INFERSCHEMA", "samplingRatio", "query", "prepareQuery", "sessionInitStatement", "badRecordsPath", "path"],
+)
+def test_options_that_read_values_or_change_rows_are_refused(option: str) -> None:
+    with pytest.raises(SpecError, match="is refused") as caught:
+        release_spec(source={"format": "csv", "path": "x", "schema": SCHEMA, "options": {option: "true"}})
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"format": "csv", "path": "x", "options": {"mode": "failfast"}},
+        {"format": "csv", "path": "x", "options": {"sep": ";", "SEP": ","}},
+        {"format": "jdbc", "options": {"url": "jdbc:x", "dbtable": "(select 1) t"}},
+        {"format": "jdbc", "options": {"url": "jdbc:x"}},
+        {"format": "jdbc", "path": "x", "options": {"url": "jdbc:x", "dbtable": "t"}},
+        {"format": "delta", "path": "x", "schema": {"a": "int"}},
+        {"table": "a.b", "options": {"versionAsOf": "1"}},
+        {"table": "a.b", "path": "x"},
+        {"format": "delta"},
+        {"path": "x"},
+    ],
+)
+def test_contradictory_sources_are_refused(broken: Mapping[str, Any]) -> None:
+    with pytest.raises(SpecError):
+        release_spec(source=dict(broken))
+
+
+# --- columns in the wrong place ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("header", ["b,a", "a,c", "a,b,c"])
+@pytest.mark.parametrize("select", ["a", "b"])
+def test_a_header_that_disagrees_with_the_schema_never_gives_another_column(
+    spark: SparkSession, tmp_path: Path, header: str, select: str
+) -> None:
+    (tmp_path / "x.csv").write_text(f"{header}\n1,2{',3' * (header.count(',') - 1)}\n")
+    found = opened(spark, format="csv", path=str(tmp_path / "x.csv"), schema={"a": "int", "b": "int"})
+    try:
+        values = tuples(found.select(select))
+    except SPARK_ERRORS:
+        return
+    assert values == [({"a": 1, "b": 2}[select],)], "read only where the column is in its place"
+    assert header.split(",")[{"a": 0, "b": 1}[select]] == select
+
+
+@pytest.mark.parametrize("option", ["enforceSchema", "enforceschema"])
+def test_no_option_switches_the_check_of_the_header_off(spark: SparkSession, tmp_path: Path, option: str) -> None:
+    (tmp_path / "x.csv").write_text("b,a\n1,2\n")
+    try:
+        found = opened(
+            spark, format="csv", path=str(tmp_path / "x.csv"), schema={"a": "int", "b": "int"}, options={option: True}
+        )
+        values = tuples(found)
+    except (SpecError, *SPARK_ERRORS, ValueError):
+        return
+    assert values == [(2, 1)]
+
+
+# --- no value is read -------------------------------------------------------------------------------------------------
+
+
+def jobs_of(spark: SparkSession, **keys: Any) -> tuple[int, DataFrame]:
+    """How many Spark jobs opening and checking takes, and the frame."""
+    context, group = spark.sparkContext, str(uuid.uuid4())
+    context.setJobGroup(group, group)
+    try:
+        frame = opened(spark, **keys)
+        require_key(frame, "id", where="privacy_unit")
+        require_numeric(frame, "value", where="aggregates.x")
+        _ = frame.withColumn("more", F.expr("value + 1")).schema
+        return len(context.statusTracker().getJobIdsForGroup(group)), frame
+    finally:
+        context.setLocalProperty("spark.jobGroup.id", None)
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_opening_and_checking_csv_and_json_runs_no_job(spark: SparkSession, tmp_path: Path, kind: str) -> None:
+    """What the file holds is not even looked at: garbage opens like data."""
+    path = tmp_path / "garbage"
+    path.write_bytes(bytes(range(256)) * 9)
+    number, frame = jobs_of(spark, format=kind, path=str(path), schema=SCHEMA)
+    assert number == 0
+    assert frame.columns == list(SCHEMA)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "delta"])
+def test_opening_parquet_and_delta_reads_no_data_page(
+    spark: SparkSession, visits: DataFrame, tmp_path: Path, kind: str
+) -> None:
+    """The pages are gone, the footer with the schema is there: opening and checking works, reading does not."""
+    path = tmp_path / "visits"
+    visits.write.format(kind).save(str(path))
+    for file in path.glob("*.parquet"):
+        data = bytearray(file.read_bytes())
+        footer = int.from_bytes(data[-8:-4], "little") + 8
+        data[4:-footer] = bytes(len(data) - footer - 4)
+        file.write_bytes(data)
+        (path / f".{file.name}.crc").unlink()
+    number, frame = jobs_of(spark, format=kind, path=str(path))
+    assert number <= 1, "at most the one that reads a footer"
+    with pytest.raises(SPARK_ERRORS):
+        tuples(frame)
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def kinds(spark: SparkSession) -> DataFrame:
+    return spark.sql(
+        """SELECT 'a' AS text, true AS flag, 1Y AS tiny, 1S AS small, 1 AS whole, 1L AS big, 1.5BD AS dec,
+        date'2024-01-01' AS day,
+        timestamp'2024-01-01 00:00:00' AS moment, timestamp_ntz'2024-01-01 00:00:00' AS local,
+        'a' COLLATE UTF8_LCASE AS lower_text, 'a' COLLATE UNICODE_CI AS unicode_text, 1.5F AS single,
+        1.5D AS real, X'01' AS bytes, array(1) AS list, map(1, 1) AS dict,
+        named_struct('x', 1) AS record, interval 1 day AS span, null AS nothing, parse_json('1') AS variant, 1 AS `a.b`"""
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["text", "flag", "tiny", "small", "whole", "big", "dec", "day", "moment", "local", "a.b", "TEXT"]
+)
+def test_columns_with_plain_equality_can_be_keys(kinds: DataFrame, name: str) -> None:
+    assert require_key(kinds, name, where="group_by") == field(kinds, name).dataType
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lower_text", "unicode_text", "single", "real", "bytes", "list", "dict", "record", "span", "nothing", "variant"],
+)
+def test_columns_without_plain_equality_are_refused_as_keys(kinds: DataFrame, name: str) -> None:
+    with pytest.raises(SourceError, match=f"the column {name} has type .*cannot be a key") as caught:
+        require_key(kinds, name, where="group_by")
+    assert f"cast: {{{name}: ...}}" in caught.value.mend
+    assert caught.value.where == "group_by"
+
+
+def test_only_a_privacy_unit_may_be_binary(kinds: DataFrame) -> None:
+    assert require_key(kinds, "bytes", where="privacy_unit", binary=True).simpleString() == "binary"
+    with pytest.raises(SourceError, match="real"):
+        require_key(kinds, "real", where="privacy_unit", binary=True)
+
+
+@pytest.mark.parametrize("name", ["tiny", "small", "whole", "big", "dec", "single", "real", "WHOLE"])
+def test_numbers_can_be_summed(kinds: DataFrame, name: str) -> None:
+    assert require_numeric(kinds, name, where="aggregates.x") == field(kinds, name).dataType
+
+
+@pytest.mark.parametrize("name", ["text", "flag", "day", "moment", "bytes", "list", "nothing", "span"])
+def test_nothing_else_can_be_summed(kinds: DataFrame, name: str) -> None:
+    with pytest.raises(SourceError, match=f"the column {name} has type .*not numeric") as caught:
+        require_numeric(kinds, name, where="aggregates.x")
+    assert f"cast: {{{name}: double}}" in caught.value.mend
+
+
+def test_missing_and_ambiguous_columns_are_named(spark: SparkSession, kinds: DataFrame) -> None:
+    both = spark.sql("SELECT 1 AS a, 2 AS b").toDF("twice", "TWICE")
+    for check in (require_key, require_numeric):
+        with pytest.raises(SourceError, match=r"there is no column nowhere .*use one of: .*text") as caught:
+            check(kinds, "nowhere", where="group_by")
+        assert caught.value.exit_code == 4
+        for name in ("twice", "Twice"):
+            with pytest.raises(SourceError, match=f"no column {name}"):
+                check(both, name, where="group_by")
+    with pytest.raises(SourceError, match=r"record\.x"):
+        require_key(kinds, "record.x", where="privacy_unit")
+
+
+def test_names_are_quoted_as_they_are(kinds: DataFrame) -> None:
+    assert quoted("a`b.c") == "`a``b.c`"
+    assert kinds.select(column("a.b")).columns == ["a.b"]
+
+
+# --- identity ---------------------------------------------------------------------------------------------------------
+
+
+def identity(spark: SparkSession, **keys: Any) -> str:
+    return source_identity(spark, source(**keys))
+
+
+def test_a_path_has_one_identity_however_it_is_written(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data" / "visits"
+    folder.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "above").symlink_to(folder.parent)
+    monkeypatch.chdir(tmp_path)
+    written = [
+        str(folder), f"{folder}/", f"{folder.parent}//visits", f"{folder}/../visits", f"file:{folder}", f"file://{folder}",
+        "data/visits", "./data/visits/", "link", str(tmp_path / "above" / "visits"),
+    ]  # fmt: skip
+    assert {identity(spark, format="delta", path=path) for path in written} == {os.path.realpath(folder)}
+    assert identity(spark, format="parquet", path="link") == os.path.realpath(folder), "whatever it is read as"
+    assert identity(spark, format="delta", path="data/other") != os.path.realpath(folder)
+
+
+def test_a_wildcard_is_the_folder_above_it(spark: SparkSession, tmp_path: Path) -> None:
+    for pattern in ("year=*", "year=*/part-?.parquet", "[ab]", "{a,b}/c"):
+        assert identity(spark, format="parquet", path=f"{tmp_path}/visits/{pattern}") == f"{os.path.realpath(tmp_path)}/visits"
+
+
+@pytest.mark.parametrize("folder", ["plain", "with space", "per%cent"])
+def test_a_table_and_its_path_are_one_source(
+    spark: SparkSession, visits: DataFrame, schema: str, tmp_path: Path, folder: str
+) -> None:
+    path = tmp_path / folder
+    visits.limit(1).write.option("path", str(path)).format("parquet").saveAsTable(f"{schema}.outside")
+    by_path = identity(spark, format="parquet", path=str(path))
+    assert by_path == os.path.realpath(path)
+    for name in (f"{schema}.outside", f"{schema.upper()}.Outside", f"spark_catalog.{schema}.outside"):
+        assert identity(spark, table=name) == by_path
+    assert source_location(spark, source(table=f"{schema}.outside")) == by_path
+
+
+def test_a_table_with_a_column_named_location_is_where_its_files_are(
+    spark: SparkSession, visits: DataFrame, schema: str, tmp_path: Path
+) -> None:
+    for name in ("Location", "location", "# Detailed Table Information"):
+        visits.limit(1).selectExpr(f"test AS `{name}`").write.mode("overwrite").format("parquet").option(
+            "overwriteSchema", "true"
+        ).saveAsTable(f"{schema}.places")
+        assert identity(spark, table=f"{schema}.places") == f"{os.path.realpath(tmp_path)}/wards/places"
+
+
+def test_a_version_of_a_delta_table_is_the_same_source(spark: SparkSession, visits: DataFrame, tmp_path: Path) -> None:
+    """Delta reads /path@v0 as version 0 of /path: one source has one budget, whatever version is read."""
+    path = str(tmp_path / "visits")
+    visits.write.format("delta").save(path)
+    try:
+        rows = tuples(opened(spark, format="delta", path=f"{path}@v0"))
+    except (SourceError, SpecError):
+        return  # refusing it is as good
+    assert len(rows) == 3
+    assert identity(spark, format="delta", path=f"{path}@v0") == identity(spark, format="delta", path=path)
+
+
+def test_a_missing_table_is_known_by_its_name(spark: SparkSession) -> None:
+    assert identity(spark, table="Main.Gold.Visits") == "table:main.gold.visits"
+    assert source_location(spark, source(table="Main.Gold.Visits")) is None
+
+
+def test_a_jdbc_source_is_known_by_address_and_table_and_shows_no_option(spark: SparkSession) -> None:
+    def of(url: str, dbtable: str = "visits", **more: str) -> str:
+        return identity(spark, format="jdbc", options={"url": url, "dbtable": dbtable, **more})
+
+    base = of("jdbc:postgresql://host-4711/ward")
+    assert base.startswith("jdbc:sha256:")
+    for part in ("4711", "ward", "visits", "postgresql"):
+        assert part not in base
+    assert of("jdbc:postgresql://host-4711/ward?user=me&password=secret", user="me", password="secret") == base
+    assert of("jdbc:postgresql://host-4711/ward;create=true", "VISITS", fetchsize="10") == base
+    others = {of("jdbc:postgresql://host-4711/other"), of("jdbc:postgresql://host-4711/ward", "people"), base}
+    assert len(others) == 3
+    options = {"URL": "jdbc:postgresql://host-4711/ward", "dbTable": "visits"}
+    assert identity(spark, format="jdbc", options=options) == base
+    assert source_location(spark, source(format="jdbc", options=options)) is None

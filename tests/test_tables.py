@@ -1,0 +1,366 @@
+"""Our own tables: a sink that can destroy nothing, and one atomic commit that carries nothing but the release."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from frames import frame_of
+from pyspark.sql import SparkSession
+
+from dp_spark.errors import ConflictError, DamageError, DpSparkError, SourceError, SpecError
+from dp_spark.manifest import MANIFEST_PROPERTY, to_json
+from dp_spark.spec import Location
+from dp_spark.tables import (
+    TableRef,
+    check_sink,
+    exists,
+    location_of,
+    publish,
+    published_version,
+    read_manifest,
+    read_rows,
+    require_manifest,
+)  # fmt: skip
+
+COUNT = {"name": "rows", "function": "count", "column": None, "mechanism": "laplace", "queries": ["count"]}
+
+
+def manifest(release_id: str = "release-1", **changes: Any) -> dict[str, Any]:
+    base = {"format": "dp_spark.manifest/1", "name": "visits", "dataset": "nafld", "release_id": release_id}
+    return base | {"charge": {"sequence": 2}, "group_by": ["g"], "aggregates": [COUNT]} | changes
+
+
+def released(keys: list[Any], values: list[int], kind: pa.DataType | None = None) -> pa.Table:
+    columns = [pa.array(keys, kind or pa.string()), pa.array(values, pa.int64()), pa.array([1.5] * len(keys), pa.float64())]
+    return pa.Table.from_arrays(columns, names=["g", "rows", "rows_stddev"])
+
+
+ROWS = released(["b", None, "a"], [20, -3, 10])
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> TableRef:
+    return TableRef.of(Location(path=str(tmp_path / "release")))
+
+
+@pytest.fixture(scope="module")
+def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> TableRef:
+    """One release that the tests below look at and do not change."""
+    ref = TableRef.of(Location(path=str(tmp_path_factory.mktemp("published") / "release")))
+    publish(spark, ref, ROWS, manifest())
+    return ref
+
+
+@pytest.fixture
+def schema(spark: SparkSession, tmp_path: Path) -> Iterator[str]:
+    spark.sql(f"CREATE SCHEMA sinks LOCATION '{tmp_path / 'sinks'}'")
+    yield "sinks"
+    spark.sql("DROP SCHEMA sinks CASCADE")
+
+
+def log(ref: TableRef, version: int = 0) -> dict[str, list[dict[str, Any]]]:
+    """The actions of one commit by kind."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in (Path(str(ref.path)) / "_delta_log" / f"{version:020}.json").read_text().splitlines():
+        for kind, action in json.loads(line).items():
+            found.setdefault(kind, []).append(action)
+    return found
+
+
+def versions(ref: TableRef) -> list[int]:
+    return sorted(int(file.stem) for file in (Path(str(ref.path)) / "_delta_log").glob("*.json"))
+
+
+# --- where a release may go -------------------------------------------------------------------------------------------
+
+
+def test_an_absent_and_an_empty_sink_are_free(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("absent", "empty", "absent/deeper"):
+        assert check_sink(spark, TableRef(str(tmp_path / name), None), "nafld", {}) is None
+
+
+@pytest.mark.parametrize("content", ["notes.txt", ".hidden", "part.parquet", "folder/deep.csv"])
+def test_a_sink_with_foreign_files_is_refused(spark: SparkSession, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "release" / content
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    for place in (tmp_path / "release", file):
+        with pytest.raises(SpecError, match="holds files that are not a release") as caught:
+            check_sink(spark, TableRef(str(place), None), "nafld", {})
+        assert caught.value.where == "sink"
+    assert file.read_text() == "mine"
+
+
+def test_a_foreign_delta_table_is_refused(spark: SparkSession, tmp_path: Path, schema: str) -> None:
+    frame = frame_of(spark, {"x": pa.int32()}, [(1,)])
+    frame.write.format("delta").save(str(tmp_path / "other"))
+    frame.write.format("parquet").saveAsTable(f"{schema}.plain")
+    spark.sql(f"CREATE VIEW {schema}.seen AS SELECT 1 AS x")
+    for ref in (TableRef(str(tmp_path / "other"), None), TableRef(None, f"{schema}.plain"), TableRef(None, f"{schema}.seen")):
+        with pytest.raises(SpecError, match="not a release"):
+            check_sink(spark, ref, "nafld", {})
+
+
+def test_a_folder_with_an_empty_delta_log_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+    """What a crashed writer can leave behind: an error of ours, and no traceback of Spark's."""
+    (tmp_path / "release" / "_delta_log").mkdir(parents=True)
+    with pytest.raises(DpSparkError):
+        check_sink(spark, TableRef(str(tmp_path / "release"), None), "nafld", {})
+
+
+def test_a_release_of_the_same_dataset_is_accepted_and_of_another_refused(spark: SparkSession, published: TableRef) -> None:
+    found = check_sink(spark, published, "nafld", {})
+    assert found is not None
+    assert found["release_id"] == "release-1"
+    with pytest.raises(SpecError, match=r"another dataset \(nafld\)"):
+        check_sink(spark, published, "credit", {})
+
+
+@pytest.mark.parametrize("role", ["source", "ledger", "outbox"])
+@pytest.mark.parametrize(
+    ("place", "refused"),
+    [
+        ("data/kept", True), ("data/kept/inside/deep", True), ("data", True), (".", True), ("data/kept_not", False),
+        ("data/other", False), ("elsewhere", False), ("data/link", True), ("data/link/inside", True),
+        ("data/../data/kept", True),
+    ],
+)  # fmt: skip
+def test_the_sink_is_never_what_must_be_kept_nor_inside_nor_above_it(
+    spark: SparkSession, tmp_path: Path, role: str, place: str, refused: bool
+) -> None:
+    (tmp_path / "data" / "kept").mkdir(parents=True)
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "data" / "kept")
+    ref = TableRef.of(Location(path=str(tmp_path / place)))
+    apart = {"other": "/nowhere", role: os.path.realpath(tmp_path / "data" / "kept")}
+    if not refused:
+        assert check_sink(spark, ref, "nafld", apart) is None
+        return
+    with pytest.raises(SpecError, match=f"the sink is the {role}, or inside or above it") as caught:
+        check_sink(spark, ref, "nafld", apart)
+    assert caught.value.where == "sink"
+
+
+@pytest.mark.parametrize("column", ["x", "Location"])
+def test_a_table_by_name_is_compared_by_where_its_files_are(
+    spark: SparkSession, tmp_path: Path, schema: str, column: str
+) -> None:
+    frame_of(spark, {column: pa.string()}, []).write.format("delta").saveAsTable(f"{schema}.ledger")
+    ref = TableRef(None, f"{schema}.ledger")
+    place = os.path.realpath(tmp_path / "sinks" / "ledger")
+    assert location_of(spark, ref) == place
+    with pytest.raises(SpecError, match="the sink is the ledger"):
+        check_sink(spark, ref, "nafld", {"ledger": place})
+    with pytest.raises(SpecError, match="the sink is the ledger"):
+        check_sink(spark, TableRef(place, None), "nafld", {"ledger": location_of(spark, ref)})
+
+
+def test_references_come_from_paths_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = os.path.realpath(tmp_path)
+    assert TableRef.of(Location(path="x/../y")) == TableRef(f"{here}/y", None)
+    assert TableRef.of(Location(table="a.b")) == TableRef(None, "a.b")
+    assert TableRef.parse("a.b.c") == TableRef(None, "a.b.c")
+    for path in ("./a.b", "a/b", "plain", "a.b.c.d"):
+        assert TableRef.parse(path) == TableRef(f"{here}/{path.removeprefix('./')}", None)
+    (tmp_path / "data.d").mkdir()
+    assert TableRef.parse("data.d").path == f"{here}/data.d"
+    assert TableRef("/x/y", None).sql == "delta.`/x/y`"
+    assert TableRef(None, "a.b").sql == "`a`.`b`"
+    assert TableRef("/x/y", None).beside("_outbox").path == "/x/y_outbox"
+    assert TableRef(None, "a.b").beside("_outbox").name == "a.b_outbox"
+
+
+# --- the commit -------------------------------------------------------------------------------------------------------
+
+
+def test_a_release_is_one_file_in_one_commit(published: TableRef) -> None:
+    folder = Path(str(published.path))
+    assert versions(published) == [0]
+    assert len(list(folder.rglob("*.parquet"))) == 1
+    assert len(log(published)["add"]) == 1
+    assert len(log(published)["metaData"]) == 1
+
+
+def test_rows_are_sorted_by_key_and_columns_keep_names_and_types(spark: SparkSession, published: TableRef) -> None:
+    found = read_rows(spark, published, 0)
+    assert found.to_pylist() == [
+        {"g": None, "rows": -3, "rows_stddev": 1.5}, {"g": "a", "rows": 10, "rows_stddev": 1.5},
+        {"g": "b", "rows": 20, "rows_stddev": 1.5},
+    ]  # fmt: skip
+    assert found.schema.types == ROWS.schema.types
+
+
+def test_rows_are_sorted_by_all_keys_in_the_file_itself(spark: SparkSession, sink: TableRef) -> None:
+    """Nothing of the order in which Spark found the keys is left."""
+    shuffled = [(i * 7919 % 100, i * 31 % 10) for i in range(400)]
+    columns = [pa.array([row[i] for row in shuffled], pa.int64()) for i in (0, 1)]
+    publish(spark, sink, pa.Table.from_arrays(columns, names=["g", "h"]), manifest(group_by=["g", "h"], aggregates=[]))
+    found = [tuple(row.values()) for row in read_rows(spark, sink, 0).to_pylist()]
+    assert found == sorted(shuffled)
+
+
+def test_the_manifest_is_the_property_and_the_user_metadata_is_the_release_id(spark: SparkSession, published: TableRef) -> None:
+    assert read_manifest(spark, published) == manifest()
+    assert require_manifest(spark, published) == manifest()
+    actions = log(published)
+    assert actions["metaData"][0]["configuration"][MANIFEST_PROPERTY] == to_json(manifest())
+    assert actions["commitInfo"][0]["userMetadata"] == "release-1"
+    assert actions["txn"] == [{"appId": "dp-spark/release-1", "version": 1, "lastUpdated": actions["txn"][0]["lastUpdated"]}]
+
+
+def test_change_data_feed_and_deletion_vectors_are_off(spark: SparkSession, published: TableRef, sink: TableRef) -> None:
+    defaults = "spark.databricks.delta.properties.defaults"
+    names = (f"{defaults}.enableChangeDataFeed", f"{defaults}.enableDeletionVectors")
+    for name in names:
+        spark.conf.set(name, "true")
+    try:
+        publish(spark, sink, ROWS, manifest())
+    finally:
+        for name in names:
+            spark.conf.unset(name)
+    for ref in (published, sink):
+        configuration = log(ref)["metaData"][0]["configuration"]
+        assert configuration["delta.enableChangeDataFeed"] == "false"
+        assert configuration["delta.enableDeletionVectors"] == "false"
+
+
+def test_columns_carry_comments_from_the_manifest(spark: SparkSession, published: TableRef) -> None:
+    comments = {row["col_name"]: row["comment"] for row in spark.sql(f"DESCRIBE TABLE {published.sql}").collect()}
+    assert comments == {
+        "g": "partition key",
+        "rows": "count; with discrete laplace noise",
+        "rows_stddev": "standard deviation of the noise in rows",
+    }
+
+
+def test_the_log_holds_only_released_values(published: TableRef) -> None:
+    stats = json.loads(log(published)["add"][0]["stats"])
+    assert stats == {
+        "numRecords": 3,
+        "minValues": {"g": "a", "rows": -3, "rows_stddev": 1.5},
+        "maxValues": {"g": "b", "rows": 20, "rows_stddev": 1.5},
+        "nullCount": {"g": 1, "rows": 0, "rows_stddev": 0},
+    }
+    metrics = log(published)["commitInfo"][0]["operationMetrics"]
+    assert metrics["numOutputRows"] == "3"
+    assert metrics["numFiles"] == "1"
+
+
+@pytest.mark.parametrize("text", ["${HOME}", "${env:PATH} ${spark.app.name}", '`it\'s` "quoted" \\n é 🚲 -- ; %s'])
+def test_a_manifest_survives_verbatim(spark: SparkSession, sink: TableRef, text: str) -> None:
+    publish(spark, sink, ROWS, manifest(name=text))
+    assert read_manifest(spark, sink) == manifest(name=text)
+    assert log(sink)["metaData"][0]["configuration"][MANIFEST_PROPERTY] == to_json(manifest(name=text))
+
+
+@pytest.mark.parametrize("name", ["hourly-visits", "tokens", "password-resets", "secretary", "url-clicks"])
+def test_a_manifest_survives_words_that_spark_redacts(spark: SparkSession, sink: TableRef, name: str) -> None:
+    """SHOW TBLPROPERTIES hides a value in which spark.redaction.regex or "url" is found, even inside a word."""
+    publish(spark, sink, ROWS, manifest(name=name))
+    assert read_manifest(spark, sink) == manifest(name=name)
+
+
+KEY_TYPES = {
+    "text": (pa.string(), ["", "é"]),
+    "flag": (pa.bool_(), [False, True]),
+    "tiny": (pa.int8(), [-128, 127]),
+    "small": (pa.int16(), [-32768, 32767]),
+    "whole": (pa.int32(), [-(2**31), 2**31 - 1]),
+    "big": (pa.int64(), [-(2**63), 2**63 - 1]),
+    "number": (pa.decimal128(38, 10), [Decimal("-0.0000000001"), Decimal("1234567890123456789012345678.0123456789")]),
+    "day": (pa.date32(), [dt.date(1, 1, 1), dt.date(9999, 12, 31)]),
+    "moment": (
+        pa.timestamp("us", tz="UTC"),
+        [dt.datetime(1900, 1, 1, tzinfo=dt.UTC), dt.datetime(2024, 7, 1, 12, 0, 0, 1, dt.UTC)],
+    ),
+    "local": (pa.timestamp("us"), [dt.datetime(1900, 1, 1), dt.datetime(2024, 7, 1, 12, 0, 0, 1)]),
+}  # fmt: skip
+
+
+def test_every_key_type_survives_with_its_nulls(spark: SparkSession, sink: TableRef) -> None:
+    columns = [pa.array([None, *values], kind) for kind, values in KEY_TYPES.values()]
+    rows = pa.Table.from_arrays(columns, names=list(KEY_TYPES))
+    publish(spark, sink, rows, manifest(group_by=list(KEY_TYPES), aggregates=[]))
+    found = read_rows(spark, sink, 0)
+    assert found.column_names == rows.column_names
+    for name in rows.column_names:
+        assert found.column(name).to_pylist() == rows.column(name).to_pylist(), name
+    assert [str(kind) for kind in found.schema.types] == [str(kind) for kind in rows.schema.types]
+
+
+def test_no_row_can_be_published_and_so_can_a_row_without_keys(spark: SparkSession, tmp_path: Path) -> None:
+    empty, single = TableRef(str(tmp_path / "empty"), None), TableRef(str(tmp_path / "single"), None)
+    publish(spark, empty, ROWS.slice(0, 0), manifest())
+    found = read_rows(spark, empty, 0)
+    assert found.num_rows == 0
+    assert found.schema.types == ROWS.schema.types
+    assert published_version(spark, empty, "release-1") == 0
+    publish(spark, single, ROWS.slice(0, 1).select(["rows", "rows_stddev"]), manifest(group_by=[]))
+    assert read_rows(spark, single, 0).to_pylist() == [{"rows": 20, "rows_stddev": 1.5}]
+
+
+# --- several commits --------------------------------------------------------------------------------------------------
+
+
+def test_the_same_release_again_is_not_a_second_commit(spark: SparkSession, sink: TableRef) -> None:
+    publish(spark, sink, ROWS, manifest())
+    publish(spark, sink, released(["z"], [99]), manifest())
+    assert versions(sink) == [0]
+    assert read_rows(spark, sink, 0).num_rows == 3
+    assert published_version(spark, sink, "release-1") == 0
+    assert published_version(spark, sink, "release-2") is None
+
+
+def test_a_second_release_is_version_one_and_an_older_one_never_comes_back(spark: SparkSession, sink: TableRef) -> None:
+    publish(spark, sink, ROWS, manifest())
+    publish(spark, sink, released([5], [7], pa.int32()), manifest("release-2"))
+    assert versions(sink) == [0, 1]
+    assert published_version(spark, sink, "release-1") == 0
+    assert published_version(spark, sink, "release-2") == 1
+    assert read_rows(spark, sink, 1).to_pylist() == [{"g": 5, "rows": 7, "rows_stddev": 1.5}]
+    assert read_rows(spark, sink, 0).num_rows == 3, "what was published stays"
+    with pytest.raises(ConflictError) as caught:  # Delta skips the duplicate transaction without a word
+        publish(spark, sink, ROWS, manifest())
+    assert caught.value.exit_code == 5
+    assert versions(sink) == [0, 1]
+    assert read_manifest(spark, sink) == manifest("release-2")
+
+
+def test_a_release_by_table_name(spark: SparkSession, tmp_path: Path, schema: str) -> None:
+    ref = TableRef.of(Location(table=f"{schema}.visits"))
+    assert not exists(spark, ref)
+    assert check_sink(spark, ref, "nafld", {"source": str(tmp_path / "source")}) is None
+    publish(spark, ref, ROWS, manifest())
+    assert exists(spark, ref)
+    assert location_of(spark, ref) == os.path.realpath(tmp_path / "sinks" / "visits")
+    assert read_manifest(spark, ref) == manifest()
+    assert published_version(spark, ref, "release-1") == 0
+    assert [row["g"] for row in read_rows(spark, ref, 0).to_pylist()] == [None, "a", "b"]
+
+
+# --- what is not a release --------------------------------------------------------------------------------------------
+
+
+def test_a_table_without_a_manifest_is_no_release(spark: SparkSession, tmp_path: Path, sink: TableRef) -> None:
+    with pytest.raises(SourceError, match="no Delta table"):
+        require_manifest(spark, sink)
+    frame_of(spark, {"x": pa.int32()}, [(1,)]).write.format("delta").save(str(tmp_path / "other"))
+    with pytest.raises(SourceError, match="no dp-spark manifest"):
+        require_manifest(spark, TableRef(str(tmp_path / "other"), None))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": "dp_spark.manifest/99"}'])
+def test_a_damaged_manifest_is_damage(spark: SparkSession, sink: TableRef, text: str) -> None:
+    spark.sql(f"CREATE TABLE {sink.sql} (x INT) USING delta TBLPROPERTIES ('{MANIFEST_PROPERTY}' = '{text}')")
+    with pytest.raises(DamageError) as caught:
+        read_manifest(spark, sink)
+    assert caught.value.exit_code == 6
