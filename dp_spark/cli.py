@@ -208,7 +208,7 @@ def check_dataset(name: str) -> str:
     """
     import re
 
-    if not re.match(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", name):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", name):
         raise SpecError("is not a plain name", where="--dataset", mend="use letters, digits, dots, hyphens, underscores")
     return name
 

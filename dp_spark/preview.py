@@ -10,11 +10,13 @@ from pyspark.sql import SparkSession
 
 from dp_spark import preprocess, tables
 from dp_spark.accounting import Account
-from dp_spark.entries import AccountState
+from dp_spark.entries import AccountState, LedgerState
 from dp_spark.ledger import Ledger
 from dp_spark.paths import is_local
 from dp_spark.planning import ReleasePlan, plan_release
 from dp_spark.public_tables import collect_public
+from dp_spark.release import check_public_sources
+from dp_spark.sources import source_identity
 from dp_spark.spec import ReleaseSpec
 from dp_spark.tables import TableRef
 
@@ -44,21 +46,26 @@ def preview_release(spec: ReleaseSpec, get_spark: Callable[[], SparkSession]) ->
     """
     preprocess.check_steps(spec)
     expanded = spec.expand()
-    account = _account(expanded, get_spark)
+    state = _ledger_state(expanded, get_spark)
+    account = None if state is None else state.accounts.get(spec.dataset)
+    if spec.public_partitions is not None and spec.public_partitions.source is not None:
+        spark = get_spark()
+        charged = [] if state is None else state.charged_sources
+        check_public_sources(spark, expanded, [source_identity(spark, expanded.source), *charged])
     keys = _public_keys(expanded, get_spark)
     assumed = Account.open(spec.budget.epsilon, spec.budget.delta).accountant
     accountant = account.account.accountant if account is not None else assumed
     return Preview(plan_release(expanded, accountant, keys), account)
 
 
-def _account(spec: ReleaseSpec, get_spark: Callable[[], SparkSession]) -> AccountState | None:
+def _ledger_state(spec: ReleaseSpec, get_spark: Callable[[], SparkSession]) -> LedgerState | None:
     ref = TableRef.of(spec.ledger)
     if ref.path is not None and is_local(ref.path) and not tables.has_local_log(ref.path):
         return None
     spark = get_spark()
     if not tables.exists(spark, ref):
         return None
-    return Ledger(spark, ref).state().accounts.get(spec.dataset)
+    return Ledger(spark, ref).state()
 
 
 def _public_keys(spec: ReleaseSpec, get_spark: Callable[[], SparkSession]) -> int | None:

@@ -141,7 +141,7 @@ def _has_table_of_keys(spec: ReleaseSpec) -> bool:
 def _validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state: LedgerState, release_id: str) -> _Checked:
     account = state.account(spec.dataset)
     source = source_identity(spark, spec.source)
-    _check_public_sources(spark, spec, [source, *state.charged_sources])
+    check_public_sources(spark, spec, [source, *state.charged_sources])
     frame = preprocess.apply_steps(spark, open_source(spark, spec.source, where="source"), spec)
     keys = _check_columns(spark, frame, spec)
     plan_release(spec, account.account.accountant, _number_of(keys))
@@ -155,7 +155,7 @@ def _validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, stat
     return _Checked(spec, digest, frame, keys, source, sink, state)
 
 
-def _check_public_sources(spark: SparkSession, spec: ReleaseSpec, protected: list[str]) -> None:
+def check_public_sources(spark: SparkSession, spec: ReleaseSpec, protected: list[str]) -> None:
     """A table that is protected cannot be declared public: as keys or in a join it would be released unpaid."""
     for where, public in _public_sources(spec).items():
         if any(same_source(source_identity(spark, public), other) for other in protected):
@@ -300,7 +300,7 @@ def _publish(
             where=str(sink),
             mend="run this file with a new release id",
         )
-    if present is None or present["release_id"] != release_id:
+    if present != draw.manifest:
         tables.publish(spark, sink, draw.rows, draw.manifest)
     version = tables.published_version(spark, sink, release_id)
     if version is None:

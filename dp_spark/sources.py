@@ -81,8 +81,8 @@ def _options(source: Source) -> dict[str, str]:
         # A header is expected and must agree with the schema: columns read in the wrong order would be other columns.
         lowered = {key.lower(): value for key, value in options.items()}
         if lowered.get("header", "true").lower() == "true":
-            options = {"enforceSchema": "false", **options, "header": "true"}
-            options = {k: v for k, v in options.items() if k == "header" or k.lower() != "header"}
+            options = {k: v for k, v in options.items() if k.lower() not in ("header", "enforceschema")}
+            options |= {"header": "true", "enforceSchema": "false"}
     return options
 
 
@@ -116,7 +116,10 @@ def source_identity(spark: SparkSession, source: Source) -> str:
         location = table_location(spark, ".".join(quoted(part) for part in source.table.split(".")))
         return location or f"table:{source.table.lower()}"
     if source.path is not None:
-        return fixed_part(resolve(source.path))
+        path = source.path.rstrip("/")
+        if source.format == "delta":  # Delta reads path@v3 and path@<time> as versions of path
+            path = re.sub(r"@(v[0-9]+|[0-9]{17})$", "", path)
+        return fixed_part(resolve(path))
     options = {key.lower(): value for key, value in source.options.items()}
     address = re.sub(r"[?;].*$", "", options["url"])
     digest = hashlib.sha256(f"{address}\n{options['dbtable'].lower()}".encode()).hexdigest()

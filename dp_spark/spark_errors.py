@@ -14,7 +14,10 @@ from dp_spark.errors import DpSparkError
 SPARK_ERRORS = (PySparkException, Py4JError)
 
 _CONCURRENT = (
-    "concurrent",
+    "ConcurrentAppend",
+    "ConcurrentDelete",
+    "ConcurrentTransaction",
+    "ConcurrentWrite",
     "DELTA_CONCURRENT",
     "MetadataChanged",
     "ProtocolChanged",
@@ -39,7 +42,9 @@ def condition(error: BaseException) -> str:
 
 def is_concurrent(error: BaseException) -> bool:
     """Whether Delta refused a commit because another one came first."""
-    return any(word in f"{type(error).__name__} {condition(error)} {error}" for word in _CONCURRENT)
+    # The first lines only: a stack trace names java.util.concurrent whatever went wrong.
+    head = " ".join(str(error).splitlines()[:2])
+    return any(word in f"{type(error).__name__} {condition(error)} {head}" for word in _CONCURRENT)
 
 
 @contextlib.contextmanager

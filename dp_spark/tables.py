@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pyarrow as pa
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from dp_spark import manifest as manifests
 from dp_spark.errors import ConflictError, DamageError, SourceError, SpecError
@@ -82,7 +84,7 @@ def exists(spark: SparkSession, ref: TableRef) -> bool:
 
 def has_local_log(path: str) -> bool:
     """Whether a local folder is a Delta table."""
-    return (Path(path) / "_delta_log").is_dir()
+    return any((Path(path) / "_delta_log").glob("*.json")) or any((Path(path) / "_delta_log").glob("*.parquet"))
 
 
 def read(spark: SparkSession, ref: TableRef, *, version: int | None = None) -> DataFrame:
@@ -112,14 +114,16 @@ def table_location(spark: SparkSession, name: str) -> str | None:
     except AnalysisException:
         return None
     found = [row["data_type"] for row in rows if row["col_name"] == "Location"]
-    return resolve(found[0]) if found and found[0] else None
+    # The table's own columns come first, and one of them may be called Location.
+    return resolve(found[-1]) if found and "/" in str(found[-1]) else None
 
 
 def read_manifest(spark: SparkSession, ref: TableRef) -> dict[str, Any] | None:
     """The manifest a table carries, or None where it carries none."""
-    rows = spark.sql(f"SHOW TBLPROPERTIES {ref.sql}").collect()
-    found = [row["value"] for row in rows if row["key"] == MANIFEST_PROPERTY]
-    return manifests.from_json(found[0], where=str(ref)) if found else None
+    # SHOW TBLPROPERTIES redacts whatever holds a word such as "token" or "url", and a manifest may.
+    rows = spark.sql(f"DESCRIBE DETAIL {ref.sql}").select("properties").collect()
+    text = rows[0]["properties"].get(MANIFEST_PROPERTY)
+    return None if text is None else manifests.from_json(text, where=str(ref))
 
 
 def check_sink(spark: SparkSession, sink: TableRef, dataset: str, kept_apart: Mapping[str, str]) -> dict[str, Any] | None:
@@ -175,8 +179,10 @@ def publish(spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: Mappi
         ConflictError: If another publisher committed first.
         DamageError: If the commit is not there afterwards.
     """
-    release_id, keys = manifest["release_id"], manifest["group_by"]
-    frame = spark.createDataFrame(rows).coalesce(1)  # one file: the number of files says nothing
+    release_id, keys, document = manifest["release_id"], manifest["group_by"], manifests.to_json(manifest)
+    transaction = hashlib.sha256(document.encode()).hexdigest()
+    schema = from_arrow_schema(rows.schema, prefer_timestamp_ntz=True)
+    frame = spark.createDataFrame(rows, schema=schema).coalesce(1)  # one file: the number of files says nothing
     if keys:
         frame = frame.sortWithinPartitions(*keys)
     for name, comment in manifests.column_comments(manifest).items():
@@ -184,11 +190,11 @@ def publish(spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: Mappi
     writer = (
         frame.writeTo(sink.sql)
         .using("delta")
-        .tableProperty(MANIFEST_PROPERTY, manifests.to_json(manifest))
+        .tableProperty(MANIFEST_PROPERTY, document)
         .tableProperty("delta.enableChangeDataFeed", "false")
         .tableProperty("delta.enableDeletionVectors", "false")
         .option("userMetadata", release_id)
-        .option("txnAppId", f"dp-spark/{release_id}")
+        .option("txnAppId", f"dp-spark/{transaction}")
         .option("txnVersion", "1")
     )
     try:
@@ -202,7 +208,7 @@ def publish(spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: Mappi
             mend="make the sink writable and run the same command again: nothing is charged or drawn twice",
         ) from None
     found = read_manifest(spark, sink)
-    if found is None or found["release_id"] != release_id:  # a duplicate transaction is skipped without a word
+    if found != manifest:  # a duplicate transaction is skipped without a word
         raise _lost(sink)
 
 
