@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dp_spark import preprocess
@@ -140,7 +141,7 @@ def _comparison_table(rows: list[dict[str, Any]], result: ReleaseResult) -> Tabl
     for item in result.manifest["aggregates"]:
         table.add_column(item["name"], justify="right")
     for row in rows[:_SHOWN_ROWS]:
-        cells = [str(row[key]) for key in result.manifest["group_by"]]
+        cells = [escape(str(row[key])) for key in result.manifest["group_by"]]
         for item in result.manifest["aggregates"]:
             exact = row[f"exact_{item['name']}"]
             cells.append(f"{shown(exact, item['half_width_95'])} → {cell(row, item)}")

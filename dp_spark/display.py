@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dp_spark.accounting import Cost
@@ -152,7 +153,7 @@ def show_result(console: Console, result: ReleaseResult) -> None:
         console.print("The published table is no longer there to be read.", style="yellow")
     word = "Published" if result.status == "published" else "Already published, nothing was charged or drawn again:"
     count = "" if result.rows is None else f"{result.rows.num_rows} rows, "
-    console.print(f"[bold]{word}[/bold] {result.sink} ({count}version {result.version})", soft_wrap=True)
+    console.print(f"[bold]{word}[/bold] {escape(result.sink)} ({count}version {result.version})", soft_wrap=True)
     console.print(f"Release id  {result.release_id}", soft_wrap=True)
     cost, left = cost_document(result.charge), remaining_document(result.account)
     console.print(f"Cost        {_budget(cost)}")
@@ -171,7 +172,7 @@ def rows_table(rows: Sequence[dict[str, Any]], manifest: Any) -> Table:
     for aggregate in manifest["aggregates"]:
         table.add_column(aggregate["name"], justify="right")
     for row in rows:
-        cells = [str(row[key]) for key in manifest["group_by"]]
+        cells = [escape(str(row[key])) for key in manifest["group_by"]]
         table.add_row(*cells, *(cell(row, item) for item in manifest["aggregates"]))
     return table
 

@@ -83,7 +83,7 @@ def _apply(spark: SparkSession, frame: DataFrame, step: Step, spec: ReleaseSpec,
             frame = frame.withColumn(present, column(present).cast(kind))
         return frame
     if step.fill is not None:
-        return _fill(frame, step.fill, f"{where}.fill")
+        return _fill(frame, step.fill, spec.timezone, f"{where}.fill")
     if step.drop is not None:
         return frame.drop(*(_present(frame, name, f"{where}.drop") for name in step.drop))
     assert step.join is not None
@@ -113,11 +113,11 @@ def _derive(
     return frame
 
 
-def _fill(frame: DataFrame, values: Mapping[str, object], where: str) -> DataFrame:
+def _fill(frame: DataFrame, values: Mapping[str, object], timezone: str, where: str) -> DataFrame:
     for name, value in values.items():
         present = _present(frame, name, where)
         kind = frame.schema[present].dataType
-        constant = constant_of_type(value, kind)
+        constant = constant_of_type(value, kind, timezone)
         if constant is None:
             raise SpecError(
                 f"{value!s} is not a value of type {kind.simpleString()}, the type of {name}",

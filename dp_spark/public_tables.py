@@ -8,9 +8,10 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import itertools
+import zoneinfo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 import pyarrow as pa
@@ -85,7 +86,8 @@ def public_keys(spark: SparkSession, public: PublicPartitions, types: Mapping[st
     """
     schema = T.StructType([T.StructField(name, kind, True) for name, kind in types.items()])
     if public.values is not None:
-        columns = [[_convert(value, item) for value in public.values[item.name]] for item in schema.fields]
+        timezone = str(spark.conf.get("spark.sql.session.timeZone"))  # the release's, held while it runs
+        columns = [[_convert(value, item, timezone) for value in public.values[item.name]] for item in schema.fields]
         rows = list(itertools.product(*columns))
         arrays = [list(values) for values in zip(*rows, strict=True)]
         table = pa.Table.from_arrays(
@@ -135,9 +137,9 @@ def _shown(row: Sequence[Any]) -> str:
     return "(" + ", ".join(str(item) for item in row) + ")"  # public keys may be named
 
 
-def _convert(value: Any, item: T.StructField) -> Any:
+def _convert(value: Any, item: T.StructField, timezone: str) -> Any:
     kind = item.dataType
-    converted = constant_of_type(value, kind)
+    converted = constant_of_type(value, kind, timezone)
     if value is not None and converted is None:
         raise SpecError(
             f"{value!s} is not a value of type {kind.simpleString()}, the type of {item.name}",
@@ -150,7 +152,7 @@ def _convert(value: Any, item: T.StructField) -> Any:
 _WIDTHS: dict[type[T.DataType], int] = {T.ByteType: 8, T.ShortType: 16, T.IntegerType: 32, T.LongType: 64}
 
 
-def constant_of_type(value: Any, kind: T.DataType) -> Any:
+def constant_of_type(value: Any, kind: T.DataType, timezone: str) -> Any:
     """A YAML constant as a Python value of a column's type, or None where it is not one; nothing is bent to fit."""
     if isinstance(kind, T.StringType):
         return value if isinstance(value, str) else None
@@ -165,6 +167,8 @@ def constant_of_type(value: Any, kind: T.DataType) -> Any:
     if isinstance(kind, T.DecimalType):
         return _decimal(value, kind)
     try:
+        if isinstance(value, dt.date):  # a Python caller's own date; a release file has texts
+            value = value.isoformat()
         if isinstance(kind, T.DateType) and isinstance(value, str):
             return dt.date.fromisoformat(value)
         if isinstance(kind, T.TimestampNTZType) and isinstance(value, str):
@@ -172,7 +176,7 @@ def constant_of_type(value: Any, kind: T.DataType) -> Any:
             return moment if moment.tzinfo is None else None
         if isinstance(kind, T.TimestampType) and isinstance(value, str):
             moment = dt.datetime.fromisoformat(value)
-            return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
+            return moment if moment.tzinfo is not None else moment.replace(tzinfo=zoneinfo.ZoneInfo(timezone))
     except ValueError:
         return None
     return None
@@ -182,7 +186,7 @@ def _decimal(value: Any, kind: T.DecimalType) -> Decimal | None:
     if not isinstance(value, int | Decimal) or isinstance(value, bool):
         return None
     try:
-        fitted = Decimal(value).quantize(Decimal(1).scaleb(-kind.scale))
+        fitted = Decimal(value).quantize(Decimal(1).scaleb(-kind.scale), context=Context(prec=80))
     except InvalidOperation:
         return None
     return fitted if fitted == value and len(fitted.as_tuple().digits) <= kind.precision else None
