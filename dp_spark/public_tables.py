@@ -72,13 +72,14 @@ class PublicKeys:
 POSITION = _POSITION
 
 
-def public_keys(spark: SparkSession, public: PublicPartitions, types: Mapping[str, T.DataType]) -> PublicKeys:
+def public_keys(spark: SparkSession, public: PublicPartitions, types: Mapping[str, T.DataType], timezone: str) -> PublicKeys:
     """The public partition keys of a release.
 
     Args:
         spark: The session.
         public: What the release file says about them.
         types: The group_by columns with their types in the preprocessed source.
+        timezone: The release's time zone, in which a listed timestamp without one is read.
 
     Raises:
         SpecError: If a key has the wrong type, or stands twice.
@@ -86,7 +87,6 @@ def public_keys(spark: SparkSession, public: PublicPartitions, types: Mapping[st
     """
     schema = T.StructType([T.StructField(name, kind, True) for name, kind in types.items()])
     if public.values is not None:
-        timezone = str(spark.conf.get("spark.sql.session.timeZone"))  # the release's, held while it runs
         columns = [[_convert(value, item, timezone) for value in public.values[item.name]] for item in schema.fields]
         rows = list(itertools.product(*columns))
         arrays = [list(values) for values in zip(*rows, strict=True)]
@@ -166,19 +166,21 @@ def constant_of_type(value: Any, kind: T.DataType, timezone: str) -> Any:
         return float(value) if isinstance(value, int | Decimal) and not isinstance(value, bool) else None
     if isinstance(kind, T.DecimalType):
         return _decimal(value, kind)
+    text = value.isoformat() if isinstance(value, dt.date) else value  # a Python caller's own date; YAML has texts
+    return _moment(text, kind, timezone) if isinstance(text, str) else None
+
+
+def _moment(text: str, kind: T.DataType, timezone: str) -> dt.date | None:
     try:
-        if isinstance(value, dt.date):  # a Python caller's own date; a release file has texts
-            value = value.isoformat()
-        if isinstance(kind, T.DateType) and isinstance(value, str):
-            return dt.date.fromisoformat(value)
-        if isinstance(kind, T.TimestampNTZType) and isinstance(value, str):
-            moment = dt.datetime.fromisoformat(value)
-            return moment if moment.tzinfo is None else None
-        if isinstance(kind, T.TimestampType) and isinstance(value, str):
-            moment = dt.datetime.fromisoformat(value)
-            return moment if moment.tzinfo is not None else moment.replace(tzinfo=zoneinfo.ZoneInfo(timezone))
+        if isinstance(kind, T.DateType):
+            return dt.date.fromisoformat(text)
+        moment = dt.datetime.fromisoformat(text)
     except ValueError:
         return None
+    if isinstance(kind, T.TimestampNTZType):
+        return moment if moment.tzinfo is None else None
+    if isinstance(kind, T.TimestampType):
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=zoneinfo.ZoneInfo(timezone))
     return None
 
 

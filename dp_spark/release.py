@@ -182,7 +182,7 @@ def _check_columns(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> 
     if spec.public_partitions is None:
         return None
     grouped = {name: require_key(frame, name, where="group_by") for name in spec.group_by}
-    return public_keys(spark, spec.public_partitions, grouped)
+    return public_keys(spark, spec.public_partitions, grouped, spec.timezone)
 
 
 def _kept_apart(spark: SparkSession, spec: ReleaseSpec) -> dict[str, str]:

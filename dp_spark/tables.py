@@ -121,7 +121,10 @@ def table_location(spark: SparkSession, name: str) -> str | None:
 def read_manifest(spark: SparkSession, ref: TableRef) -> dict[str, Any] | None:
     """The manifest a table carries, or None where it carries none."""
     # SHOW TBLPROPERTIES redacts whatever holds a word such as "token" or "url", and a manifest may.
-    rows = spark.sql(f"DESCRIBE DETAIL {ref.sql}").select("properties").collect()
+    try:
+        rows = spark.sql(f"DESCRIBE DETAIL {ref.sql}").select("properties").collect()
+    except AnalysisException:  # a view, or a table of another format
+        return None
     text = rows[0]["properties"].get(MANIFEST_PROPERTY)
     return None if text is None else manifests.from_json(text, where=str(ref))
 

@@ -49,7 +49,7 @@ def centred(column: str, low: float, high: float) -> Query:
 
 def keys_of(spark: SparkSession, frame: DataFrame, **values: Sequence[Any]) -> PublicKeys:
     public = PublicPartitions.model_validate({"values": {name: list(items) for name, items in values.items()}})
-    return public_keys(spark, public, {name: frame.schema[name].dataType for name in values})
+    return public_keys(spark, public, {name: frame.schema[name].dataType for name in values}, "UTC")
 
 
 # --- the lattice, row by row ------------------------------------------------------------------------------------------

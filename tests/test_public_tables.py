@@ -22,13 +22,13 @@ from dp_spark.spec import PublicPartitions, Source
 STRING, INT = T.StringType(), T.IntegerType()
 
 
-def listed(spark: SparkSession | None, types: dict[str, T.DataType], **values: Any) -> PublicKeys:
+def listed(spark: SparkSession | None, types: dict[str, T.DataType], *, timezone: str = "UTC", **values: Any) -> PublicKeys:
     """Keys from values; a session is not used for these."""
-    return public_keys(spark, PublicPartitions.model_validate({"values": values}), types)
+    return public_keys(spark, PublicPartitions.model_validate({"values": values}), types, timezone)
 
 
 def from_file(spark: SparkSession, types: dict[str, T.DataType], **source: Any) -> PublicKeys:
-    return public_keys(spark, PublicPartitions.model_validate({"source": source}), types)
+    return public_keys(spark, PublicPartitions.model_validate({"source": source}), types, "UTC")
 
 
 def rows(keys: PublicKeys) -> list[tuple[Any, ...]]:
@@ -113,7 +113,7 @@ def test_a_timestamp_without_a_zone_is_in_the_releases_time_zone(spark: SparkSes
     with settings(spark, {"spark.sql.session.timeZone": zone}):
         in_spark = tuples(spark.sql(f"SELECT timestamp'{text}' AS g"))
         assert rows(from_file(spark, types, format="csv", path=str(tmp_path / "keys.csv"))) == in_spark
-        assert rows(listed(spark, types, g=[text])) == in_spark
+        assert rows(listed(spark, types, timezone=zone, g=[text])) == in_spark
 
 
 # --- tables of keys ---------------------------------------------------------------------------------------------------
