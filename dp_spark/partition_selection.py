@@ -66,7 +66,7 @@ class Selection:
 
 
 def calibrate_selection(noise: Mechanism, delta: Decimal) -> Selection:
-    """The lowest threshold whose delta is within the charge.
+    """The lowest threshold whose delta, as ``selection_delta`` bounds it, is within the charge.
 
     Args:
         noise: The mechanism of the privacy-id count, with Linf = 1.
