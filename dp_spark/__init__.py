@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dp_spark.errors import DpSparkError
-    from dp_spark.release import ReleaseResult, run_release
+    from dp_spark.publication import ReleaseResult
+    from dp_spark.release import run_release
     from dp_spark.spec import ReleaseSpec
 
 __all__ = ["DpSparkError", "ReleaseResult", "ReleaseSpec", "run_release"]
@@ -19,7 +20,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "DpSparkError": "dp_spark.errors",
-    "ReleaseResult": "dp_spark.release",
+    "ReleaseResult": "dp_spark.publication",
     "ReleaseSpec": "dp_spark.spec",
     "run_release": "dp_spark.release",
 }

@@ -24,7 +24,8 @@ from dp_spark.display import cell, show_result, shown
 from dp_spark.errors import DpSparkError
 from dp_spark.ledger import Ledger
 from dp_spark.paths import conf_file
-from dp_spark.release import ReleaseResult, run_release
+from dp_spark.publication import ReleaseResult
+from dp_spark.release import run_release
 from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.sources import column, open_source
 from dp_spark.spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount, ReleaseSpec

@@ -13,10 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from dp_spark.accounting import Cost
-from dp_spark.entries import AccountState, Entry
+from dp_spark.entries import Entry
+from dp_spark.ledger_state import AccountState
 from dp_spark.planning import AggregateNoise
 from dp_spark.preview import Preview
-from dp_spark.release import ReleaseResult
+from dp_spark.publication import ReleaseResult
 from dp_spark.spec import ClippedAggregate
 
 _SHOWN_ROWS = 12

@@ -20,7 +20,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from dp_spark.errors import SpecError
-from dp_spark.row_functions import ALLOWED_FUNCTIONS, CONSTANT_ARGUMENTS, constant_problems
+from dp_spark.row_functions import ALLOWED_FUNCTIONS, CONSTANT_ARGUMENTS, TIME_FUNCTIONS, constant_problems
 
 # Words that stand before a parenthesis without being a call.
 _KEYWORDS = frozenset(
@@ -54,6 +54,7 @@ _BARE_CALLS = frozenset(
     )
 )  # fmt: skip
 _TYPED_LITERALS = frozenset(("date", "timestamp", "timestamp_ntz", "timestamp_ltz", "time"))
+_TIME_TYPES = re.compile(r"^(date|time)", re.IGNORECASE)
 _STRUCTURE: tuple[type[exp.Expr], ...] = (
     exp.Column, exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.Paren, exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ,
     exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.In, exp.Between, exp.Like, exp.ILike,
@@ -81,10 +82,16 @@ class Expression:
     Attributes:
         sql: The author's own text, with ``:name`` parameters replaced by literals.
         columns: The names of the columns it reads (the first part of a dotted name).
+        computes_times: Whether it calls a function of dates and timestamps, or casts to one.
+        adds: Whether it adds or subtracts.
+        time_literals: The types of its date and timestamp literals.
     """
 
     sql: str
     columns: frozenset[str]
+    computes_times: bool = False
+    adds: bool = False
+    time_literals: frozenset[str] = frozenset()
 
 
 def check_type(text: str, *, where: str) -> str:
@@ -129,8 +136,22 @@ def check_expression(text: str, parameters: Mapping[str, bool | int | Decimal | 
     tree = _parse(text, where)
     for problem in _tree_problems(tree, parameters):
         raise _refused(problem, where)
-    columns = frozenset(_first_part(column) for column in tree.find_all(exp.Column))
-    return Expression(bound, columns)
+    casts = [(node, node.to.sql(dialect="spark").lower()) for node in tree.find_all(exp.Cast)]
+    times = [(node, kind) for node, kind in casts if _TIME_TYPES.match(kind)]
+    return Expression(
+        bound,
+        frozenset(_first_part(column) for column in tree.find_all(exp.Column)),
+        computes_times=_calls_time_function(tokens) or not all(isinstance(node.this, exp.Literal) for node, _ in times),
+        adds=tree.find(exp.Add, exp.Sub) is not None,
+        time_literals=frozenset(kind for _, kind in times),
+    )
+
+
+def _calls_time_function(tokens: Sequence[Token]) -> bool:
+    return any(
+        following.token_type == TokenType.L_PAREN and token.text.lower() in TIME_FUNCTIONS
+        for token, following in itertools.pairwise(tokens)
+    )
 
 
 def _refused(problem: str, where: str) -> SpecError:

@@ -2,7 +2,8 @@
 
 An entry is appended by a guarded MERGE on its sequence number and then read back: of two writers that saw the same
 ledger one commits, and the other finds the number taken, or is refused by Delta's conflict detection, and looks
-again. On a local path a file lock stands in front, as a local commit is not atomic between processes.
+again. On a local path a file lock stands in front, as a local commit is not atomic between processes. docs/ledger.md
+has the whole protocol.
 """
 
 from __future__ import annotations
@@ -12,29 +13,34 @@ import getpass
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
-from filelock import FileLock, Timeout
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from dp_spark.accounting import Account, cost_of
-from dp_spark.entries import CHARGE, EPOCH, GENESIS, OPEN, PUBLISHED, Entry, LedgerState, entry_of_row
-from dp_spark.errors import BudgetError, ConflictError, DamageError, SpecError
+from dp_spark.entries import CHARGE, EPOCH, GENESIS, OPEN, PUBLISHED, Entry, entry_of_row
+from dp_spark.errors import BudgetError, ConflictError, DamageError
 from dp_spark.events import Event, decimal_text, events_to_json
-from dp_spark.paths import is_local
+from dp_spark.ledger_state import LedgerState
+from dp_spark.private_tables import create_table, local_lock, merge_rows
 from dp_spark.spark_errors import SPARK_ERRORS, is_concurrent, translated
-from dp_spark.tables import TableRef, exists, read
+from dp_spark.tables import TableRef, exists, operations, read
+from dp_spark.witness import Witness
 
 _COLUMNS = """entry STRING, dataset STRING, sequence BIGINT, release_id STRING, file_digest STRING, accountant STRING,
 privacy_unit STRING, source STRING, events STRING, epsilon STRING, delta STRING, rho STRING, reason STRING,
 at TIMESTAMP, who STRING, previous_digest STRING"""
-_PROPERTIES = "'delta.isolationLevel' = 'Serializable', 'delta.appendOnly' = 'true'"
-_LOCK_SECONDS = 300.0
+# Every commit stays in the history: what was done to the table besides appending can be seen for ever.
+_PROPERTIES = """'delta.isolationLevel' = 'Serializable', 'delta.appendOnly' = 'true',
+'delta.logRetentionDuration' = 'interval 36500 days'"""
+#: What may happen to a ledger; whatever else its history names, such as DELETE or RESTORE, changed or removed entries.
+_HARMLESS = frozenset(
+    ("CREATE TABLE", "MERGE", "SET TBLPROPERTIES", "UPGRADE PROTOCOL", "OPTIMIZE", "VACUUM START", "VACUUM END")
+)
 _ATTEMPTS = 12
 
 
@@ -49,41 +55,70 @@ class Ledger:
     def __init__(self, spark: SparkSession, ref: TableRef) -> None:
         self.spark = spark
         self.ref = ref
+        self.witness = Witness(ref)
 
     def state(self) -> LedgerState:
         """The ledger now, checked.
 
         Raises:
             BudgetError: If there is no ledger.
-            DamageError: If it is not what it must be.
+            DamageError: If it is not what it must be, or no longer holds what a witness has seen.
         """
         if not exists(self.spark, self.ref):
+            self.witness.check_never_there()
             raise BudgetError(
                 "there is no ledger", where=str(self.ref), mend="open a budget first: dp-spark budget open --ledger ..."
             )
         return self._read()
 
-    def open(self, dataset: str, account: Account, reason: str | None = None) -> LedgerState:
-        """Opens an account, and makes the ledger where there is none yet.
+    def examine(self) -> tuple[LedgerState, DamageError | None]:
+        """The ledger up to its first damage, and what is wrong with it.
 
         Raises:
-            BudgetError: If the dataset has an account already.
+            BudgetError: If there is no ledger.
         """
-        create_table(self.spark, self.ref, _COLUMNS, _PROPERTIES)
+        try:
+            return self.state(), None
+        except DamageError as error:
+            with contextlib.suppress(DamageError):
+                return LedgerState.sound_part(self._entries(), where=str(self.ref)), error
+            return LedgerState((), where=str(self.ref)), error
+
+    def open(self, dataset: str, account: Account, reason: str | None = None, group: str | None = None) -> LedgerState:
+        """Opens an account, and makes the ledger where there is none yet.
+
+        Args:
+            dataset: The dataset it is for.
+            account: Its budget.
+            reason: Why, for people.
+            group: The group of datasets that share users with this one: a charge to one counts in all of them.
+
+        Raises:
+            BudgetError: If the dataset has an account already, or the group and the account do not fit.
+        """
+        with local_lock(self.ref):
+            if not exists(self.spark, self.ref):
+                self.witness.check_never_there()
+                create_table(self.spark, self.ref, _COLUMNS, _PROPERTIES)
 
         def entry(state: LedgerState) -> Entry:
-            state.check_open(dataset)
-            return _entry(
-                OPEN,
-                dataset,
-                accountant=account.accountant,
-                epsilon=decimal_text(account.epsilon),
-                delta=decimal_text(account.delta),
-                rho=None if account.rho is None else decimal_text(account.rho),
-                reason=reason,
-            )
+            state.check_open(dataset, account, group)
+            return _opening(dataset, account, reason, group)
 
         return self._append(entry, None)
+
+    def raise_budget(self, dataset: str, account: Account, reason: str) -> LedgerState:
+        """Raises an account to new totals, by a new opening entry with its reason.
+
+        Raises:
+            BudgetError: If there is no account, a total would fall, or the accountant would change.
+        """
+
+        def entry(state: LedgerState) -> Entry:
+            state.check_raise(dataset, account)
+            return _opening(dataset, account, reason, state.account(dataset).group)
+
+        return self._append(entry, self.state())
 
     def charge(
         self,
@@ -138,8 +173,10 @@ class Ledger:
 
         return self._append(entry, known)
 
-    def mark_published(self, charge: Entry, sink: str, version: int, known: LedgerState | None = None) -> LedgerState:
-        """Writes down that a charged release is in its sink, in this version of the table."""
+    def mark_published(
+        self, charge: Entry, sink: str, version: int, draw_digest: str, known: LedgerState | None = None
+    ) -> LedgerState:
+        """Writes down that a charged release is in its sink, in this version of the table, with this draw."""
 
         def entry(state: LedgerState) -> Entry | None:
             if state.publication_of(str(charge.release_id)) is not None:
@@ -152,13 +189,13 @@ class Ledger:
                 accountant=charge.accountant,
                 privacy_unit=charge.privacy_unit,
                 source=charge.source,
-                events=json.dumps({"sink": sink, "version": version}),
+                events=json.dumps({"sink": sink, "version": version, "draw": draw_digest}),
             )
 
         return self._append(entry, known)
 
     def _append(self, make: Callable[[LedgerState], Entry | None], known: LedgerState | None) -> LedgerState:
-        with self._lock():
+        with local_lock(self.ref):
             for attempt in range(_ATTEMPTS):
                 state = known if known is not None and attempt == 0 else self._read()
                 made = make(state)
@@ -172,38 +209,42 @@ class Ledger:
                         raise _unwritable(self.ref) from None
                 after = self._read()
                 if after.entries[made.sequence - 1 : made.sequence] == (made,):
+                    self.witness.remember(after.entries[-1].seal)
                     return after
                 time.sleep(min(5.0, 0.1 * 2**attempt) * (0.5 + random.random()))  # noqa: S311 - jitter, not noise
         raise ConflictError("other runs kept writing to the ledger", where=str(self.ref), mend="run the same command again")
 
     def _read(self) -> LedgerState:
+        seen = self.witness.seen()  # before the table: a rival's entry that comes in between is no damage
+        state = LedgerState(self._entries(), where=str(self.ref))
+        state.check_seals(seen, f"the file {self.witness.path}")
+        if self.witness.path is None:
+            self.check_history()
+        return state
+
+    def _entries(self) -> list[Entry]:
         with translated(
             DamageError, "the ledger cannot be read", where=str(self.ref), mend="check that it is a dp-spark ledger"
         ):
             rows = read(self.spark, self.ref).withColumn("at", F.unix_micros("at")).toArrow().to_pylist()
         try:
-            entries = [entry_of_row({**row, "at": EPOCH + timedelta(microseconds=row["at"])}) for row in rows]
+            return [entry_of_row({**row, "at": EPOCH + timedelta(microseconds=row["at"])}) for row in rows]
         except (KeyError, TypeError):
             raise DamageError("the table is not a ledger", where=str(self.ref), mend="name the ledger's own place") from None
-        return LedgerState(entries, where=str(self.ref))
 
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        if self.ref.path is None or not is_local(self.ref.path):
-            yield
-            return
-        path = Path(self.ref.path)
-        try:
-            with FileLock(path.parent / f".{path.name}.lock", timeout=_LOCK_SECONDS):
-                yield
-        except Timeout:
-            raise ConflictError(
-                "another process holds the ledger's lock",
-                where=str(self.ref),
-                mend="wait for it, then run the same command again",
-            ) from None
-        except OSError as error:
-            raise SpecError(f"cannot write there: {error.strerror}", where=str(self.ref), mend="make it writable") from None
+    def check_history(self) -> None:
+        """Checks that nothing but appending ever happened to the table.
+
+        Raises:
+            DamageError: If its history names anything else, such as a RESTORE to an older state.
+        """
+        for version, operation in operations(self.spark, self.ref):
+            if operation not in _HARMLESS:
+                raise DamageError(
+                    f"the ledger was changed by {operation} in version {version} of its table",
+                    where=str(self.ref),
+                    mend="find out who did it; put the table back to the version before (docs/ledger.md)",
+                )
 
 
 def check_same_file(charge: Entry, file_digest: str) -> None:
@@ -220,27 +261,17 @@ def check_same_file(charge: Entry, file_digest: str) -> None:
         )
 
 
-def create_table(spark: SparkSession, ref: TableRef, columns: str, properties: str) -> None:
-    """Makes one of our tables where it is not there yet.
-
-    Raises:
-        SpecError: If it cannot be made there.
-    """
-    if exists(spark, ref):
-        return
-    if ref.path is not None and is_local(ref.path):
-        with contextlib.suppress(OSError):  # what is wrong with the place shows when Spark writes to it
-            Path(ref.path).parent.mkdir(parents=True, exist_ok=True)
-    with translated(SpecError, "the table cannot be made", where=str(ref), mend="name a place that can be written"):
-        spark.sql(f"CREATE TABLE IF NOT EXISTS {ref.sql} ({columns}) USING delta TBLPROPERTIES ({properties})")
-
-
-def merge_rows(spark: SparkSession, ref: TableRef, rows: DataFrame, *keys: str) -> None:
-    """Inserts rows whose keys are not in the table, in one commit; a guard that fails inserts nothing, silently."""
-    same = F.lit(True)
-    for key in keys:
-        same = same & (F.expr(f"{ref.sql}.`{key}`") == F.col(f"added.{key}"))
-    rows.alias("added").mergeInto(ref.sql, same).whenNotMatched().insertAll().merge()
+def _opening(dataset: str, account: Account, reason: str | None, group: str | None) -> Entry:
+    return _entry(
+        OPEN,
+        dataset,
+        accountant=account.accountant,
+        epsilon=decimal_text(account.epsilon),
+        delta=decimal_text(account.delta),
+        rho=None if account.rho is None else decimal_text(account.rho),
+        reason=reason,
+        events="[]" if group is None else json.dumps({"group": group}),
+    )
 
 
 def _entry(kind: str, dataset: str, **values: str | None) -> Entry:

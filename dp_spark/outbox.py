@@ -2,10 +2,15 @@
 
 Noise is drawn, committed here under a guard on the release id, and read back; only what is read back is published.
 So whatever dies or races after the draw, every later run publishes the same rows and never draws again.
+
+Ledger and outbox vouch for each other: a draw is stored with the seal of the charge that paid for it, so a ledger that lost
+that charge is found out; and a release that the ledger calls published must still have its draw here.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,15 +21,20 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from dp_spark import manifest as manifests
+from dp_spark.entries import PUBLISHED, Seal
 from dp_spark.errors import ConflictError, DamageError
-from dp_spark.ledger import create_table, merge_rows
-from dp_spark.spark_errors import SPARK_ERRORS, condition, is_concurrent
+from dp_spark.ledger import Ledger
+from dp_spark.ledger_state import LedgerState
+from dp_spark.private_tables import create_table, local_lock, merge_rows
+from dp_spark.spark_errors import SPARK_ERRORS, condition, is_concurrent, translated
 from dp_spark.tables import TableRef, exists, read
 
-_COLUMNS = "release_id STRING, dataset STRING, manifest STRING, payload BINARY, at TIMESTAMP"
+_COLUMNS = """release_id STRING, dataset STRING, charge_sequence BIGINT, charge_digest STRING, manifest STRING,
+payload BINARY, digest STRING, at TIMESTAMP"""
 # No column statistics: the payload is one opaque value.
 _PROPERTIES = "'delta.isolationLevel' = 'Serializable', 'delta.appendOnly' = 'true', 'delta.dataSkippingNumIndexedCols' = '1'"
 _ATTEMPTS = 3
+_MEND = "restore the outbox from its own history (docs/ledger.md); never remove it"
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,25 @@ class Draw:
 
     rows: pa.Table
     manifest: Mapping[str, Any]
+
+    @property
+    def payload(self) -> bytes:
+        """The rows as an Arrow stream."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self.rows.schema) as writer:
+            writer.write_table(self.rows)
+        return bytes(sink.getvalue().to_pybytes())
+
+
+@dataclass(frozen=True)
+class StoredDraw(Draw):
+    """A draw as the outbox holds it.
+
+    Attributes:
+        digest: SHA-256 over manifest and rows, as they were stored.
+    """
+
+    digest: str
 
 
 def outbox_of(ledger: TableRef) -> TableRef:
@@ -50,67 +79,113 @@ class Outbox:
 
     def __init__(self, spark: SparkSession, ledger: TableRef) -> None:
         self.spark = spark
+        self.ledger = ledger
         self.ref = outbox_of(ledger)
 
     def create(self) -> None:
         """Makes the table where it is not there yet."""
-        create_table(self.spark, self.ref, _COLUMNS, _PROPERTIES)
+        if not exists(self.spark, self.ref):
+            with local_lock(self.ledger):
+                create_table(self.spark, self.ref, _COLUMNS, _PROPERTIES)
 
-    def find(self, release_id: str) -> Draw | None:
-        """The draw of a release, or None where nothing was drawn yet.
+    def seals(self) -> dict[str, Seal]:
+        """Release id -> the seal of its charge, for every draw that is here.
 
         Raises:
             DamageError: If the outbox cannot be read.
         """
         if not exists(self.spark, self.ref):
-            return None
-        try:
-            found = read(self.spark, self.ref).where(F.col("release_id") == release_id).select("manifest", "payload").toArrow()
-        except SPARK_ERRORS as error:
-            raise DamageError(
-                f"the outbox cannot be read ({condition(error)})", where=str(self.ref), mend="restore it from its own history"
-            ) from None
-        if found.num_rows == 0:
-            return None
-        manifest = manifests.from_json(found.column("manifest")[0].as_py(), where=str(self.ref))
-        with pa.ipc.open_stream(found.column("payload")[0].as_buffer()) as reader:
-            return Draw(reader.read_all(), manifest)
+            return {}
+        with self._read_errors():
+            rows = read(self.spark, self.ref).select("release_id", "charge_sequence", "charge_digest").toArrow().to_pylist()
+        return {row["release_id"]: Seal(row["charge_sequence"], row["charge_digest"]) for row in rows}
 
-    def commit(self, draw: Draw) -> Draw:
+    def find(self, release_id: str) -> StoredDraw | None:
+        """The draw of a release, or None where nothing was drawn yet.
+
+        Raises:
+            DamageError: If the outbox cannot be read, or the draw is not the one that was stored.
+        """
+        if not exists(self.spark, self.ref):
+            return None
+        with self._read_errors():
+            frame = read(self.spark, self.ref).where(F.col("release_id") == release_id)
+            rows = frame.select("manifest", "payload", "digest").toArrow().to_pylist()
+        if not rows:
+            return None
+        text, payload, digest = rows[0]["manifest"], rows[0]["payload"], rows[0]["digest"]
+        if len(rows) > 1 or _digest(text, payload) != digest:
+            raise DamageError(f"the draw of {release_id} was changed", where=str(self.ref), mend=_MEND)
+        with pa.ipc.open_stream(payload) as reader:
+            return StoredDraw(reader.read_all(), manifests.from_json(text, where=str(self.ref)), digest)
+
+    def commit(self, draw: Draw, paid: Seal) -> StoredDraw:
         """Commits a draw under its release id, unless there is one; returns the draw that is there.
+
+        Args:
+            draw: What was drawn.
+            paid: The seal of the charge that paid for it.
 
         Raises:
             ConflictError: If other runs kept coming first.
             DamageError: If the outbox cannot be written.
         """
         release_id = str(draw.manifest["release_id"])
-        frame = self.spark.createDataFrame(_as_rows(release_id, draw))
+        frame = self.spark.createDataFrame(_as_rows(release_id, draw, paid))
         for _ in range(_ATTEMPTS):
-            try:
-                merge_rows(self.spark, self.ref, frame, "release_id")
-            except SPARK_ERRORS as error:
-                if not is_concurrent(error):
-                    raise DamageError(
-                        f"the outbox cannot be written ({condition(error)})",
-                        where=str(self.ref),
-                        mend="make it writable, then run the same command again",
-                    ) from None
+            with local_lock(self.ledger):
+                try:
+                    merge_rows(self.spark, self.ref, frame, "release_id")
+                except SPARK_ERRORS as error:
+                    if not is_concurrent(error):
+                        raise DamageError(
+                            f"the outbox cannot be written ({condition(error)})",
+                            where=str(self.ref),
+                            mend="make it writable, then run the same command again",
+                        ) from None
             found = self.find(release_id)
             if found is not None:
                 return found
         raise ConflictError("other runs kept writing to the outbox", where=str(self.ref), mend="run the same command again")
 
+    def _read_errors(self) -> contextlib.AbstractContextManager[None]:
+        return translated(DamageError, "the outbox cannot be read", where=str(self.ref), mend=_MEND)
 
-def _as_rows(release_id: str, draw: Draw) -> pa.Table:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, draw.rows.schema) as writer:
-        writer.write_table(draw.rows)
+
+def read_books(ledger: Ledger, outbox: Outbox) -> tuple[LedgerState, frozenset[str]]:
+    """The ledger and the ids of all releases that were drawn, each checked against the other.
+
+    Raises:
+        BudgetError: If there is no ledger.
+        DamageError: If one of them is damaged, the ledger has lost a charge that was drawn, or the outbox a draw that was
+            published.
+    """
+    seals = outbox.seals()  # before the ledger: what was drawn by now was charged by then
+    state = ledger.state()
+    state.check_seals(seals.values(), f"the outbox {outbox.ref}")
+    published = {str(entry.release_id) for entry in state.entries if entry.entry == PUBLISHED}
+    if not published <= set(seals):
+        seals = outbox.seals()  # after the ledger: what was published by then is drawn by now
+    for release_id in sorted(published - set(seals)):
+        raise DamageError(f"{release_id} was published, but its draw is gone", where=str(outbox.ref), mend=_MEND)
+    return state, frozenset(seals)
+
+
+def _digest(manifest: str, payload: bytes) -> str:
+    return "sha256:" + hashlib.sha256(manifest.encode() + b"\n" + payload).hexdigest()
+
+
+def _as_rows(release_id: str, draw: Draw, paid: Seal) -> pa.Table:
+    text, payload = manifests.to_json(draw.manifest), draw.payload
     return pa.table(
         {
             "release_id": [release_id],
             "dataset": [draw.manifest["dataset"]],
-            "manifest": [manifests.to_json(draw.manifest)],
-            "payload": pa.array([sink.getvalue().to_pybytes()], pa.binary()),
+            "charge_sequence": pa.array([paid.sequence], pa.int64()),
+            "charge_digest": [paid.digest],
+            "manifest": [text],
+            "payload": pa.array([payload], pa.binary()),
+            "digest": [_digest(text, payload)],
             "at": pa.array([datetime.now(UTC)], pa.timestamp("us", tz="UTC")),
         }
     )

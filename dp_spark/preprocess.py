@@ -18,6 +18,7 @@ from dp_spark.public_tables import collect_public, constant_of_type
 from dp_spark.sources import column, field, missing, quoted, require_key
 from dp_spark.spark_errors import translated
 from dp_spark.spec import Join, ReleaseSpec, Step
+from dp_spark.time_guard import guarded, guarded_cast
 
 
 def check_steps(spec: ReleaseSpec) -> None:
@@ -80,7 +81,7 @@ def _apply(spark: SparkSession, frame: DataFrame, step: Step, spec: ReleaseSpec,
     if step.cast is not None:
         for name, kind in step.cast.items():
             present = _present(frame, name, f"{where}.cast")
-            frame = frame.withColumn(present, column(present).cast(kind))
+            frame = frame.withColumn(present, guarded_cast(frame, column(present), kind))
         return frame
     if step.fill is not None:
         return _fill(frame, step.fill, spec.timezone, f"{where}.fill")
@@ -100,7 +101,7 @@ def _present(frame: DataFrame, name: str, where: str) -> str:
 def _expression(frame: DataFrame, expression: Expression, where: str) -> Column:
     for name in expression.columns:
         _present(frame, name, where)
-    return F.expr(expression.sql)
+    return guarded(frame, expression)
 
 
 def _derive(

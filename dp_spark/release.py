@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -19,14 +18,16 @@ from pyspark.sql import DataFrame, SparkSession
 from dp_spark import aggregation, preprocess, tables
 from dp_spark.accounting import covers
 from dp_spark.bounding import Salt, bound_contributions
-from dp_spark.entries import AccountState, Entry, LedgerState, check_release_id, same_source
-from dp_spark.errors import ConflictError, DamageError, DpSparkError, SpecError
+from dp_spark.entries import Entry, check_release_id
+from dp_spark.errors import BudgetError, DamageError, DpSparkError, SpecError
 from dp_spark.events import Event, decimal_text, events_from_json
 from dp_spark.ledger import Ledger, check_same_file
+from dp_spark.ledger_state import LedgerState, same_source
 from dp_spark.manifest import build_manifest
-from dp_spark.outbox import Draw, Outbox, outbox_of
+from dp_spark.outbox import Draw, Outbox, outbox_of, read_books
 from dp_spark.planning import ReleasePlan, plan_release
 from dp_spark.public_tables import PublicKeys, public_keys
+from dp_spark.publication import ReleaseResult, already_published, publish
 from dp_spark.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.results import release_table
 from dp_spark.session import RELEASE_SETTINGS, settings, silence_value_quoting_loggers
@@ -36,31 +37,6 @@ from dp_spark.tables import TableRef
 
 #: The stages that a progress display names, in order.
 STAGES = ("validate", "charge", "read and aggregate", "noise", "publish")
-
-
-@dataclass(frozen=True)
-class ReleaseResult:
-    """A published release, as read back.
-
-    Attributes:
-        release_id: Its identity in the ledger.
-        status: ``published`` by this run, or ``already_published`` before it.
-        sink: Where it is.
-        version: The version of the Delta table that holds it.
-        rows: The published rows; None where an earlier publication is no longer there to be read.
-        manifest: The manifest.
-        charge: The ledger's entry that paid for it.
-        account: The dataset's account afterwards.
-    """
-
-    release_id: str
-    status: Literal["published", "already_published"]
-    sink: str
-    version: int
-    rows: pa.Table | None
-    manifest: Mapping[str, Any]
-    charge: Entry
-    account: AccountState
 
 
 @dataclass(frozen=True)
@@ -110,20 +86,40 @@ def run_release(
         located = spec.expand()
         ref = TableRef.of(located.ledger)
         ledger, outbox = Ledger(spark, ref), Outbox(spark, ref)
-        state = ledger.state()
-        if state.publication_of(release_id) is not None and not _has_table_of_keys(spec):
-            return _already_published(spark, state, outbox, release_id, spec.digest())  # even if the source is gone by now
+        state, drawn = read_books(ledger, outbox)
+        if release_id in drawn and not _has_table_of_keys(spec):  # even if the source is gone by now
+            return _complete(spark, ledger, outbox, state, located, release_id, spec.digest(), on_stage)
         checked = _validate(spark, spec, located, state, release_id)
-        if state.publication_of(release_id) is not None:
-            return _already_published(spark, state, outbox, release_id, checked.digest)
+        if release_id in drawn:
+            return _complete(spark, ledger, outbox, state, located, release_id, checked.digest, on_stage)
         on_stage("charge")
         state, charge = _charge(ledger, checked, release_id)
         outbox.create()
-        draw = outbox.find(release_id)
-        if draw is None:
-            draw = outbox.commit(_draw_quietly(spark, checked, state, charge, on_stage))
+        draw = outbox.commit(_draw_quietly(spark, checked, state, charge, on_stage), charge.seal)
         on_stage("publish")
-        return _publish(spark, ledger, checked, state, charge, draw)
+        return publish(spark, ledger, checked.sink, state, charge, draw)
+
+
+def _complete(
+    spark: SparkSession,
+    ledger: Ledger,
+    outbox: Outbox,
+    state: LedgerState,
+    spec: ReleaseSpec,
+    release_id: str,
+    digest: str,
+    on_stage: Callable[[str], None],
+) -> ReleaseResult:
+    """A release that was drawn before: it is reported where it was published, and published from the outbox where not."""
+    if state.publication_of(release_id) is not None:
+        return already_published(spark, state, outbox, release_id, digest)
+    charge, draw, sink = state.charge_of(release_id), outbox.find(release_id), TableRef.of(spec.sink)
+    assert charge is not None, "a draw's charge is in the ledger: read_books checked it"
+    assert draw is not None, "the outbox is append-only"
+    check_same_file(charge, digest)
+    tables.check_sink(spark, sink, spec.dataset, _kept_apart(spark, spec), resumed=True)
+    on_stage("publish")
+    return publish(spark, ledger, sink, state, charge, draw)
 
 
 def new_release_id(spec: ReleaseSpec) -> str:
@@ -151,7 +147,13 @@ def _validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, stat
     if charge is not None:
         check_same_file(charge, digest)
     if state.publication_of(release_id) is None:
-        tables.check_sink(spark, sink, spec.dataset, _kept_apart(spark, spec))
+        present = tables.check_sink(spark, sink, spec.dataset, _kept_apart(spark, spec), resumed=charge is not None)
+        if charge is not None and present is not None and present["release_id"] == release_id:
+            raise DamageError(
+                f"the sink holds the release {release_id}, but its draw is gone from the outbox",
+                where=str(outbox_of(TableRef.of(spec.ledger))),
+                mend="restore the outbox from its own history: drawing again would be a second draw for one charge",
+            )
     return _Checked(spec, digest, frame, keys, source, sink, state)
 
 
@@ -216,7 +218,24 @@ def _charge(ledger: Ledger, checked: _Checked, release_id: str) -> tuple[LedgerS
     )
     charge = state.charge_of(release_id)
     assert charge is not None, "a charge is read back before it is believed"
+    _check_resumable(charge, checked.source, plan.events)
     return state, charge
+
+
+def _check_resumable(charge: Entry, source: str, events: Sequence[Event]) -> None:
+    """A release that was charged and never drawn goes on only as what it was charged for."""
+    if charge.source != source:
+        raise BudgetError(
+            f"the release id {charge.release_id} was charged for another source",
+            where="source",
+            mend="give the environment variables and the catalog of the first run, or use a new release id",
+        )
+    if events_from_json(charge.events) != tuple(events):
+        raise BudgetError(
+            f"the release id {charge.release_id} was charged for other noise than these versions of dp-spark and OpenDP draw",
+            where="--release-id",
+            mend="run it with the versions that it was charged with, or use a new release id",
+        )
 
 
 def _plan(checked: _Checked, state: LedgerState) -> ReleasePlan:
@@ -283,47 +302,3 @@ def _add_noise(plan: ReleasePlan, exact: aggregation.ExactAggregates) -> tuple[p
         noisy[query], event = plan.mechanisms[query].draw(column)
         drawn.append(event)
     return keys, noisy, drawn
-
-
-# --- publish: from the outbox only ------------------------------------------------------------------------------------
-
-
-def _publish(
-    spark: SparkSession, ledger: Ledger, checked: _Checked, state: LedgerState, charge: Entry, draw: Draw
-) -> ReleaseResult:
-    release_id, sink = str(charge.release_id), checked.sink
-    present = tables.read_manifest(spark, sink) if tables.exists(spark, sink) else None
-    other = state.charge_of(present["release_id"]) if present is not None else None
-    if present is not None and other is not None and other.sequence > charge.sequence:
-        raise ConflictError(
-            f"a newer release ({present['release_id']}) is published there already",
-            where=str(sink),
-            mend="run this file with a new release id",
-        )
-    if present != draw.manifest:
-        tables.publish(spark, sink, draw.rows, draw.manifest)
-    version = tables.published_version(spark, sink, release_id)
-    if version is None:
-        raise ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")
-    state = ledger.mark_published(charge, str(sink), version, state)
-    rows = tables.read_rows(spark, sink, version)
-    account = state.account(checked.spec.dataset)
-    return ReleaseResult(release_id, "published", str(sink), version, rows, draw.manifest, charge, account)
-
-
-def _already_published(spark: SparkSession, state: LedgerState, outbox: Outbox, release_id: str, digest: str) -> ReleaseResult:
-    """What was published under this id, whatever the sink holds by now."""
-    charge, done, draw = state.charge_of(release_id), state.publication_of(release_id), outbox.find(release_id)
-    if charge is None or done is None or draw is None:
-        raise DamageError(
-            f"the release {release_id} is published, but its charge or its draw is gone",
-            where=str(outbox.ref),
-            mend="restore ledger and outbox from their own history",
-        )
-    check_same_file(charge, digest)
-    place = json.loads(done.events)
-    sink, version, rows = TableRef.parse(place["sink"]), int(place["version"]), None
-    if tables.exists(spark, sink) and tables.published_version(spark, sink, release_id) == version:
-        rows = tables.read_rows(spark, sink, version)
-    account = state.account(charge.dataset)
-    return ReleaseResult(release_id, "already_published", str(sink), version, rows, draw.manifest, charge, account)

@@ -11,23 +11,27 @@ import re
 from collections.abc import Iterator, Sequence
 
 _FREE = """
-abs acos asin atan atan2 ascii bigint bin boolean bround btrim cast cbrt ceil ceiling char_length
+abs acos asin atan atan2 ascii bigint bin boolean btrim cast cbrt char_length
 character_length coalesce concat concat_ws contains cos cosh cot crc32 date date_diff datediff day dayofmonth
-dayofweek dayofyear decimal degrees double e endswith exp expm1 extract float floor greatest hash hex hour if ifnull
+dayofweek dayofyear decimal degrees double e endswith exp expm1 extract float greatest hash hex hour if ifnull
 initcap instr int isnan isnotnull isnull last_day least left length levenshtein ln locate log log10 log1p log2 lower
 ltrim md5 minute mod month nanvl negative nullif nullifzero nvl nvl2 pi pmod position positive pow power quarter
-radians replace reverse right rint round rtrim second sign signum sin sinh size smallint soundex sqrt startswith
-string substr substring substring_index tan tanh timestamp tinyint translate trim try_add try_cast try_divide try_multiply
+radians replace reverse right rint rtrim second sign signum sin sinh size smallint soundex sqrt startswith
+string substr substring tan tanh timestamp tinyint translate trim try_add try_cast try_divide try_multiply
 try_subtract ucase unix_date upper weekday weekofyear year zeroifnull xxhash64 sha1 sha2 lcase make_date months_between
 """
 #: Function -> positions of the arguments (patterns, formats, amounts) that must be constants.
 CONSTANT_ARGUMENTS: dict[str, tuple[int, ...]] = {
     "add_months": (1,),
+    "bround": (1,),
+    "ceil": (1,),
+    "ceiling": (1,),
     "date_add": (1,),
     "date_format": (1,),
     "date_part": (0,),
     "date_sub": (1,),
     "date_trunc": (0,),
+    "floor": (1,),
     "from_utc_timestamp": (1,),
     "get_json_object": (1,),
     "like": (1,),
@@ -37,8 +41,10 @@ CONSTANT_ARGUMENTS: dict[str, tuple[int, ...]] = {
     "regexp_like": (1,),
     "regexp_replace": (1, 2),
     "rlike": (1,),
+    "round": (1,),
     "rpad": (1,),
     "split_part": (1, 2),
+    "substring_index": (1, 2),
     "to_date": (1,),
     "to_timestamp": (1,),
     "to_utc_timestamp": (1,),
@@ -47,7 +53,16 @@ CONSTANT_ARGUMENTS: dict[str, tuple[int, ...]] = {
     "unix_timestamp": (1,),
     "width_bucket": (1, 2, 3),
 }
+#: These raise where a decimal of 38 digits gets one more; only to places before the point can that happen.
+_ROUNDING = ("bround", "ceil", "ceiling", "floor", "round")
 ALLOWED_FUNCTIONS = frozenset(_FREE.split()) | frozenset(CONSTANT_ARGUMENTS)
+_TIME = """
+add_months date date_add date_diff date_format date_part date_sub date_trunc datediff day dayofmonth dayofweek extract
+from_utc_timestamp hour last_day make_date minute month months_between next_day quarter second timestamp to_date
+to_timestamp to_utc_timestamp trunc try_to_timestamp unix_date unix_timestamp weekday weekofyear year
+"""
+#: Functions that make, move or convert dates and timestamps: Spark raises where a result is outside its range.
+TIME_FUNCTIONS = frozenset(_TIME.split())
 
 
 def constant_problems(name: str, constants: Sequence[str | int | None]) -> Iterator[str]:
@@ -61,6 +76,10 @@ def constant_problems(name: str, constants: Sequence[str | int | None]) -> Itera
     ['regexp_extract asks for group 2 of a pattern with 1']
     """
     values = dict(enumerate(constants))
+    if name in _ROUNDING and not (isinstance(values.get(1, 0), int) and int(values.get(1, 0) or 0) >= 0):
+        yield f"{name} must not round to places before the point; divide first, as in {name}(x / 100) * 100"
+    if name == "substring_index" and not isinstance(values.get(2), int):
+        yield "the third argument of substring_index must be a whole number"
     if name == "split_part" and not (isinstance(values.get(2), int) and values[2] != 0):
         yield "the third argument of split_part must be a whole number other than 0"
     if name == "regexp_replace" and re.search(r"[$\\]", str(values.get(2, "$"))):

@@ -129,7 +129,9 @@ def read_manifest(spark: SparkSession, ref: TableRef) -> dict[str, Any] | None:
     return None if text is None else manifests.from_json(text, where=str(ref))
 
 
-def check_sink(spark: SparkSession, sink: TableRef, dataset: str, kept_apart: Mapping[str, str]) -> dict[str, Any] | None:
+def check_sink(
+    spark: SparkSession, sink: TableRef, dataset: str, kept_apart: Mapping[str, str], *, resumed: bool = False
+) -> dict[str, Any] | None:
     """Checks that publishing to the sink can destroy nothing; returns the manifest of the release that is there.
 
     Args:
@@ -137,6 +139,7 @@ def check_sink(spark: SparkSession, sink: TableRef, dataset: str, kept_apart: Ma
         sink: Where the release goes.
         dataset: The protected dataset.
         kept_apart: What the sink must not touch: role -> resolved location.
+        resumed: Whether an earlier run of this release passed this check and may have left uncommitted files there.
 
     Raises:
         SpecError: If the sink overlaps the source, ledger or outbox, or holds anything but a release of this dataset.
@@ -146,7 +149,7 @@ def check_sink(spark: SparkSession, sink: TableRef, dataset: str, kept_apart: Ma
         if overlap(location, other):
             raise SpecError(f"the sink is the {role}, or inside or above it", where="sink", mend="give it a place of its own")
     if not exists(spark, sink):
-        if sink.path is not None and not _is_empty(spark, sink.path):
+        if sink.path is not None and not resumed and not _is_empty(spark, sink.path):
             raise SpecError("the sink holds files that are not a release", where="sink", mend="choose an empty place")
         return None
     found = read_manifest(spark, sink)
@@ -169,7 +172,7 @@ def _is_empty(spark: SparkSession, path: str) -> bool:
         return True
 
 
-def publish(spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: Mapping[str, Any]) -> None:
+def publish(spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: Mapping[str, Any], base: int) -> None:
     """Commits released rows and their manifest in one atomic Delta commit.
 
     Args:
@@ -177,13 +180,15 @@ def publish(spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: Mappi
         sink: Where the release goes.
         rows: The noised rows, as the outbox holds them.
         manifest: The release's manifest.
+        base: The version of the sink that it follows (``newest_version``).
 
     Raises:
         ConflictError: If another publisher committed first.
         DamageError: If the commit is not there afterwards.
     """
     release_id, keys, document = manifest["release_id"], manifest["group_by"], manifests.to_json(manifest)
-    transaction = hashlib.sha256(document.encode()).hexdigest()
+    # Two publishers that saw the same version of the sink are one transaction, which Delta commits once.
+    transaction = hashlib.sha256(f"{base} {document}".encode()).hexdigest()
     schema = from_arrow_schema(rows.schema, prefer_timestamp_ntz=True)
     frame = spark.createDataFrame(rows, schema=schema).coalesce(1)  # one file: the number of files says nothing
     if keys:
@@ -219,11 +224,22 @@ def _lost(sink: TableRef) -> ConflictError:
     return ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")
 
 
+def newest_version(spark: SparkSession, ref: TableRef) -> int:
+    """The newest version of a table; -1 where there is none."""
+    return operations(spark, ref)[-1][0] if exists(spark, ref) else -1
+
+
 def published_version(spark: SparkSession, sink: TableRef, release_id: str) -> int | None:
     """The version of the table in which a release was committed, or None."""
     history = spark.sql(f"DESCRIBE HISTORY {sink.sql}").where(F.col("userMetadata") == release_id)
     versions = [int(row["version"]) for row in history.select("version").collect()]
     return max(versions) if versions else None
+
+
+def operations(spark: SparkSession, ref: TableRef) -> list[tuple[int, str]]:
+    """What was done to a table: (version, operation), oldest first."""
+    rows = spark.sql(f"DESCRIBE HISTORY {ref.sql}").select("version", "operation").collect()
+    return sorted((int(row["version"]), str(row["operation"])) for row in rows)
 
 
 def require_manifest(spark: SparkSession, ref: TableRef) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from dp_spark import display
 from dp_spark.accounting import Account, Cost
-from dp_spark.entries import GENESIS, AccountState, Entry
+from dp_spark.entries import GENESIS, Entry
+from dp_spark.ledger_state import AccountState
 from dp_spark.manifest import build_manifest
 from dp_spark.planning import plan_release
 from dp_spark.release import ReleaseResult
@@ -45,7 +46,7 @@ def charge(release_id: str = "r1", epsilon: str = "1", rho: str | None = None) -
 
 def state(spent: str = "1") -> AccountState:
     cost = Cost(Decimal(spent), Decimal(0), Decimal("0.000001"))
-    return AccountState("nafld", Account("basic", Decimal("3.3"), Decimal("0.00001"), None), (charge(),), cost)
+    return AccountState("nafld", Account("basic", Decimal("3.3"), Decimal("0.00001"), None), None, (charge(),), cost)
 
 
 def result(keys: list[Any], *, status: Any = "published", rows: bool = True, sink: str = "/data/out") -> ReleaseResult:
@@ -108,7 +109,7 @@ def test_the_document_of_a_zcdp_account() -> None:
     account = Account.open(Decimal(3), Decimal("0.00001"))
     assert account.rho is not None
     half = Cost(Decimal(0), account.rho / 2, Decimal("0.000001"))
-    document = display.account_document(AccountState("d", account, (), half))
+    document = display.account_document(AccountState("d", account, None, (), half))
     assert document["total"]["rho"] == float(account.rho)
     assert document["spent"]["rho"] == document["remaining"]["rho"] == pytest.approx(float(account.rho / 2))
     assert 1.5 < document["spent"]["epsilon"] < 3

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from dp_spark.accounting import Account, Cost, zcdp_from_budget
-from dp_spark.entries import CHARGE, GENESIS, OPEN, PUBLISHED, Entry, LedgerState, check_release_id, entry_of_row
+from dp_spark.entries import CHARGE, GENESIS, OPEN, PUBLISHED, Entry, check_release_id, entry_of_row
 from dp_spark.errors import BudgetError, DamageError, SpecError
 from dp_spark.events import Event, events_to_json
+from dp_spark.ledger_state import LedgerState
 
 START = datetime(2024, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -216,8 +217,8 @@ def test_an_account_must_be_opened_once() -> None:
     assert "nope" in caught.value.message
     assert "budget open" in caught.value.mend
     with pytest.raises(BudgetError, match="already"):
-        state.check_open("a")
-    state.check_open("c")
+        state.check_open("a", Account.open(Decimal(1), Decimal(0)), None)
+    state.check_open("c", Account.open(Decimal(1), Decimal(0)), None)
 
 
 def charge(state: LedgerState, dataset: str = "a", *events: Event, unit: str = '["id"]', source: str = "/data/a") -> None:

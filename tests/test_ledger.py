@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import threading
@@ -14,12 +15,15 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import Outcome, Place, snapshot
 
+from dp_spark import ledger as ledger_module
 from dp_spark.accounting import Account
-from dp_spark.entries import EPOCH, GENESIS, Entry, LedgerState, check_release_id
+from dp_spark.entries import EPOCH, GENESIS, Entry, check_release_id
 from dp_spark.errors import BudgetError, ConflictError, DamageError, SpecError
 from dp_spark.events import Event, events_from_json
 from dp_spark.ledger import Ledger
+from dp_spark.ledger_state import LedgerState
 from dp_spark.tables import TableRef
+from dp_spark.witness import Witness
 
 pytest_plugins = ("release_fixtures",)
 
@@ -72,6 +76,8 @@ def one_unit(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> L
 
 def copy_of(ledger: Ledger, folder: Path) -> Ledger:
     shutil.copytree(str(ledger.ref.path), folder / "ledger")
+    assert ledger.witness.path is not None
+    shutil.copy(ledger.witness.path, folder)
     return Ledger(ledger.spark, TableRef(str(folder / "ledger"), None))
 
 
@@ -220,9 +226,8 @@ def test_a_stale_state_does_not_unpin_the_unit(place: Place) -> None:
 @pytest.mark.slow
 def test_rivals_without_the_file_lock_get_a_sequence_of_their_own(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a shared store, where no lock stands in front: Delta alone must keep the chain whole."""
-    import contextlib
-
-    monkeypatch.setattr(Ledger, "_lock", lambda self: contextlib.nullcontext())
+    monkeypatch.setattr(ledger_module, "local_lock", lambda ref: contextlib.nullcontext())
+    monkeypatch.setattr(Witness, "remember", lambda self, seal: None)
     stale = place.book().state()
     failures: list[BaseException] = []
 
@@ -248,11 +253,11 @@ def test_publication_is_written_down_once(place: Place) -> None:
     ledger = place.book()
     made = charge(ledger, "r1").charge_of("r1")
     assert made is not None
-    ledger.mark_published(made, "/sink", 4)
-    state = ledger.mark_published(made, "/sink", 5)
+    ledger.mark_published(made, "/sink", 4, "sha256:d")
+    state = ledger.mark_published(made, "/sink", 5, "sha256:e")
     found = state.publication_of("r1")
     assert found is not None
-    assert json.loads(found.events) == {"sink": "/sink", "version": 4}
+    assert json.loads(found.events) == {"sink": "/sink", "version": 4, "draw": "sha256:d"}
     assert place.kinds() == [("charge", "r1"), ("published", "r1")]
 
 

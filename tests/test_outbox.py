@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
+from dp_spark.entries import Seal
 from dp_spark.errors import DamageError
 from dp_spark.outbox import Draw, Outbox
 from dp_spark.tables import TableRef
@@ -19,6 +20,9 @@ from dp_spark.tables import TableRef
 
 def manifest(release_id: str) -> dict[str, Any]:
     return {"format": "dp_spark.manifest/1", "release_id": release_id, "dataset": "d", "charge": {"sequence": 2}}
+
+
+PAID = Seal(2, "sha256:charge")
 
 
 def draw(release_id: str, *values: int) -> Draw:
@@ -43,8 +47,8 @@ def test_what_is_not_there_is_none(outbox: Outbox, spark: SparkSession, tmp_path
 
 
 def test_the_first_draw_stays(outbox: Outbox) -> None:
-    first = outbox.commit(draw("r1", 1, 2, 3))
-    second = outbox.commit(draw("r1", 7, 8, 9))
+    first = outbox.commit(draw("r1", 1, 2, 3), PAID)
+    second = outbox.commit(draw("r1", 7, 8, 9), PAID)
     assert first.rows["n"].to_pylist() == second.rows["n"].to_pylist() == [1, 2, 3]
     outbox.create()
     found = outbox.find("r1")
@@ -54,8 +58,8 @@ def test_the_first_draw_stays(outbox: Outbox) -> None:
 
 
 def test_release_ids_are_kept_apart(outbox: Outbox) -> None:
-    outbox.commit(draw("a", 1))
-    outbox.commit(draw("b", 2))
+    outbox.commit(draw("a", 1), PAID)
+    outbox.commit(draw("b", 2), PAID)
     assert [outbox.find(name).rows["n"].to_pylist() for name in ("a", "b")] == [[1], [2]]  # type: ignore[union-attr]
 
 
@@ -75,18 +79,18 @@ def test_every_type_comes_back_as_it_was(outbox: Outbox) -> None:
             "value": pa.array([-0.0, float("inf")], pa.float64()),
         }
     )
-    outbox.commit(Draw(rows, manifest("types")))
+    outbox.commit(Draw(rows, manifest("types")), PAID)
     found = outbox.find("types")
     assert found is not None
     assert found.rows.equals(rows)
     assert found.rows.schema == rows.schema
     assert found.manifest == manifest("types")
     empty = rows.slice(0, 0)
-    assert outbox.commit(Draw(empty, manifest("empty"))).rows.equals(empty)
+    assert outbox.commit(Draw(empty, manifest("empty")), PAID).rows.equals(empty)
 
 
 def test_it_is_private_append_only_and_without_statistics_of_the_payload(outbox: Outbox, spark: SparkSession) -> None:
-    outbox.commit(draw("stats", 4))
+    outbox.commit(draw("stats", 4), PAID)
     properties = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {outbox.ref.sql}").collect()}
     assert properties["delta.appendOnly"] == "true"
     assert properties["delta.isolationLevel"] == "Serializable"
@@ -98,7 +102,7 @@ def test_it_is_private_append_only_and_without_statistics_of_the_payload(outbox:
 
 
 def test_an_outbox_that_cannot_be_read_is_damage(outbox: Outbox, spark: SparkSession, tmp_path: Path) -> None:
-    outbox.commit(draw("gone", 1))
+    outbox.commit(draw("gone", 1), PAID)
     shutil.copytree(str(outbox.ref.path), tmp_path / "ledger_outbox")
     for path in (tmp_path / "ledger_outbox").glob("*.parquet"):
         path.unlink()

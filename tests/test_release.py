@@ -224,29 +224,20 @@ def test_a_run_that_dies_before_the_outbox_draws_once_more_without_a_second_char
 
 @pytest.mark.slow
 def test_only_what_the_outbox_holds_is_published(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rival committed its draw first: ours must vanish."""
-    rival = place.release("r1").rows
-    assert rival is not None
-    place_outbox, ledger = place.outbox(), place.book()
-    for folder in (place.sink, place.ledger):
-        shutil.rmtree(folder)
-    shutil.copytree(place.source.parent / "ledger", place.ledger)
-    monkeypatch.setattr(release.Outbox, "find", _find_from_second_call(release.Outbox.find))
+    """A rival with the same release id committed its draw while ours was being computed: ours must vanish."""
+    original, rivals = release._draw, []
+
+    def draw_after_a_rival(*arguments: Any) -> Any:
+        monkeypatch.setattr(release, "_draw", original)
+        rivals.append(place.release("r1").rows)
+        return original(*arguments)
+
+    monkeypatch.setattr(release, "_draw", draw_after_a_rival)
     result = place.release("r1")
-    assert place_outbox.ref == place.outbox().ref
-    assert ledger.ref == place.book().ref
     assert result.rows is not None
-    assert result.rows.to_pylist() == rival.to_pylist() == place.sink_rows()
-
-
-def _find_from_second_call(original: Any) -> Any:
-    calls: list[str] = []
-
-    def find(self: Any, release_id: str) -> Any:
-        calls.append(release_id)
-        return None if len(calls) == 1 else original(self, release_id)
-
-    return find
+    assert result.rows.to_pylist() == rivals[0].to_pylist() == place.sink_rows()
+    assert place.kinds() == [("charge", "r1"), ("published", "r1")]
+    assert place.sink_versions() == 1
 
 
 @pytest.mark.slow
@@ -337,6 +328,7 @@ def test_a_release_id_that_the_sink_has_from_another_ledger_is_not_taken_for_our
     place.release("r1")
     for folder in (place.ledger, place.outbox_path):
         shutil.rmtree(folder)
+    (place.folder / ".ledger.head").unlink()
     shutil.copytree(place.source.parent / "ledger", place.ledger)
     try:
         result = place.release("r1")

@@ -1,0 +1,104 @@
+"""From the outbox to the sink: what was drawn is published, and written down as published, once.
+
+Nothing here knows an exact value or draws noise; whatever runs again publishes the very rows that the outbox holds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from dp_spark import tables
+from dp_spark.entries import Entry
+from dp_spark.errors import ConflictError, DamageError
+from dp_spark.ledger import Ledger, check_same_file
+from dp_spark.ledger_state import AccountState, LedgerState
+from dp_spark.outbox import Outbox, StoredDraw
+from dp_spark.private_tables import local_lock
+from dp_spark.tables import TableRef
+
+
+@dataclass(frozen=True)
+class ReleaseResult:
+    """A published release, as read back.
+
+    Attributes:
+        release_id: Its identity in the ledger.
+        status: ``published`` by this run, or ``already_published`` before it.
+        sink: Where it is.
+        version: The version of the Delta table that holds it.
+        rows: The published rows; None where an earlier publication is no longer there to be read.
+        manifest: The manifest.
+        charge: The ledger's entry that paid for it.
+        account: The dataset's account afterwards.
+    """
+
+    release_id: str
+    status: Literal["published", "already_published"]
+    sink: str
+    version: int
+    rows: pa.Table | None
+    manifest: Mapping[str, Any]
+    charge: Entry
+    account: AccountState
+
+
+def publish(
+    spark: SparkSession, ledger: Ledger, sink: TableRef, state: LedgerState, charge: Entry, draw: StoredDraw
+) -> ReleaseResult:
+    """Publishes a draw from the outbox, and writes down in the ledger that it is published.
+
+    Raises:
+        ConflictError: If a newer release is there already, or another publisher came first.
+        DamageError: If the sink cannot be written.
+    """
+    release_id = str(charge.release_id)
+    with local_lock(ledger.ref):
+        base = tables.newest_version(spark, sink)  # before the manifest: a rival's commit in between makes this one void
+        present = tables.read_manifest(spark, sink) if base >= 0 else None
+        other = state.charge_of(present["release_id"]) if present is not None else None
+        if present is not None and other is not None and other.sequence > charge.sequence:
+            raise ConflictError(
+                f"a newer release ({present['release_id']}) is published there already",
+                where=str(sink),
+                mend="run this file with a new release id",
+            )
+        if present != draw.manifest:
+            tables.publish(spark, sink, draw.rows, draw.manifest, base)
+    version = tables.published_version(spark, sink, release_id)
+    if version is None:
+        raise ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")
+    state = ledger.mark_published(charge, str(sink), version, draw.digest, state)
+    rows = tables.read_rows(spark, sink, version)
+    account = state.account(charge.dataset)
+    return ReleaseResult(release_id, "published", str(sink), version, rows, draw.manifest, charge, account)
+
+
+def already_published(
+    spark: SparkSession, state: LedgerState, outbox: Outbox, release_id: str, file_digest: str
+) -> ReleaseResult:
+    """What was published under this id, whatever the sink holds by now.
+
+    Raises:
+        BudgetError: If it was another release file's.
+        DamageError: If its charge or its draw is gone.
+    """
+    charge, done, draw = state.charge_of(release_id), state.publication_of(release_id), outbox.find(release_id)
+    if charge is None or done is None or draw is None:
+        raise DamageError(
+            f"the release {release_id} is published, but its charge or its draw is gone",
+            where=str(outbox.ref),
+            mend="restore ledger and outbox from their own history",
+        )
+    check_same_file(charge, file_digest)
+    place = json.loads(done.events)
+    sink, version, rows = TableRef.parse(place["sink"]), int(place["version"]), None
+    if tables.exists(spark, sink) and tables.published_version(spark, sink, release_id) == version:
+        rows = tables.read_rows(spark, sink, version)
+    account = state.account(charge.dataset)
+    return ReleaseResult(release_id, "already_published", str(sink), version, rows, draw.manifest, charge, account)

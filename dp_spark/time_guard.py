@@ -1,0 +1,55 @@
+"""Null instead of an error, where a date or timestamp leaves Spark's range.
+
+With ANSI mode off a failing cast gives null, but a date or timestamp that is too far away still raises, whatever the
+settings (the year 294,248 as a timestamp, for one). One such row would decide whether a run fails (invariant 11). Spark
+has no ``try`` for any expression, but some of its ``try_`` functions give null whatever fails inside their argument:
+``try_add`` of nothing to a date or timestamp, and ``try_to_binary`` of a text. Whatever is not a time goes through its
+text, which for every simple type can be cast back exactly. docs/adr/0006 tells the rest.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from dp_spark.expressions import Expression
+from dp_spark.sources import field
+
+_TIMES = (T.DateType, T.TimestampType, T.TimestampNTZType)
+
+
+def guarded(frame: DataFrame, expression: Expression) -> Column:
+    """A checked expression over a frame, null for rows in which a date or timestamp leaves Spark's range.
+
+    Expressions that only compare times of one type cannot fail and stay as they are, so that Spark can push them down.
+    """
+    plain = F.expr(expression.sql)
+    return null_for_errors(plain, _type(frame, plain)) if _can_fail(frame, expression) else plain
+
+
+def guarded_cast(frame: DataFrame, value: Column, kind: str) -> Column:
+    """A cast; null for a date that has no timestamp."""
+    cast = value.cast(kind)
+    from_time, to_time = isinstance(_type(frame, value), _TIMES), isinstance(_type(frame, cast), _TIMES)
+    return null_for_errors(cast, _type(frame, cast)) if from_time and to_time else cast
+
+
+def null_for_errors(value: Column, kind: T.DataType) -> Column:
+    """The same value, and null where computing it raises; needs ``session.RELEASE_SETTINGS``."""
+    if isinstance(kind, T.DateType):
+        return F.try_add(value, F.expr("interval '0' day"))
+    if isinstance(kind, T.TimestampType | T.TimestampNTZType):
+        return F.try_add(value, F.expr("interval '0' second"))
+    return F.try_to_binary(value.cast("string"), F.lit("utf-8")).cast("string").cast(kind)
+
+
+def _can_fail(frame: DataFrame, expression: Expression) -> bool:
+    read = [field(frame, name) for name in expression.columns]
+    kinds = {item.dataType.simpleString() for item in read if item is not None and isinstance(item.dataType, _TIMES)}
+    kinds |= expression.time_literals
+    return expression.computes_times or len(kinds) > 1 or (expression.adds and bool(kinds))
+
+
+def _type(frame: DataFrame, value: Column) -> T.DataType:
+    return frame.select(value).schema.fields[0].dataType
