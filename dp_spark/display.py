@@ -1,146 +1,25 @@
-"""What people see on a terminal, and what ``--json`` prints; both from published or public things only."""
+"""What people see on a terminal, from published or public things only."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dp_spark.accounting import Cost
+from dp_spark.documents import account_document, cost_document, entry_document, plan_document, remaining_document
 from dp_spark.entries import Entry
 from dp_spark.ledger_state import AccountState
-from dp_spark.planning import AggregateNoise
 from dp_spark.preview import Preview
 from dp_spark.publication import ReleaseResult
 from dp_spark.spec import ClippedAggregate
+from dp_spark.verification import Verification
 
 _SHOWN_ROWS = 12
 _NORMAL_95 = 1.96
-
-
-def number(value: Decimal | str | float | None) -> float | None:
-    """A decimal as a JSON number."""
-    return None if value is None else float(value)
-
-
-def cost_document(charge: Entry) -> dict[str, float | None]:
-    """What a charge cost."""
-    return {"epsilon": number(charge.epsilon), "delta": number(charge.delta), "rho": number(charge.rho)}
-
-
-def _pair(pair: tuple[Decimal, Decimal]) -> dict[str, float | None]:
-    return {"epsilon": number(pair[0]), "delta": number(pair[1])}
-
-
-def remaining_document(state: AccountState) -> dict[str, float | None]:
-    """What an account has left."""
-    return _pair(state.account.remaining_display(state.spent))
-
-
-def account_document(state: AccountState) -> dict[str, Any]:
-    """An account, as ``budget show --json`` prints it."""
-    account, spent = state.account, state.spent
-    rho_left = None if account.rho is None else account.rho - spent.rho
-    return {
-        "dataset": state.dataset,
-        "accountant": account.accountant,
-        "total": {**_pair((account.epsilon, account.delta)), "rho": number(account.rho)},
-        "spent": {**_pair(account.spent_display(spent)), "rho": None if account.rho is None else number(spent.rho)},
-        "remaining": {**remaining_document(state), "rho": number(rho_left)},
-        "charges": [
-            {"release_id": charge.release_id, **cost_document(charge), "at": charge.at.isoformat(timespec="seconds")}
-            for charge in state.charges
-        ],
-    }
-
-
-def result_document(result: ReleaseResult) -> dict[str, Any]:
-    """A release, as ``run --json`` prints it."""
-    return {
-        "release_id": result.release_id,
-        "status": result.status,
-        "path": result.sink,
-        "version": result.version,
-        "rows": None if result.rows is None else result.rows.num_rows,
-        "cost": cost_document(result.charge),
-        "remaining": remaining_document(result.account),
-        "aggregates": [{"name": item["name"], "stddev": _stddev(result, item)} for item in result.manifest["aggregates"]],
-    }
-
-
-def _stddev(result: ReleaseResult, aggregate: dict[str, Any]) -> float | None:
-    """The stddev of an aggregate's cells; for a mean the median of its released stddevs."""
-    if aggregate["stddev"] is not None or result.rows is None:
-        return number(aggregate["stddev"])
-    cells = [cell for cell in result.rows.column(f"{aggregate['name']}_stddev").to_pylist() if cell is not None]
-    return statistics.median(cells) if cells else None
-
-
-def plan_document(preview: Preview) -> dict[str, Any]:
-    """A plan, as ``plan --json`` prints it."""
-    plan, account = preview.plan, preview.account
-    return {
-        "name": plan.spec.name,
-        "dataset": plan.spec.dataset,
-        "accountant": plan.accountant,
-        "cost": {
-            **_pair((plan.guarantee_epsilon, plan.guarantee_delta)),
-            "rho": number(plan.cost.rho) if plan.accountant == "zcdp" else None,
-        },
-        "contribution_bounds": {
-            "max_partitions_contributed": plan.bounds.max_partitions_contributed,
-            "max_contributions_per_partition": plan.bounds.max_contributions_per_partition,
-        },
-        "aggregates": [
-            {"name": item.name, "function": item.function, **_noise_document(plan.aggregate_noise(item))}
-            for item in plan.spec.aggregates
-        ],
-        "queries": [event.to_dict() for event in plan.events],
-        "partition_selection": None
-        if plan.selection is None
-        else {
-            "threshold": plan.selection.threshold,
-            "units_for_50_percent": plan.selection.units_for(0.5),
-            "units_for_95_percent": plan.selection.units_for(0.95),
-            "delta": number(plan.selection.noise.event.delta),
-        },
-        "account": None if account is None else account_document(account),
-        "remaining_after": remaining_after(preview),
-        "fits": fits(preview),
-    }
-
-
-def _noise_document(noise: AggregateNoise) -> dict[str, Any]:
-    at = noise.half_width_95_at
-    return {
-        "stddev": noise.stddev,
-        "half_width_95": noise.half_width_95,
-        "half_width_95_at": None if at is None else {str(n): width for n, width in at.items()},
-    }
-
-
-def _after(preview: Preview) -> Cost | None:
-    return None if preview.account is None else preview.account.spent.plus(preview.plan.cost)
-
-
-def fits(preview: Preview) -> bool | None:
-    """Whether the account can bear the plan; None where there is no account yet."""
-    after = _after(preview)
-    return None if preview.account is None or after is None else preview.account.account.bears(after)
-
-
-def remaining_after(preview: Preview) -> dict[str, float | None] | None:
-    """What the account would have left; None where there is no account, or it cannot bear the plan."""
-    after = _after(preview)
-    if preview.account is None or after is None or not fits(preview):
-        return None
-    return _pair(preview.account.account.remaining_display(after))
 
 
 def show_result(console: Console, result: ReleaseResult) -> None:
@@ -244,16 +123,43 @@ def show_accounts(console: Console, states: Sequence[AccountState]) -> None:
     """Accounts with their charges, for people."""
     for state in states:
         document = account_document(state)
-        console.print(f"[bold]{state.dataset}[/bold] ({state.account.accountant})")
+        shares = "" if state.group is None else f", shares users with the group {state.group}"
+        console.print(f"[bold]{state.dataset}[/bold] ({state.account.accountant}{shares})")
         for name in ("total", "spent", "remaining"):
             console.print(f"  {name:<10} {_budget(document[name])}")
-        table = Table("release_id", "epsilon", "delta", "rho", "at")
+        table = Table("release_id", "epsilon", "delta", "rho", "at", *([] if state.group is None else ["of dataset"]))
         for charge in document["charges"]:
-            table.add_row(
-                *("" if value is None else f"{value:.6g}" if isinstance(value, float) else value for value in charge.values())
-            )
+            table.add_row(*map(_text, charge.values()))
         if document["charges"]:
             console.print(table)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else escape(str(value))
+
+
+def show_entries(console: Console, entries: Sequence[Entry]) -> None:
+    """A ledger's entries, for people."""
+    names = ("sequence", "at", "who", "entry", "dataset", "release_id", "epsilon", "delta", "rho", "reason")
+    table = Table()
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for entry in entries:
+        document = entry_document(entry)
+        table.add_row(*(_text(document.get(name)) for name in names))
+    console.print(table)
+
+
+def show_verification(console: Console, found: Verification) -> None:
+    """What was verified, for people."""
+    console.print(f"{len(found.state.entries)} entries, {len(found.verified)} published releases compared with the outbox")
+    for release_id in found.unreachable:
+        console.print(f"  {release_id}: its table or version is gone; it could not be compared", soft_wrap=True)
+    for release_id in found.unfinished:
+        console.print(f"  {release_id}: charged and not published; run it again with --release-id {release_id}", soft_wrap=True)
+    for item in found.damage:
+        console.print(f"[red]damaged[/red] {escape(item.where)}: {escape(item.message)}", soft_wrap=True)
+    console.print("[red]The ledger or a release is damaged.[/red]" if found.damage else "All of it is sound.")
 
 
 def show_manifest(console: Console, manifest: dict[str, Any]) -> None:

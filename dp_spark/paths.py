@@ -57,6 +57,21 @@ def overlap(one: str, other: str) -> bool:
     return one.startswith(other) or other.startswith(one)
 
 
+def unsafe_store(path: str) -> str:
+    """Why two writers can both win on this store, or nothing.
+
+    >>> unsafe_store("abfss://c@a.dfs.core.windows.net/ledger"), unsafe_store("s3a://bucket/ledger")[:25]
+    ('', 'plain S3 lets two writers')
+    """
+    match = _SCHEME.match(path)
+    if match is None or match.group(1).lower() not in ("s3", "s3a", "s3n"):
+        return ""
+    return (
+        "plain S3 lets two writers both commit, and a budget be spent twice: set spark.delta.logStore.s3a.impl to Delta's "
+        "S3DynamoDBLogStore for every writer, or let one run at a time write here (docs/ledger.md)"
+    )
+
+
 def conf_file(name: str) -> Path:
     """A file of ``conf/``: beside the package in a checkout, inside it when installed from a wheel."""
     inside = Path(__file__).parent / "conf" / name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,11 +166,17 @@ def check_sink(
 def _is_empty(spark: SparkSession, path: str) -> bool:
     if is_local(path):
         folder = Path(path)
-        return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+        return not folder.exists() or (folder.is_dir() and (not any(folder.iterdir()) or _is_unfinished(folder)))
     try:
         return spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(path).select("path").isEmpty()
     except AnalysisException:
         return True
+
+
+def _is_unfinished(folder: Path) -> bool:
+    """Whether a folder holds only what a killed Delta writer leaves: an empty log and data files that nothing names."""
+    leftover = re.compile(r"^(_delta_log|\.?part-\S+\.parquet(\.crc)?)$")
+    return (folder / "_delta_log").is_dir() and all(leftover.match(path.name) for path in folder.iterdir())
 
 
 def publish(spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: Mapping[str, Any], base: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 from helpers import COUNT, MEAN, PUBLIC, release_spec
 from rich.console import Console
 
-from dp_spark import display
+from dp_spark import display, documents
 from dp_spark.accounting import Account, Cost
 from dp_spark.entries import GENESIS, Entry
 from dp_spark.ledger_state import AccountState
@@ -66,7 +66,7 @@ def shown(show: Any, *arguments: Any) -> str:
 
 def test_the_document_of_a_release() -> None:
     found = result(["a", "b", "c"])
-    document = display.result_document(found)
+    document = documents.result_document(found)
     assert json.loads(json.dumps(document)) == document
     assert document["rows"] == 3
     assert document["cost"] == {"epsilon": 1.0, "delta": 1e-6, "rho": None}
@@ -80,20 +80,20 @@ def test_the_document_of_a_release() -> None:
 
 
 def test_the_document_of_a_release_that_cannot_be_read_any_more() -> None:
-    document = display.result_document(result(["a"], status="already_published", rows=False))
+    document = documents.result_document(result(["a"], status="already_published", rows=False))
     assert (document["rows"], document["version"], document["path"]) == (None, 4, "/data/out")
     assert document["aggregates"][1]["stddev"] is None
 
 
 def test_the_document_of_an_empty_release() -> None:
     empty = result([])
-    assert display.result_document(empty)["rows"] == 0
-    assert display.result_document(empty)["aggregates"][1]["stddev"] is None
+    assert documents.result_document(empty)["rows"] == 0
+    assert documents.result_document(empty)["aggregates"][1]["stddev"] is None
     assert "0 rows" in shown(display.show_result, empty)
 
 
 def test_the_document_of_an_account() -> None:
-    document = display.account_document(state())
+    document = documents.account_document(state())
     assert document["total"] == {"epsilon": 3.3, "delta": 1e-5, "rho": None}
     assert document["spent"] == {"epsilon": 1.0, "delta": 1e-6, "rho": None}
     assert document["remaining"] == {"epsilon": 2.3, "delta": 9e-6, "rho": None}
@@ -109,7 +109,7 @@ def test_the_document_of_a_zcdp_account() -> None:
     account = Account.open(Decimal(3), Decimal("0.00001"))
     assert account.rho is not None
     half = Cost(Decimal(0), account.rho / 2, Decimal("0.000001"))
-    document = display.account_document(AccountState("d", account, None, (), half))
+    document = documents.account_document(AccountState("d", account, None, (), half))
     assert document["total"]["rho"] == float(account.rho)
     assert document["spent"]["rho"] == document["remaining"]["rho"] == pytest.approx(float(account.rho / 2))
     assert 1.5 < document["spent"]["epsilon"] < 3

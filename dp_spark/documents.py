@@ -1,0 +1,167 @@
+"""What ``--json`` prints: plain data, from published or public things only."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+from dp_spark.accounting import Cost
+from dp_spark.entries import PUBLISHED, Entry
+from dp_spark.ledger_state import AccountState
+from dp_spark.planning import AggregateNoise
+from dp_spark.preview import Preview
+from dp_spark.publication import ReleaseResult
+from dp_spark.verification import Verification
+
+
+def number(value: Decimal | str | float | None) -> float | None:
+    """A decimal as a JSON number."""
+    return None if value is None else float(value)
+
+
+def cost_document(charge: Entry) -> dict[str, float | None]:
+    """What a charge cost."""
+    return {"epsilon": number(charge.epsilon), "delta": number(charge.delta), "rho": number(charge.rho)}
+
+
+def _pair(pair: tuple[Decimal, Decimal]) -> dict[str, float | None]:
+    return {"epsilon": number(pair[0]), "delta": number(pair[1])}
+
+
+def remaining_document(state: AccountState) -> dict[str, float | None]:
+    """What an account has left."""
+    return _pair(state.account.remaining_display(state.spent))
+
+
+def account_document(state: AccountState) -> dict[str, Any]:
+    """An account, as ``budget show --json`` prints it."""
+    account, spent = state.account, state.spent
+    rho_left = None if account.rho is None else account.rho - spent.rho
+    return {
+        "dataset": state.dataset,
+        "accountant": account.accountant,
+        "total": {**_pair((account.epsilon, account.delta)), "rho": number(account.rho)},
+        "spent": {**_pair(account.spent_display(spent)), "rho": None if account.rho is None else number(spent.rho)},
+        "remaining": {**remaining_document(state), "rho": number(rho_left)},
+        **({} if state.group is None else {"group": state.group}),
+        "charges": [_charge_document(charge, state) for charge in state.charges],
+    }
+
+
+def _charge_document(charge: Entry, state: AccountState) -> dict[str, Any]:
+    document = {"release_id": charge.release_id, **cost_document(charge), "at": charge.at.isoformat(timespec="seconds")}
+    return document if charge.dataset == state.dataset else {**document, "dataset": charge.dataset}
+
+
+def entry_document(entry: Entry) -> dict[str, Any]:
+    """An entry, as ``budget history --json`` prints it."""
+    events = json.loads(entry.events)
+    return {
+        "sequence": entry.sequence,
+        "at": entry.at.isoformat(timespec="seconds"),
+        "who": entry.who,
+        "entry": entry.entry,
+        "dataset": entry.dataset,
+        "release_id": entry.release_id,
+        **(cost_document(entry) if entry.entry != PUBLISHED else {}),
+        **(events if isinstance(events, dict) else {}),
+        "reason": entry.reason,
+    }
+
+
+def verification_document(found: Verification) -> dict[str, Any]:
+    """What ``budget verify --json`` prints."""
+    return {
+        "sound": not found.damage,
+        "entries": len(found.state.entries),
+        "damage": [asdict(item) for item in found.damage],
+        "verified": list(found.verified),
+        "unfinished": list(found.unfinished),
+        "unreachable": list(found.unreachable),
+    }
+
+
+def result_document(result: ReleaseResult) -> dict[str, Any]:
+    """A release, as ``run --json`` prints it."""
+    return {
+        "release_id": result.release_id,
+        "status": result.status,
+        "path": result.sink,
+        "version": result.version,
+        "rows": None if result.rows is None else result.rows.num_rows,
+        "cost": cost_document(result.charge),
+        "remaining": remaining_document(result.account),
+        "aggregates": [{"name": item["name"], "stddev": _stddev(result, item)} for item in result.manifest["aggregates"]],
+    }
+
+
+def _stddev(result: ReleaseResult, aggregate: dict[str, Any]) -> float | None:
+    """The stddev of an aggregate's cells; for a mean the median of its released stddevs."""
+    if aggregate["stddev"] is not None or result.rows is None:
+        return number(aggregate["stddev"])
+    cells = [cell for cell in result.rows.column(f"{aggregate['name']}_stddev").to_pylist() if cell is not None]
+    return statistics.median(cells) if cells else None
+
+
+def plan_document(preview: Preview) -> dict[str, Any]:
+    """A plan, as ``plan --json`` prints it."""
+    plan, account = preview.plan, preview.account
+    return {
+        "name": plan.spec.name,
+        "dataset": plan.spec.dataset,
+        "accountant": plan.accountant,
+        "cost": {
+            **_pair((plan.guarantee_epsilon, plan.guarantee_delta)),
+            "rho": number(plan.cost.rho) if plan.accountant == "zcdp" else None,
+        },
+        "contribution_bounds": {
+            "max_partitions_contributed": plan.bounds.max_partitions_contributed,
+            "max_contributions_per_partition": plan.bounds.max_contributions_per_partition,
+        },
+        "aggregates": [
+            {"name": item.name, "function": item.function, **_noise_document(plan.aggregate_noise(item))}
+            for item in plan.spec.aggregates
+        ],
+        "queries": [event.to_dict() for event in plan.events],
+        "partition_selection": None
+        if plan.selection is None
+        else {
+            "threshold": plan.selection.threshold,
+            "units_for_50_percent": plan.selection.units_for(0.5),
+            "units_for_95_percent": plan.selection.units_for(0.95),
+            "delta": number(plan.selection.noise.event.delta),
+        },
+        "account": None if account is None else account_document(account),
+        "remaining_after": remaining_after(preview),
+        "fits": fits(preview),
+    }
+
+
+def _noise_document(noise: AggregateNoise) -> dict[str, Any]:
+    at = noise.half_width_95_at
+    return {
+        "stddev": noise.stddev,
+        "half_width_95": noise.half_width_95,
+        "half_width_95_at": None if at is None else {str(n): width for n, width in at.items()},
+    }
+
+
+def _after(preview: Preview) -> Cost | None:
+    return None if preview.account is None else preview.account.spent.plus(preview.plan.cost)
+
+
+def fits(preview: Preview) -> bool | None:
+    """Whether the account can bear the plan; None where there is no account yet."""
+    after = _after(preview)
+    return None if preview.account is None or after is None else preview.account.account.bears(after)
+
+
+def remaining_after(preview: Preview) -> dict[str, float | None] | None:
+    """What the account would have left; None where there is no account, or it cannot bear the plan."""
+    after = _after(preview)
+    if preview.account is None or after is None or not fits(preview):
+        return None
+    return _pair(preview.account.account.remaining_display(after))

@@ -1,0 +1,59 @@
+"""Where the command line speaks: results on stdout, all else on stderr, and no private value on either."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from dp_spark.errors import DpSparkError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
+
+
+def out() -> Console:
+    """Stdout: as wide as the terminal, or 120 columns where there is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=120)
+
+
+def log() -> Console:
+    """Stderr."""
+    return Console(stderr=True, highlight=False)
+
+
+def emit(document: Any) -> None:
+    """Prints one JSON document on stdout."""
+    sys.stdout.write(json.dumps(document) + "\n")
+
+
+def session() -> SparkSession:
+    """The session, with Spark's progress bar where a person is watching."""
+    from dp_spark.session import get_session
+
+    return get_session(console_progress=sys.stderr.isatty())
+
+
+def stages() -> Callable[[str], None]:
+    """Names each stage on stderr where a person is watching; says nothing otherwise."""
+    console = log()
+    if not console.is_terminal:
+        return lambda stage: None
+    return lambda stage: console.print(f"[dim]▸[/dim] {stage}")
+
+
+def report(error: DpSparkError, as_json: bool) -> int:
+    """Says what is wrong; returns the exit code."""
+    if as_json:
+        emit({"error": error.to_dict()})
+    else:
+        log().print("[red]dp-spark:[/red] ", end="")
+        sys.stderr.write(" ".join(str(error).split()) + "\n")
+    return error.exit_code

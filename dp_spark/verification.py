@@ -1,0 +1,150 @@
+"""A ledger and every release it knows, held against each other: ``dp-spark budget verify``.
+
+Nothing is changed and no private table is read; what is found is said with the place where it was found.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from dp_spark import tables
+from dp_spark.entries import CHARGE, PUBLISHED
+from dp_spark.errors import DamageError, DpSparkError
+from dp_spark.ledger import Ledger
+from dp_spark.ledger_state import LedgerState
+from dp_spark.outbox import Outbox, read_books
+from dp_spark.spark_errors import SPARK_ERRORS, condition
+from dp_spark.tables import TableRef
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it must be.
+
+    Attributes:
+        where: The table it was found in.
+        message: What was found.
+    """
+
+    where: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What ``verify`` found.
+
+    Attributes:
+        state: The ledger, up to its first damage.
+        damage: What is not as it must be; nothing where all is well.
+        unfinished: Release ids that were charged and not published: running them again completes them.
+        unreachable: Published releases whose table is gone, or no longer has the version they were published in.
+        verified: Release ids whose published table was compared with the outbox, row by row.
+    """
+
+    state: LedgerState
+    damage: tuple[Finding, ...]
+    unfinished: tuple[str, ...]
+    unreachable: tuple[str, ...]
+    verified: tuple[str, ...]
+
+
+class _OutOfReachError(Exception):
+    """The table of a publication is gone, or the version that it was published in."""
+
+
+def verify(spark: SparkSession, ref: TableRef) -> Verification:
+    """Checks a ledger, its outbox, and every published release that can be reached.
+
+    Args:
+        spark: The session.
+        ref: Where the ledger is.
+
+    Raises:
+        BudgetError: If there is no ledger.
+    """
+    ledger, outbox = Ledger(spark, ref), Outbox(spark, ref)
+    state, error = ledger.examine()
+    damage = list(_findings([_raising(error)] if error else [ledger.check_history, lambda: read_books(ledger, outbox)]))
+    published = {str(entry.release_id): entry for entry in state.entries if entry.entry == PUBLISHED}
+    charged = [str(entry.release_id) for entry in state.entries if entry.entry == CHARGE]
+    unreachable, verified = [], []
+    for release_id, entry in published.items():
+        try:
+            _check_release(spark, outbox, release_id, json.loads(entry.events))
+            verified.append(release_id)
+        except _OutOfReachError:
+            unreachable.append(release_id)
+        except DpSparkError as problem:
+            damage.append(Finding(problem.where, f"{release_id}: {problem.message}"))
+    sinks = sorted({str(json.loads(entry.events)["sink"]) for entry in published.values()})
+    damage += _findings([functools.partial(_check_charged, spark, state, TableRef.parse(sink)) for sink in sinks])
+    unfinished = tuple(release_id for release_id in charged if release_id not in published)
+    return Verification(state, tuple(dict.fromkeys(damage)), unfinished, tuple(unreachable), tuple(verified))
+
+
+def _findings(checks: Iterable[Callable[[], object]]) -> Iterator[Finding]:
+    for check in checks:
+        try:
+            check()
+        except DamageError as error:
+            yield Finding(error.where, error.message)
+
+
+def _raising(error: DamageError) -> Callable[[], object]:
+    def check() -> None:
+        raise error
+
+    return check
+
+
+def _check_release(spark: SparkSession, outbox: Outbox, release_id: str, place: dict[str, Any]) -> None:
+    """One published release: its draw is the one that the ledger names, and its table holds that draw."""
+    draw, sink, version = outbox.find(release_id), TableRef.parse(place["sink"]), int(place["version"])
+    if draw is None:
+        raise DamageError("it was published, but its draw is gone", where=str(outbox.ref))
+    if draw.digest != place["draw"]:
+        raise DamageError("the draw is not the one that the ledger names", where=str(outbox.ref))
+    if not tables.exists(spark, sink):
+        raise _OutOfReachError
+    newest = tables.newest_version(spark, sink)
+    if newest < version or tables.published_version(spark, sink, release_id) != version:
+        raise DamageError(f"version {version} of the table is not this release", where=str(sink))
+    if newest == version and tables.read_manifest(spark, sink) != draw.manifest:
+        raise DamageError("the manifest differs from the one that was drawn", where=str(sink))
+    try:
+        rows = tables.read_rows(spark, sink, version)
+    except SPARK_ERRORS as error:
+        if newest == version:
+            raise DamageError(f"the table cannot be read ({condition(error)})", where=str(sink)) from None
+        raise _OutOfReachError from None  # an overwritten version may have been vacuumed
+    if not _same_rows(rows, draw.rows):
+        raise DamageError("the rows differ from those that were drawn", where=str(sink))
+
+
+def _same_rows(found: pa.Table, drawn: pa.Table) -> bool:
+    if found.column_names != drawn.column_names:
+        return False
+    try:
+        found = found.cast(drawn.schema)  # a timestamp comes back in the session's zone
+    except pa.ArrowException:
+        return False
+    return sorted(map(repr, found.to_pylist())) == sorted(map(repr, drawn.to_pylist()))
+
+
+def _check_charged(spark: SparkSession, state: LedgerState, sink: TableRef) -> None:
+    """What a sink of ours holds now was charged here."""
+    if not tables.exists(spark, sink):
+        return
+    manifest = tables.read_manifest(spark, sink)
+    if manifest is None:
+        raise DamageError("the table carries no manifest", where=str(sink))
+    if state.charge_of(str(manifest["release_id"])) is None:
+        raise DamageError(f"{manifest['release_id']}: it is published, but this ledger has no charge for it", where=str(sink))
