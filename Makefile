@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 JARS := $(VENV)/.jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast bench check lint types imports doctest clean
+.PHONY: help setup demo test test-fast durability bench check lint types imports doctest clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: $(JARS) ## Run all tests
 
 test-fast: $(JARS) ## Run the tests that need no Spark
 	@$(BIN)/python -m pytest -m "not spark and not slow"
+
+durability: $(JARS) ## Kill 22 runs at 11 points and race 8 processes 5 times (about half an hour)
+	@$(BIN)/python -m pytest -m durability tests/test_durability.py
 
 bench: $(JARS) ## Time a release of 10 million rows against the exact query (run it alone)
 	@$(BIN)/python benchmarks/ten_million.py

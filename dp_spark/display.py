@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -25,7 +26,7 @@ _NORMAL_95 = 1.96
 def show_result(console: Console, result: ReleaseResult) -> None:
     """The final table of a run: what was released, how wrong it may be, what it cost, what remains."""
     if result.rows is not None:
-        console.print(rows_table(result.rows.slice(0, _SHOWN_ROWS).to_pylist(), result.manifest))
+        console.print(rows_table(plain_rows(result.rows.slice(0, _SHOWN_ROWS)), result.manifest))
         hidden = result.rows.num_rows - _SHOWN_ROWS
         if hidden > 0:
             console.print(f"… and {hidden} more rows", style="dim")
@@ -42,6 +43,19 @@ def show_result(console: Console, result: ReleaseResult) -> None:
 
 def _budget(document: dict[str, float | None]) -> str:
     return ", ".join(f"{name} {value:.6g}" for name, value in document.items() if value is not None)
+
+
+def plain_rows(rows: pa.Table) -> list[dict[str, Any]]:
+    """Rows as Python values; a key that Python cannot hold, such as a date after the year 9999, becomes a text."""
+    columns = {name: [_python_value(value) for value in column] for name, column in zip(rows.column_names, rows, strict=True)}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _python_value(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return "(cannot be shown)"
 
 
 def rows_table(rows: Sequence[dict[str, Any]], manifest: Any) -> Table:

@@ -20,7 +20,15 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from dp_spark.errors import SpecError
-from dp_spark.row_functions import ALLOWED_FUNCTIONS, CONSTANT_ARGUMENTS, TIME_FUNCTIONS, constant_problems
+from dp_spark.row_functions import (
+    ALLOWED_FUNCTIONS,
+    CLOCK_WORDS,
+    CONSTANT_ARGUMENTS,
+    RAISING_FUNCTIONS,
+    constant_problems,
+    pattern_problems,
+    spark_text,
+)
 
 # Words that stand before a parenthesis without being a call.
 _KEYWORDS = frozenset(
@@ -82,16 +90,18 @@ class Expression:
     Attributes:
         sql: The author's own text, with ``:name`` parameters replaced by literals.
         columns: The names of the columns it reads (the first part of a dotted name).
-        computes_times: Whether it calls a function of dates and timestamps, or casts to one.
+        can_raise: Whether it calls a function of dates and timestamps (or another that raises), or casts to one.
         adds: Whether it adds or subtracts.
         time_literals: The types of its date and timestamp literals.
+        names_clock: Whether a text in it is one that Spark casts to the time of day.
     """
 
     sql: str
     columns: frozenset[str]
-    computes_times: bool = False
+    can_raise: bool = False
     adds: bool = False
     time_literals: frozenset[str] = frozenset()
+    names_clock: bool = False
 
 
 def check_type(text: str, *, where: str) -> str:
@@ -138,18 +148,30 @@ def check_expression(text: str, parameters: Mapping[str, bool | int | Decimal | 
         raise _refused(problem, where)
     casts = [(node, node.to.sql(dialect="spark").lower()) for node in tree.find_all(exp.Cast)]
     times = [(node, kind) for node, kind in casts if _TIME_TYPES.match(kind)]
-    return Expression(
+    found = Expression(
         bound,
         frozenset(_first_part(column) for column in tree.find_all(exp.Column)),
-        computes_times=_calls_time_function(tokens) or not all(isinstance(node.this, exp.Literal) for node, _ in times),
+        can_raise=_calls_raising_function(tokens) or not all(isinstance(node.this, exp.Literal) for node, _ in times),
         adds=tree.find(exp.Add, exp.Sub) is not None,
         time_literals=frozenset(kind for _, kind in times),
+        names_clock=any(
+            token.token_type in _STRINGS and CLOCK_WORDS.match(spark_text(token.text)) for token in _tokens(bound, where)
+        ),
     )
+    if found.names_clock and (found.can_raise or found.time_literals):
+        raise _refused(CLOCK, where)
+    if any(_is_constant(node.this) and not isinstance(node.this, exp.Literal | exp.Null) for node, _ in times):
+        raise _refused("a cast to a date or timestamp must be of a column or a plain text", where)
+    return found
 
 
-def _calls_time_function(tokens: Sequence[Token]) -> bool:
+#: What is said where the clock would come in.
+CLOCK = "a text such as now or today must not become a date or timestamp: the clock is not a value of the row"
+
+
+def _calls_raising_function(tokens: Sequence[Token]) -> bool:
     return any(
-        following.token_type == TokenType.L_PAREN and token.text.lower() in TIME_FUNCTIONS
+        following.token_type == TokenType.L_PAREN and token.text.lower() in RAISING_FUNCTIONS
         for token, following in itertools.pairwise(tokens)
     )
 
@@ -251,16 +273,22 @@ def _tree_problems(tree: exp.Expr, parameters: Mapping[str, object]) -> Iterator
                 yield f"the function {name} is not allowed"
         elif type(node) not in _STRUCTURE and type(node) not in _allowed_classes():
             yield f"{name} is not allowed in an expression"
-        yield from _pattern_problems(node)
+        yield from _pattern_problems(node, parameters)
     if isinstance(tree, exp.Alias | exp.Star):
         yield "an expression has no name or star of its own"
 
 
-def _pattern_problems(node: exp.Expr) -> Iterator[str]:
+def _pattern_problems(node: exp.Expr, parameters: Mapping[str, object]) -> Iterator[str]:
     if isinstance(node, exp.AtTimeZone | exp.FromTimeZone) and not _is_constant(node.args["zone"]):
         yield "a time zone must be a constant text"
     if isinstance(node, exp.Like | exp.ILike | exp.RegexpLike) and not _is_constant(node.expression):
         yield "a pattern must be a constant text"
+    if isinstance(node, exp.RegexpLike) and node.expression is not None:
+        pattern = node.expression
+        text = parameters.get(str(pattern.this)) if isinstance(pattern, exp.Placeholder) else None
+        if isinstance(pattern, exp.Literal) and pattern.is_string:
+            text = str(pattern.this)
+        yield from pattern_problems(text) if isinstance(text, str) else ["the pattern of rlike must be one text"]
 
 
 def _is_constant(node: exp.Expr) -> bool:

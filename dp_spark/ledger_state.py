@@ -16,7 +16,7 @@ from dp_spark.accounting import NOTHING, Account, Accountant, Cost, cost_of
 from dp_spark.entries import CHARGE, GENESIS, KINDS, OPEN, PUBLISHED, Entry, Seal
 from dp_spark.errors import BudgetError, DamageError
 from dp_spark.events import Event, decimal_text, events_from_json
-from dp_spark.paths import overlap
+from dp_spark.paths import same_source
 
 _MEND = "restore the ledger from its own history (docs/ledger.md); do not open a new one"
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, InvalidOperation, BudgetError)
@@ -291,11 +291,6 @@ def _amount(text: str) -> Decimal:
     if not value.is_finite() or value < 0:
         raise ValueError
     return value
-
-
-def same_source(one: str, other: str) -> bool:
-    """Whether two source identities are the same, or one folder is inside the other."""
-    return overlap(one, other) if "/" in one and "/" in other else one == other
 
 
 def _refused(state: AccountState, cost: Cost, where: str) -> BudgetError:

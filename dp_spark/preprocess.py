@@ -101,7 +101,7 @@ def _present(frame: DataFrame, name: str, where: str) -> str:
 def _expression(frame: DataFrame, expression: Expression, where: str) -> Column:
     for name in expression.columns:
         _present(frame, name, where)
-    return guarded(frame, expression)
+    return guarded(frame, expression, where)
 
 
 def _derive(

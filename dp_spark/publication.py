@@ -60,15 +60,11 @@ def publish(
     release_id = str(charge.release_id)
     with local_lock(ledger.ref):
         base = tables.newest_version(spark, sink)  # before the manifest: a rival's commit in between makes this one void
-        present = tables.read_manifest(spark, sink) if base >= 0 else None
-        other = state.charge_of(present["release_id"]) if present is not None else None
-        if present is not None and other is not None and other.sequence > charge.sequence:
-            raise ConflictError(
-                f"a newer release ({present['release_id']}) is published there already",
-                where=str(sink),
-                mend="run this file with a new release id",
-            )
+        # The sink was checked before computing; since then somebody else's table can have come to be there.
+        present = tables.check_sink(spark, sink, charge.dataset, {}, resumed=True)
         if present != draw.manifest:
+            if present is not None:
+                _check_order(ledger.state(), charge, present, sink)
             tables.publish(spark, sink, draw.rows, draw.manifest, base)
     version = tables.published_version(spark, sink, release_id)
     if version is None:
@@ -77,6 +73,16 @@ def publish(
     rows = tables.read_rows(spark, sink, version)
     account = state.account(charge.dataset)
     return ReleaseResult(release_id, "published", str(sink), version, rows, draw.manifest, charge, account)
+
+
+def _check_order(state: LedgerState, charge: Entry, present: Mapping[str, Any], sink: TableRef) -> None:
+    other = state.charge_of(str(present["release_id"]))
+    if other is not None and other.sequence > charge.sequence:
+        raise ConflictError(
+            f"a newer release ({present['release_id']}) is published there already",
+            where=str(sink),
+            mend="run this file with a new release id",
+        )
 
 
 def already_published(

@@ -22,16 +22,18 @@ from dp_spark.entries import Entry, check_release_id
 from dp_spark.errors import BudgetError, DamageError, DpSparkError, SpecError
 from dp_spark.events import Event, decimal_text, events_from_json
 from dp_spark.ledger import Ledger, check_same_file
-from dp_spark.ledger_state import LedgerState, same_source
+from dp_spark.ledger_state import LedgerState
 from dp_spark.manifest import build_manifest
 from dp_spark.outbox import Draw, Outbox, outbox_of, read_books
+from dp_spark.paths import same_source
 from dp_spark.planning import ReleasePlan, plan_release
 from dp_spark.public_tables import PublicKeys, public_keys
 from dp_spark.publication import ReleaseResult, already_published, publish
 from dp_spark.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.results import release_table
 from dp_spark.session import RELEASE_SETTINGS, settings, silence_value_quoting_loggers
-from dp_spark.sources import field, missing, open_source, require_key, require_numeric, source_identity, source_location
+from dp_spark.source_identity import source_identity, source_location
+from dp_spark.sources import field, missing, open_source, require_key, require_numeric
 from dp_spark.spec import ClippedAggregate, Count, ReleaseSpec, Source
 from dp_spark.tables import TableRef
 

@@ -56,13 +56,19 @@ CONSTANT_ARGUMENTS: dict[str, tuple[int, ...]] = {
 #: These raise where a decimal of 38 digits gets one more; only to places before the point can that happen.
 _ROUNDING = ("bround", "ceil", "ceiling", "floor", "round")
 ALLOWED_FUNCTIONS = frozenset(_FREE.split()) | frozenset(CONSTANT_ARGUMENTS)
-_TIME = """
+_CAN_RAISE = """
 add_months date date_add date_diff date_format date_part date_sub date_trunc datediff day dayofmonth dayofweek extract
 from_utc_timestamp hour last_day make_date minute month months_between next_day quarter second timestamp to_date
 to_timestamp to_utc_timestamp trunc try_to_timestamp unix_date unix_timestamp weekday weekofyear year
+regexp_extract
 """
-#: Functions that make, move or convert dates and timestamps: Spark raises where a result is outside its range.
-TIME_FUNCTIONS = frozenset(_TIME.split())
+#: Functions that make, move or convert dates and timestamps: Spark raises where a result is outside its range. And
+#: regexp_extract, which raises where a pattern matches and lacks the group: only Java knows how many it has.
+RAISING_FUNCTIONS = frozenset(_CAN_RAISE.split())
+#: Texts that Spark turns into the time of day, in a cast.
+CLOCK_WORDS = re.compile(r"^\s*(now|today|tomorrow|yesterday|epoch)\b", re.IGNORECASE)
+#: The position of the regular expression among a function's arguments.
+_PATTERN_AT = {"regexp_extract": 1, "regexp_like": 1, "regexp_replace": 1, "rlike": 1}
 
 
 def constant_problems(name: str, constants: Sequence[str | int | None]) -> Iterator[str]:
@@ -84,11 +90,53 @@ def constant_problems(name: str, constants: Sequence[str | int | None]) -> Itera
         yield "the third argument of split_part must be a whole number other than 0"
     if name == "regexp_replace" and re.search(r"[$\\]", str(values.get(2, "$"))):
         yield "the replacement of regexp_replace must be a plain text without $ and backslash"
+    if name in _PATTERN_AT and not isinstance(values.get(_PATTERN_AT[name]), str):
+        yield f"the pattern of {name} must be one text"
+    elif name in _PATTERN_AT:
+        yield from pattern_problems(str(values[_PATTERN_AT[name]]))
     if name == "regexp_extract":
         pattern, group = values.get(1), values.get(2, 1)
         groups = _groups(pattern)
         if not isinstance(group, int) or not 0 <= group <= groups:
             yield f"regexp_extract asks for group {group} of a pattern with {groups}"
+
+
+def pattern_problems(pattern: str) -> Iterator[str]:
+    """What is wrong with a regular expression, as Spark's parser leaves it: a repeated group makes Java recurse.
+
+    On a long text that ends the whole driver, so whether a run fails would depend on a value.
+
+    >>> list(pattern_problems("^(a|b)*$"))
+    ['a pattern must not repeat a group, as in (a|b)*: repeat a class of characters, as in [ab]*']
+    >>> list(pattern_problems("^[0-9]{4}-([a-z]+)$"))
+    []
+    """
+    text = re.sub(r"\\Q.*?\\E|\\.", "", spark_text(pattern))
+    text = re.sub(r"\[\^?\]?[^\]]*\]", "", text)
+    if re.search(r"\)\s*[*+{]", text):
+        yield "a pattern must not repeat a group, as in (a|b)*: repeat a class of characters, as in [ab]*"
+
+
+def spark_text(literal: str) -> str:
+    """What Spark makes of the inside of a text literal (``spark.sql.parser.escapedStringLiterals`` is off).
+
+    >>> spark_text(r"\\u0028a\\050\\d")
+    '(a(d'
+    """
+
+    def one(match: re.Match[str]) -> str:
+        code = match.group(1)
+        if code[0] in "uU" and len(code) > 1:
+            return chr(int(code[1:], 16))
+        if len(code) == 3:
+            return chr(int(code, 8))
+        return _ESCAPES.get(code, code)
+
+    return _ESCAPED.sub(one, literal)
+
+
+_ESCAPED = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[01][0-7]{2}|.)", re.DOTALL)
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "0": "\0", "Z": "\x1a", "%": "\\%", "_": "\\_"}
 
 
 def _groups(pattern: str | int | None) -> int:

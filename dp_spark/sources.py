@@ -5,19 +5,19 @@ Opening a source reads metadata only. CSV and JSON have none, so they need a ``s
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.paths import fixed_part, resolve
+from dp_spark.paths import is_local, resolve, spark_path
 from dp_spark.spark_errors import SPARK_ERRORS, condition
 from dp_spark.spec import Source
-from dp_spark.tables import table_location
+from dp_spark.tables import has_local_log, quoted_name
 
 _READABLE_TABLES = ("MANAGED", "EXTERNAL")
 #: Types whose equality is plain: no NaN, no -0.0, no collation, no bytes that no one can read.
@@ -43,11 +43,17 @@ def open_source(spark: SparkSession, source: Source, *, where: str, types: Mappi
     if source.table is not None:
         return _open_table(spark, source.table, where)
     assert source.format is not None
+    if source.path is not None and source.format != "delta" and _is_delta(resolve(source.path)):
+        raise SourceError(
+            f"is a Delta table, not {source.format}: its removed rows would be read again",
+            where=where,
+            mend="say format: delta",
+        )
     reader = spark.read.format(source.format).options(**_options(source))
     if source.format in ("csv", "json"):
         reader = reader.schema(_schema(source, where, types))
     try:
-        frame = reader.load() if source.path is None else reader.load(resolve(source.path))
+        frame = reader.load() if source.path is None else reader.load(spark_path(resolve(source.path)))
         if not frame.columns:
             raise SourceError("has no columns", where=where, mend="point it at a table with rows and columns")
         return frame
@@ -61,23 +67,31 @@ def open_source(spark: SparkSession, source: Source, *, where: str, types: Mappi
 
 def _open_table(spark: SparkSession, name: str, where: str) -> DataFrame:
     try:
-        kind = spark.catalog.getTable(name).tableType
+        kind = spark.catalog.getTable(quoted_name(name)).tableType
         if kind not in _READABLE_TABLES:
             raise SourceError(
                 f"{name} is not a plain table but of type {kind}",
                 where=where,
                 mend="name the table under the view: a view's limits and windows break the guarantee",
             )
-        return spark.read.table(name)
+        return spark.read.table(quoted_name(name))
     except SPARK_ERRORS as error:
         raise SourceError(
             f"the table {name} cannot be opened ({condition(error)})", where=where, mend="check its name and your grants"
         ) from None
 
 
+def _is_delta(path: str) -> bool:
+    """Whether a local path is a Delta table or inside one."""
+    folders = [Path(path), *Path(path).parents] if is_local(path) else []
+    return any(has_local_log(str(folder)) for folder in folders)
+
+
 def _options(source: Source) -> dict[str, str]:
     options = dict(source.options)
     if source.format == "csv":
+        # Spark's own limit of columns would let one line with many separators fail a run.
+        options |= {"maxColumns": "1000000", "maxCharsPerColumn": "-1"}
         # A header is expected and must agree with the schema: columns read in the wrong order would be other columns.
         lowered = {key.lower(): value for key, value in options.items()}
         if lowered.get("header", "true").lower() == "true":
@@ -105,31 +119,6 @@ def _schema(source: Source, where: str, types: Mapping[str, str] | None) -> str:
     if [item.name for item in parsed] != list(columns):
         raise SpecError("holds an unknown type", where=f"{where}.schema", mend="use Spark SQL types such as double or date")
     return ddl
-
-
-def source_identity(spark: SparkSession, source: Source) -> str:
-    """What the ledger pins a source by: a resolved path, a table's location or name, or a digest for JDBC.
-
-    Option values reach neither ledger nor errors, so a JDBC source is known by a digest of its address and table.
-    """
-    if source.table is not None:
-        location = table_location(spark, ".".join(quoted(part) for part in source.table.split(".")))
-        return location or f"table:{source.table.lower()}"
-    if source.path is not None:
-        path = source.path.rstrip("/")
-        if source.format == "delta":  # Delta reads path@v3 and path@<time> as versions of path
-            path = re.sub(r"@(v[0-9]+|[0-9]{17})$", "", path)
-        return fixed_part(resolve(path))
-    options = {key.lower(): value for key, value in source.options.items()}
-    address = re.sub(r"[?;].*$", "", options["url"])
-    digest = hashlib.sha256(f"{address}\n{options['dbtable'].lower()}".encode()).hexdigest()
-    return f"jdbc:sha256:{digest}"
-
-
-def source_location(spark: SparkSession, source: Source) -> str | None:
-    """The resolved folder a source reads, or None where it has none that we know."""
-    identity = source_identity(spark, source)
-    return None if identity.startswith(("jdbc:sha256:", "table:")) else identity
 
 
 def quoted(name: str) -> str:
@@ -161,6 +150,12 @@ def require_key(frame: DataFrame, name: str, *, where: str, binary: bool = False
     plain = isinstance(kind, _KEY_TYPES) or (binary and isinstance(kind, T.BinaryType))
     if isinstance(kind, T.StringType) and not kind.isUTF8BinaryCollation():
         plain = False
+    if str((found.metadata or {}).get("__CHAR_VARCHAR_TYPE_STRING", "")).startswith("char"):
+        raise SourceError(
+            f"the column {name} is padded with spaces (char), so no key would match",
+            where=where,
+            mend=f"derive a text without them under preprocess: derive: {{trimmed: rtrim({name})}}",
+        )
     if not plain:
         raise SourceError(
             f"the column {name} has type {kind.simpleString()}, which cannot be a key",

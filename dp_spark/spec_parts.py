@@ -11,22 +11,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from dp_spark.source_options import option_problems
 from dp_spark.spec_errors import to_spec_error
 
 #: A constant in a release file: what YAML gives for a plain word, number or nothing.
 Scalar = bool | int | Decimal | date | datetime | str | None
 
-_REFUSED_OPTIONS = {
-    "inferschema": "inferring a schema reads private values before they are paid for",
-    "samplingratio": "inferring a schema reads private values before they are paid for",
-    "prefersdecimal": "it belongs to schema inference",
-    "query": "a query can break the stability of a user's rows; name a plain table",
-    "preparequery": "a query can break the stability of a user's rows; name a plain table",
-    "sessioninitstatement": "a statement sent to the database can change what is read",
-    "badrecordspath": "it writes source rows to disk",
-    "predicates": "it can repeat rows",
-    "path": "the path has its own key",
-}
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_$]+(\.[A-Za-z0-9_$]+){0,2}")
 
 
@@ -120,6 +110,8 @@ class Source(Model):
     def _check_table(self) -> None:
         if self.format is not None or self.path is not None or self.options:
             raise ValueError("a table stands alone: drop format, path and options")
+        if not _is_table_name(str(self.table)):
+            raise ValueError("a table is named by one to three plain words joined by dots")
 
     def _check_jdbc(self) -> None:
         if self.path is not None:
@@ -131,14 +123,9 @@ class Source(Model):
             raise ValueError("dbtable must be a plain table name, not a query")
 
     def _check_options(self) -> None:
-        for key, value in self.options.items():
-            if key.lower() in _REFUSED_OPTIONS:
-                raise ValueError(f"the option {key} is refused: {_REFUSED_OPTIONS[key.lower()]}")
-            if key.lower() == "mode" and value.upper() == "FAILFAST":
-                raise ValueError("the mode FAILFAST is refused: whether a run fails would depend on private values")
-        lowered = [key.lower() for key in self.options]
-        if len(set(lowered)) != len(lowered):
-            raise ValueError("an option stands twice (upper and lower case are the same)")
+        if self.format is not None:
+            for problem in option_problems(self.format, self.options):
+                raise ValueError(problem)
 
 
 class Location(Model):
@@ -155,6 +142,8 @@ class Location(Model):
             raise ValueError("a table is named by one to three plain words joined by dots")
         if "`" in (self.path or ""):
             raise ValueError("a path must not hold a backtick")
+        if re.search(r"@(v[0-9]+|[0-9]{17})/*$", self.path or "", re.IGNORECASE):
+            raise ValueError("a path must not end like a version of a Delta table (@v3)")
         return self
 
 

@@ -18,7 +18,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from dp_spark import manifest as manifests
 from dp_spark.errors import ConflictError, DamageError, SourceError, SpecError
 from dp_spark.manifest import MANIFEST_PROPERTY
-from dp_spark.paths import is_local, overlap, resolve
+from dp_spark.paths import is_local, overlap, resolve, spark_path
 from dp_spark.spark_errors import SPARK_ERRORS, condition, is_concurrent
 from dp_spark.spec import Location
 
@@ -50,15 +50,15 @@ class TableRef:
         looks_like_name = 1 <= text.count(".") <= 2 and not set(text) & set("/\\:~ ") and all(text.split("."))
         if looks_like_name and not Path(text).is_dir():
             return TableRef(None, text)
-        return TableRef(resolve(str(Path(text).expanduser())), None)
+        return TableRef(resolve(str(Path(text).expanduser()) if text.startswith("~") else text), None)
 
     @property
     def sql(self) -> str:
         """The table as SQL names it."""
         if self.path is not None:
-            return f"delta.`{self.path}`"
+            return f"delta.`{spark_path(self.path)}`"
         assert self.name is not None
-        return ".".join(f"`{part}`" for part in self.name.split("."))
+        return quoted_name(self.name)
 
     def beside(self, suffix: str) -> TableRef:
         """The table next to this one whose name has a suffix."""
@@ -68,6 +68,11 @@ class TableRef:
 
     def __str__(self) -> str:
         return self.path or self.name or ""
+
+
+def quoted_name(name: str) -> str:
+    """A table's name of plain parts as Spark SQL reads it literally."""
+    return ".".join(f"`{part}`" for part in name.split("."))
 
 
 def exists(spark: SparkSession, ref: TableRef) -> bool:
@@ -93,7 +98,7 @@ def read(spark: SparkSession, ref: TableRef, *, version: int | None = None) -> D
     reader = spark.read.format("delta")
     if version is not None:
         reader = reader.option("versionAsOf", str(version))
-    return reader.load(ref.path) if ref.path is not None else reader.table(ref.sql)
+    return reader.load(spark_path(ref.path)) if ref.path is not None else reader.table(ref.sql)
 
 
 def read_rows(spark: SparkSession, ref: TableRef, version: int) -> pa.Table:
@@ -213,22 +218,17 @@ def publish(spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: Mappi
         .option("txnVersion", "1")
     )
     try:
-        writer.createOrReplace()
+        writer.createOrReplace()  # create() would lose the userMetadata
     except SPARK_ERRORS as error:
-        if is_concurrent(error):
-            raise _lost(sink) from None
-        raise DamageError(
-            f"the release could not be published ({condition(error)})",
-            where=str(sink),
-            mend="make the sink writable and run the same command again: nothing is charged or drawn twice",
-        ) from None
-    found = read_manifest(spark, sink)
-    if found != manifest:  # a duplicate transaction is skipped without a word
-        raise _lost(sink)
-
-
-def _lost(sink: TableRef) -> ConflictError:
-    return ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")
+        if not is_concurrent(error):
+            raise DamageError(
+                f"the release could not be published ({condition(error)})",
+                where=str(sink),
+                mend="make the sink writable and run the same command again: nothing is charged or drawn twice",
+            ) from None
+    # A rival may have published these very rows; and Delta skips a duplicate transaction without a word.
+    if read_manifest(spark, sink) != manifest:
+        raise ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")
 
 
 def newest_version(spark: SparkSession, ref: TableRef) -> int:

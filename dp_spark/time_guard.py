@@ -13,19 +13,26 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from dp_spark.expressions import Expression
+from dp_spark.errors import SpecError
+from dp_spark.expressions import CLOCK, Expression
 from dp_spark.sources import field
 
 _TIMES = (T.DateType, T.TimestampType, T.TimestampNTZType)
 
 
-def guarded(frame: DataFrame, expression: Expression) -> Column:
+def guarded(frame: DataFrame, expression: Expression, where: str) -> Column:
     """A checked expression over a frame, null for rows in which a date or timestamp leaves Spark's range.
 
     Expressions that only compare times of one type cannot fail and stay as they are, so that Spark can push them down.
+
+    Raises:
+        SpecError: If a text that means the clock is compared with a time.
     """
-    plain = F.expr(expression.sql)
-    return null_for_errors(plain, _type(frame, plain)) if _can_fail(frame, expression) else plain
+    plain, kinds = F.expr(expression.sql), _times(frame, expression)
+    if kinds and expression.names_clock:
+        raise SpecError(CLOCK, where=where, mend="write the date itself, or compare texts")
+    can_fail = expression.can_raise or len(kinds) > 1 or (expression.adds and bool(kinds))
+    return null_for_errors(plain, _type(frame, plain)) if can_fail else plain
 
 
 def guarded_cast(frame: DataFrame, value: Column, kind: str) -> Column:
@@ -44,11 +51,11 @@ def null_for_errors(value: Column, kind: T.DataType) -> Column:
     return F.try_to_binary(value.cast("string"), F.lit("utf-8")).cast("string").cast(kind)
 
 
-def _can_fail(frame: DataFrame, expression: Expression) -> bool:
+def _times(frame: DataFrame, expression: Expression) -> set[str]:
+    """The date and timestamp types that an expression reads or names."""
     read = [field(frame, name) for name in expression.columns]
     kinds = {item.dataType.simpleString() for item in read if item is not None and isinstance(item.dataType, _TIMES)}
-    kinds |= expression.time_literals
-    return expression.computes_times or len(kinds) > 1 or (expression.adds and bool(kinds))
+    return kinds | expression.time_literals
 
 
 def _type(frame: DataFrame, value: Column) -> T.DataType:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,18 +125,21 @@ def _check_release(spark: SparkSession, outbox: Outbox, release_id: str, place: 
         if newest == version:
             raise DamageError(f"the table cannot be read ({condition(error)})", where=str(sink)) from None
         raise _OutOfReachError from None  # an overwritten version may have been vacuumed
-    if not _same_rows(rows, draw.rows):
+    if not _same_rows(rows, draw.rows, draw.manifest["group_by"]):
         raise DamageError("the rows differ from those that were drawn", where=str(sink))
 
 
-def _same_rows(found: pa.Table, drawn: pa.Table) -> bool:
+def _same_rows(found: pa.Table, drawn: pa.Table, keys: Sequence[str]) -> bool:
     if found.column_names != drawn.column_names:
         return False
     try:
         found = found.cast(drawn.schema)  # a timestamp comes back in the session's zone
     except pa.ArrowException:
         return False
-    return sorted(map(repr, found.to_pylist())) == sorted(map(repr, drawn.to_pylist()))
+    order = [(key, "ascending") for key in keys]
+    if not keys:
+        return bool(found.equals(drawn))
+    return bool(found.sort_by(order).equals(drawn.sort_by(order)))
 
 
 def _check_charged(spark: SparkSession, state: LedgerState, sink: TableRef) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dp_spark.paths import fixed_part, is_local, overlap, resolve
+from dp_spark.errors import SpecError
+from dp_spark.paths import fixed_part, is_local, overlap, resolve, same_source, spark_path, unsafe_store
 
 NAMES = st.text("abcXYZ019._-= ", min_size=1, max_size=6) | st.sampled_from([".", "..", "year=2024"])
 PARTS = st.lists(NAMES, min_size=1, max_size=5).map("/".join)
@@ -102,7 +103,63 @@ def test_two_spellings_of_one_remote_folder_are_one_name(path: str, same: str) -
     assert resolve(path) == resolve(same)
 
 
-@pytest.mark.parametrize("scheme", ["dbfs", "hdfs"])
+@pytest.mark.parametrize("scheme", ["dbfs", "gs"])
 @pytest.mark.parametrize("slashes", ["/", "///"])
 def test_the_first_folder_is_not_taken_for_an_authority(scheme: str, slashes: str) -> None:
     assert resolve(f"{scheme}:{slashes}mnt/lake/x/") in (f"{scheme}:/mnt/lake/x", f"{scheme}:///mnt/lake/x")
+
+
+@pytest.mark.parametrize("path", ["hdfs:///x", "hdfs:/x", "viewfs:/x", "HDFS:///x"])
+def test_a_host_that_the_cluster_would_fill_in_is_asked_for(path: str) -> None:
+    with pytest.raises(SpecError, match="without a host"):
+        resolve(path)
+
+
+@pytest.mark.parametrize(("path", "found"), [("/x", "dbfs:///x"), ("/dbfs/x", "dbfs:///x"), ("/mnt/a/../b", "dbfs:///mnt/b")])
+def test_on_databricks_a_plain_path_is_in_dbfs(monkeypatch: pytest.MonkeyPatch, path: str, found: str) -> None:
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17")
+    assert resolve(path) == found == resolve(found) == resolve("dbfs:" + found.removeprefix("dbfs://"))
+    assert resolve("file:/x") == "/x"
+
+
+def test_spark_is_told_that_a_plain_path_is_on_this_machine() -> None:
+    assert spark_path(resolve("/data/x")) == "file:/data/x"
+    assert spark_path(resolve("S3A://b/x")) == "s3a://b/x"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("s3://b/x", "s3a://b/x/y"),
+        ("s3n://b/x", "s3://b/x"),
+        ("hdfs://NN:8020/x", "hdfs://nn:8020/x"),
+        ("abfs://c@a.dfs.core.windows.net/x", "abfss://c@a.dfs.core.windows.net/x"),
+        ("jdbc:db:t", "jdbc:db:t.schema"),
+        ("jdbc:db:t.schema.base", "jdbc:db:t.schema"),
+        ("table:spark_catalog.a.t", "table:spark_catalog.a.t"),
+    ],
+)
+def test_two_spellings_of_one_source_are_one(one: str, other: str) -> None:
+    assert same_source(one, other)
+    assert same_source(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("s3a://B/x", "s3a://b/x"),
+        ("hdfs://nn/x", "hdfs://other/x"),
+        ("jdbc:db:t", "jdbc:db:u"),
+        ("jdbc:db:t", "jdbc:other:t"),
+        ("jdbc:db:t.a", "jdbc:db:t.b"),
+        ("table:c.a.t", "table:c.b.t"),
+        ("/data/x", "s3a://data/x"),
+    ],
+)
+def test_other_sources_are_others(one: str, other: str) -> None:
+    assert not same_source(one, other)
+
+
+def test_only_plain_s3_is_warned_about() -> None:
+    assert "DynamoDB" in unsafe_store("s3://b/x")
+    assert [unsafe_store(path) for path in ("/x", "gs://b/x", "hdfs://nn/x", "abfss://c@a/x", "")] == [""] * 5

@@ -1,10 +1,9 @@
-"""Opening sources: every format, metadata only, and an identity that does not depend on how a source is written."""
+"""Opening sources: every format, metadata only, and no option that reads, repeats or rejects by value."""
 
 from __future__ import annotations
 
-import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +14,21 @@ from frames import frame_of, tuples
 from helpers import release_spec
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from source_helpers import DERBY, ROWS, SCHEMA, opened
 
 from dp_spark.errors import SourceError, SpecError
+from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.sources import (
     column,
     field,
-    open_source,
     quoted,
     require_key,
     require_numeric,
-    source_identity,
-    source_location,
 )  # fmt: skip
 from dp_spark.spark_errors import SPARK_ERRORS
-from dp_spark.spec import Source
 
-COLUMNS = {"id": pa.int32(), "test": pa.string(), "value": pa.float64()}
-ROWS = [(1, "a", 1.5), (2, "b", None), (3, None, -4.0)]
-SCHEMA = {"id": "int", "test": "string", "value": "double"}
-DERBY = "org.apache.derby.jdbc.EmbeddedDriver"
-
-
-def source(**keys: Any) -> Source:
-    return Source.model_validate(keys)
-
-
-def opened(spark: SparkSession, **keys: Any) -> DataFrame:
-    return open_source(spark, source(**keys), where="source")
-
-
-@pytest.fixture
-def visits(spark: SparkSession) -> DataFrame:
-    return frame_of(spark, COLUMNS, ROWS).coalesce(1)
-
-
-@pytest.fixture
-def schema(spark: SparkSession, tmp_path: Path) -> Iterator[str]:
-    """A catalog schema of the test's own, whose tables lie under tmp_path."""
-    spark.sql(f"CREATE SCHEMA wards LOCATION '{tmp_path / 'wards'}'")
-    yield "wards"
-    spark.sql("DROP SCHEMA wards CASCADE")
+pytest_plugins = ("source_fixtures",)
 
 
 # --- every format -----------------------------------------------------------------------------------------------------
@@ -141,7 +115,7 @@ def test_the_wrong_format_and_an_empty_folder_are_source_errors(spark: SparkSess
 
 
 def test_a_missing_table_is_a_source_error(spark: SparkSession) -> None:
-    for name in ("nowhere", "no_schema.nowhere", "no_catalog.no_schema.nowhere", "parquet.`/tmp`", "not a name"):
+    for name in ("nowhere", "no_schema.nowhere", "no_catalog.no_schema.nowhere"):
         with pytest.raises(SourceError, match="cannot be opened"):
             opened(spark, table=name)
 
@@ -184,7 +158,23 @@ def test_a_schema_holds_types_and_nothing_else(spark: SparkSession, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "option",
-    ["inferSchema", "INFERSCHEMA", "samplingRatio", "query", "prepareQuery", "sessionInitStatement", "badRecordsPath", "path"],
+    [
+        "inferSchema",
+        "INFERSCHEMA",
+        "samplingRatio",
+        "query",
+        "prepareQuery",
+        "sessionInitStatement",
+        "badRecordsPath",
+        "path",
+        "hint",
+        "maxCharsPerColumn",
+        "maxColumns",
+        "unescapedQuoteHandling",
+        "readChangeFeed",
+        "basePath",
+        "predicates",
+    ],
 )
 def test_options_that_read_values_or_change_rows_are_refused(option: str) -> None:
     with pytest.raises(SpecError, match="is refused") as caught:
@@ -358,87 +348,39 @@ def test_names_are_quoted_as_they_are(kinds: DataFrame) -> None:
     assert kinds.select(column("a.b")).columns == ["a.b"]
 
 
-# --- identity ---------------------------------------------------------------------------------------------------------
+# --- what a value must not decide -------------------------------------------------------------------------------------
 
 
-def identity(spark: SparkSession, **keys: Any) -> str:
-    return source_identity(spark, source(**keys))
+def test_a_line_of_many_separators_and_a_long_text_fail_nothing(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(f"id,test\n1,a\n2{',' * 30_000}\n3,{'b' * 200_000}\n")
+    found = opened(spark, format="csv", path=str(tmp_path / "x.csv"), schema={"id": "int", "test": "string"})
+    assert sorted(row[0] for row in tuples(found.select("id"))) == [1, 2, 3]
 
 
-def test_a_path_has_one_identity_however_it_is_written(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "data" / "visits"
-    folder.mkdir(parents=True)
-    (tmp_path / "link").symlink_to(folder)
-    (tmp_path / "above").symlink_to(folder.parent)
-    monkeypatch.chdir(tmp_path)
-    written = [
-        str(folder), f"{folder}/", f"{folder.parent}//visits", f"{folder}/../visits", f"file:{folder}", f"file://{folder}",
-        "data/visits", "./data/visits/", "link", str(tmp_path / "above" / "visits"),
-    ]  # fmt: skip
-    assert {identity(spark, format="delta", path=path) for path in written} == {os.path.realpath(folder)}
-    assert identity(spark, format="parquet", path="link") == os.path.realpath(folder), "whatever it is read as"
-    assert identity(spark, format="delta", path="data/other") != os.path.realpath(folder)
+def test_the_name_of_a_folder_decides_no_type(spark: SparkSession, tmp_path: Path) -> None:
+    """code=X9 beside code=1 may be one user's only row; the type of the released key must not tell."""
+    with settings(spark, RELEASE_SETTINGS):
+        kinds = []
+        for number, code in enumerate(("2", "X9")):
+            path = tmp_path / str(number)
+            for name in ("1", code):
+                frame_of(spark, {"id": pa.int32()}, [(1,)]).write.parquet(f"{path}/code={name}")
+            kinds.append(opened(spark, format="parquet", path=str(path)).schema["code"].dataType)
+    assert kinds == [T.StringType(), T.StringType()]
 
 
-def test_a_wildcard_is_the_folder_above_it(spark: SparkSession, tmp_path: Path) -> None:
-    for pattern in ("year=*", "year=*/part-?.parquet", "[ab]", "{a,b}/c"):
-        assert identity(spark, format="parquet", path=f"{tmp_path}/visits/{pattern}") == f"{os.path.realpath(tmp_path)}/visits"
+@pytest.mark.parametrize("inside", ["", "/part"])
+def test_a_delta_table_is_not_read_as_its_files(spark: SparkSession, visits: DataFrame, tmp_path: Path, inside: str) -> None:
+    """Its folder holds removed rows, too."""
+    visits.write.format("delta").save(str(tmp_path / "visits"))
+    (tmp_path / "visits" / "part").mkdir()
+    with pytest.raises(SourceError, match="is a Delta table"):
+        opened(spark, format="parquet", path=f"{tmp_path}/visits{inside}")
 
 
-@pytest.mark.parametrize("folder", ["plain", "with space", "per%cent"])
-def test_a_table_and_its_path_are_one_source(
-    spark: SparkSession, visits: DataFrame, schema: str, tmp_path: Path, folder: str
-) -> None:
-    path = tmp_path / folder
-    visits.limit(1).write.option("path", str(path)).format("parquet").saveAsTable(f"{schema}.outside")
-    by_path = identity(spark, format="parquet", path=str(path))
-    assert by_path == os.path.realpath(path)
-    for name in (f"{schema}.outside", f"{schema.upper()}.Outside", f"spark_catalog.{schema}.outside"):
-        assert identity(spark, table=name) == by_path
-    assert source_location(spark, source(table=f"{schema}.outside")) == by_path
-
-
-def test_a_table_with_a_column_named_location_is_where_its_files_are(
-    spark: SparkSession, visits: DataFrame, schema: str, tmp_path: Path
-) -> None:
-    for name in ("Location", "location", "# Detailed Table Information"):
-        visits.limit(1).selectExpr(f"test AS `{name}`").write.mode("overwrite").format("parquet").option(
-            "overwriteSchema", "true"
-        ).saveAsTable(f"{schema}.places")
-        assert identity(spark, table=f"{schema}.places") == f"{os.path.realpath(tmp_path)}/wards/places"
-
-
-def test_a_version_of_a_delta_table_is_the_same_source(spark: SparkSession, visits: DataFrame, tmp_path: Path) -> None:
-    """Delta reads /path@v0 as version 0 of /path: one source has one budget, whatever version is read."""
-    path = str(tmp_path / "visits")
-    visits.write.format("delta").save(path)
-    try:
-        rows = tuples(opened(spark, format="delta", path=f"{path}@v0"))
-    except (SourceError, SpecError):
-        return  # refusing it is as good
-    assert len(rows) == 3
-    assert identity(spark, format="delta", path=f"{path}@v0") == identity(spark, format="delta", path=path)
-
-
-def test_a_missing_table_is_known_by_its_name(spark: SparkSession) -> None:
-    assert identity(spark, table="Main.Gold.Visits") == "table:main.gold.visits"
-    assert source_location(spark, source(table="Main.Gold.Visits")) is None
-
-
-def test_a_jdbc_source_is_known_by_address_and_table_and_shows_no_option(spark: SparkSession) -> None:
-    def of(url: str, dbtable: str = "visits", **more: str) -> str:
-        return identity(spark, format="jdbc", options={"url": url, "dbtable": dbtable, **more})
-
-    base = of("jdbc:postgresql://host-4711/ward")
-    assert base.startswith("jdbc:sha256:")
-    for part in ("4711", "ward", "visits", "postgresql"):
-        assert part not in base
-    assert of("jdbc:postgresql://host-4711/ward?user=me&password=secret", user="me", password="secret") == base
-    assert of("jdbc:postgresql://host-4711/ward;create=true", "VISITS", fetchsize="10") == base
-    others = {of("jdbc:postgresql://host-4711/other"), of("jdbc:postgresql://host-4711/ward", "people"), base}
-    assert len(others) == 3
-    options = {"URL": "jdbc:postgresql://host-4711/ward", "dbTable": "visits"}
-    assert identity(spark, format="jdbc", options=options) == base
-    assert source_location(spark, source(format="jdbc", options=options)) is None
+def test_a_padded_column_is_no_key(spark: SparkSession, schema: str) -> None:
+    spark.sql(f"CREATE TABLE {schema}.padded (ward CHAR(5), name VARCHAR(5)) USING parquet")
+    frame = opened(spark, table=f"{schema}.padded")
+    assert require_key(frame, "name", where="group_by") is not None
+    with pytest.raises(SourceError, match="padded with spaces"):
+        require_key(frame, "ward", where="group_by")

@@ -78,6 +78,14 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     (source(format="json", path="x", options={"samplingRatio": 1}), "source", "samplingRatio"),
     (source(format="csv", path="x", options={"mode": "failFast"}), "source", "FAILFAST"),
     (source(format="csv", path="x", options={"badRecordsPath": "/x"}), "source", "badRecordsPath"),
+    (source(format="csv", path="x", options={"maxCharsPerColumn": 8}), "source", "maxCharsPerColumn"),
+    (source(format="csv", path="x", options={"unescapedQuoteHandling": "RAISE_ERROR"}), "source", "unescapedQuoteHandling"),
+    (source(format="delta", path="x", options={"readChangeFeed": True}), "source", "repeats rows"),
+    (source(format="parquet", path="x", options={"anything": 1}), "source", "mergeSchema"),
+    (source(format="jdbc", options={"url": "u", "dbtable": "t", "Hint": "/*+ x */ * from t --"}), "source", "SQL text"),
+    (source(table="delta.`/data/x`"), "source", "plain words"),
+    (source(table="default . t"), "source", "plain words"),
+    (source(table="t /* a */"), "source", "plain words"),
     (source(format="csv", path="x", options={"sep": ",", "SEP": ";"}), "source", "twice"),
     (source(format="csv", path="x", options={"path": "y"}), "source", "own key"),
     (source(format="jdbc", path="x", options=JDBC["options"]), "source", "no path"),
@@ -228,7 +236,7 @@ GOOD: list[dict[str, Any]] = [
     {"partitions": PUBLIC, "budget": {"epsilon": Decimal(1)}, "noise": {"mechanism": "laplace"}},
     {"source": {"table": "cat.schema.events"}},
     {"source": JDBC},
-    {"source": {"format": "csv", "path": "x", "schema": {"a": "int"}, "options": {"header": True, "maxColumns": 5}}},
+    {"source": {"format": "csv", "path": "x", "schema": {"a": "int"}, "options": {"header": True, "nullValue": 5}}},
     {"sink": {"table": "a.b.c"}, "ledger": {"table": "l"}},
     {"timezone": "Europe/Berlin"},
     {"aggregates": [UNITS, COUNT, MEAN, SUM]},
@@ -242,8 +250,10 @@ def test_good_files_are_accepted(changes: dict[str, Any]) -> None:
 
 
 def test_option_values_become_text() -> None:
-    spec = release_spec(source={"format": "csv", "path": "x", "options": {"a": True, "b": 5, "c": Decimal("0.50"), "d": "x"}})
-    assert spec.source.options == {"a": "true", "b": "5", "c": "0.50", "d": "x"}
+    spec = release_spec(
+        source={"format": "csv", "path": "x", "options": {"header": True, "quote": 5, "escape": Decimal("0.50")}}
+    )
+    assert spec.source.options == {"header": "true", "quote": "5", "escape": "0.50"}
 
 
 def test_parameters_keep_their_types() -> None:

@@ -16,7 +16,7 @@ import pytest
 from frames import frame_of
 from pyspark.sql import SparkSession
 
-from dp_spark.errors import ConflictError, DamageError, DpSparkError, SourceError, SpecError
+from dp_spark.errors import ConflictError, DamageError, SourceError, SpecError
 from dp_spark.manifest import MANIFEST_PROPERTY, to_json
 from dp_spark.spec import Location
 from dp_spark.tables import (
@@ -56,7 +56,7 @@ def sink(tmp_path: Path) -> TableRef:
 def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> TableRef:
     """One release that the tests below look at and do not change."""
     ref = TableRef.of(Location(path=str(tmp_path_factory.mktemp("published") / "release")))
-    publish(spark, ref, ROWS, manifest())
+    publish(spark, ref, ROWS, manifest(), -1)
     return ref
 
 
@@ -111,10 +111,13 @@ def test_a_foreign_delta_table_is_refused(spark: SparkSession, tmp_path: Path, s
             check_sink(spark, ref, "nafld", {})
 
 
-def test_a_folder_with_an_empty_delta_log_is_refused(spark: SparkSession, tmp_path: Path) -> None:
-    """What a crashed writer can leave behind: an error of ours, and no traceback of Spark's."""
-    (tmp_path / "release" / "_delta_log").mkdir(parents=True)
-    with pytest.raises(DpSparkError):
+def test_what_a_killed_publisher_leaves_is_no_table_and_not_in_the_way(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "release" / "_delta_log" / "_staged_commits").mkdir(parents=True)
+    for name in ("part-00000-1b.c000.snappy.parquet", ".part-00000-1b.c000.snappy.parquet.crc"):
+        (tmp_path / "release" / name).touch()
+    assert check_sink(spark, TableRef(str(tmp_path / "release"), None), "nafld", {}) is None
+    (tmp_path / "release" / "notes.txt").touch()
+    with pytest.raises(SpecError, match="files that are not a release"):
         check_sink(spark, TableRef(str(tmp_path / "release"), None), "nafld", {})
 
 
@@ -174,7 +177,10 @@ def test_references_come_from_paths_and_names(tmp_path: Path, monkeypatch: pytes
         assert TableRef.parse(path) == TableRef(f"{here}/{path.removeprefix('./')}", None)
     (tmp_path / "data.d").mkdir()
     assert TableRef.parse("data.d").path == f"{here}/data.d"
-    assert TableRef("/x/y", None).sql == "delta.`/x/y`"
+    assert TableRef.parse("~/x").path == os.path.realpath(Path.home() / "x")
+    for path in ("s3a://bucket/ledger", "abfss://c@a.dfs.core.windows.net/ledger", "hdfs://nn:8020/ledger"):
+        assert TableRef.parse(path).path == path
+    assert TableRef("/x/y", None).sql == "delta.`file:/x/y`"
     assert TableRef(None, "a.b").sql == "`a`.`b`"
     assert TableRef("/x/y", None).beside("_outbox").path == "/x/y_outbox"
     assert TableRef(None, "a.b").beside("_outbox").name == "a.b_outbox"
@@ -204,7 +210,7 @@ def test_rows_are_sorted_by_all_keys_in_the_file_itself(spark: SparkSession, sin
     """Nothing of the order in which Spark found the keys is left."""
     shuffled = [(i * 7919 % 100, i * 31 % 10) for i in range(400)]
     columns = [pa.array([row[i] for row in shuffled], pa.int64()) for i in (0, 1)]
-    publish(spark, sink, pa.Table.from_arrays(columns, names=["g", "h"]), manifest(group_by=["g", "h"], aggregates=[]))
+    publish(spark, sink, pa.Table.from_arrays(columns, names=["g", "h"]), manifest(group_by=["g", "h"], aggregates=[]), -1)
     found = [tuple(row.values()) for row in read_rows(spark, sink, 0).to_pylist()]
     assert found == sorted(shuffled)
 
@@ -225,7 +231,7 @@ def test_change_data_feed_and_deletion_vectors_are_off(spark: SparkSession, publ
     for name in names:
         spark.conf.set(name, "true")
     try:
-        publish(spark, sink, ROWS, manifest())
+        publish(spark, sink, ROWS, manifest(), -1)
     finally:
         for name in names:
             spark.conf.unset(name)
@@ -259,7 +265,7 @@ def test_the_log_holds_only_released_values(published: TableRef) -> None:
 
 @pytest.mark.parametrize("text", ["${HOME}", "${env:PATH} ${spark.app.name}", '`it\'s` "quoted" \\n é 🚲 -- ; %s'])
 def test_a_manifest_survives_verbatim(spark: SparkSession, sink: TableRef, text: str) -> None:
-    publish(spark, sink, ROWS, manifest(name=text))
+    publish(spark, sink, ROWS, manifest(name=text), -1)
     assert read_manifest(spark, sink) == manifest(name=text)
     assert log(sink)["metaData"][0]["configuration"][MANIFEST_PROPERTY] == to_json(manifest(name=text))
 
@@ -267,7 +273,7 @@ def test_a_manifest_survives_verbatim(spark: SparkSession, sink: TableRef, text:
 @pytest.mark.parametrize("name", ["hourly-visits", "tokens", "password-resets", "secretary", "url-clicks"])
 def test_a_manifest_survives_words_that_spark_redacts(spark: SparkSession, sink: TableRef, name: str) -> None:
     """SHOW TBLPROPERTIES hides a value in which spark.redaction.regex or "url" is found, even inside a word."""
-    publish(spark, sink, ROWS, manifest(name=name))
+    publish(spark, sink, ROWS, manifest(name=name), -1)
     assert read_manifest(spark, sink) == manifest(name=name)
 
 
@@ -291,7 +297,7 @@ KEY_TYPES = {
 def test_every_key_type_survives_with_its_nulls(spark: SparkSession, sink: TableRef) -> None:
     columns = [pa.array([None, *values], kind) for kind, values in KEY_TYPES.values()]
     rows = pa.Table.from_arrays(columns, names=list(KEY_TYPES))
-    publish(spark, sink, rows, manifest(group_by=list(KEY_TYPES), aggregates=[]))
+    publish(spark, sink, rows, manifest(group_by=list(KEY_TYPES), aggregates=[]), -1)
     found = read_rows(spark, sink, 0)
     assert found.column_names == rows.column_names
     for name in rows.column_names:
@@ -301,12 +307,12 @@ def test_every_key_type_survives_with_its_nulls(spark: SparkSession, sink: Table
 
 def test_no_row_can_be_published_and_so_can_a_row_without_keys(spark: SparkSession, tmp_path: Path) -> None:
     empty, single = TableRef(str(tmp_path / "empty"), None), TableRef(str(tmp_path / "single"), None)
-    publish(spark, empty, ROWS.slice(0, 0), manifest())
+    publish(spark, empty, ROWS.slice(0, 0), manifest(), -1)
     found = read_rows(spark, empty, 0)
     assert found.num_rows == 0
     assert found.schema.types == ROWS.schema.types
     assert published_version(spark, empty, "release-1") == 0
-    publish(spark, single, ROWS.slice(0, 1).select(["rows", "rows_stddev"]), manifest(group_by=[]))
+    publish(spark, single, ROWS.slice(0, 1).select(["rows", "rows_stddev"]), manifest(group_by=[]), -1)
     assert read_rows(spark, single, 0).to_pylist() == [{"rows": 20, "rows_stddev": 1.5}]
 
 
@@ -314,7 +320,7 @@ def test_no_row_can_be_published_and_so_can_a_row_without_keys(spark: SparkSessi
 
 
 def test_the_same_release_again_is_not_a_second_commit(spark: SparkSession, sink: TableRef) -> None:
-    publish(spark, sink, ROWS, manifest())
+    publish(spark, sink, ROWS, manifest(), -1)
     publish(spark, sink, released(["z"], [99]), manifest())
     assert versions(sink) == [0]
     assert read_rows(spark, sink, 0).num_rows == 3
@@ -323,15 +329,15 @@ def test_the_same_release_again_is_not_a_second_commit(spark: SparkSession, sink
 
 
 def test_a_second_release_is_version_one_and_an_older_one_never_comes_back(spark: SparkSession, sink: TableRef) -> None:
-    publish(spark, sink, ROWS, manifest())
+    publish(spark, sink, ROWS, manifest(), -1)
     publish(spark, sink, released([5], [7], pa.int32()), manifest("release-2"))
     assert versions(sink) == [0, 1]
     assert published_version(spark, sink, "release-1") == 0
     assert published_version(spark, sink, "release-2") == 1
     assert read_rows(spark, sink, 1).to_pylist() == [{"g": 5, "rows": 7, "rows_stddev": 1.5}]
     assert read_rows(spark, sink, 0).num_rows == 3, "what was published stays"
-    with pytest.raises(ConflictError) as caught:  # Delta skips the duplicate transaction without a word
-        publish(spark, sink, ROWS, manifest())
+    with pytest.raises(ConflictError) as caught:  # the transaction of version -1 was committed already
+        publish(spark, sink, ROWS, manifest(), -1)
     assert caught.value.exit_code == 5
     assert versions(sink) == [0, 1]
     assert read_manifest(spark, sink) == manifest("release-2")
@@ -341,7 +347,7 @@ def test_a_release_by_table_name(spark: SparkSession, tmp_path: Path, schema: st
     ref = TableRef.of(Location(table=f"{schema}.visits"))
     assert not exists(spark, ref)
     assert check_sink(spark, ref, "nafld", {"source": str(tmp_path / "source")}) is None
-    publish(spark, ref, ROWS, manifest())
+    publish(spark, ref, ROWS, manifest(), -1)
     assert exists(spark, ref)
     assert location_of(spark, ref) == os.path.realpath(tmp_path / "sinks" / "visits")
     assert read_manifest(spark, ref) == manifest()

@@ -1,0 +1,24 @@
+"""A small source, for the tests of sources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
+from dp_spark.sources import open_source
+from dp_spark.spec import Source
+
+COLUMNS = {"id": pa.int32(), "test": pa.string(), "value": pa.float64()}
+ROWS = [(1, "a", 1.5), (2, "b", None), (3, None, -4.0)]
+SCHEMA = {"id": "int", "test": "string", "value": "double"}
+DERBY = "org.apache.derby.jdbc.EmbeddedDriver"
+
+
+def source(**keys: Any) -> Source:
+    return Source.model_validate(keys)
+
+
+def opened(spark: SparkSession, **keys: Any) -> DataFrame:
+    return open_source(spark, source(**keys), where="source")
