@@ -221,7 +221,7 @@ def test_the_manifest_is_the_property_and_the_user_metadata_is_the_release_id(sp
     actions = log(published)
     assert actions["metaData"][0]["configuration"][MANIFEST_PROPERTY] == to_json(manifest())
     assert actions["commitInfo"][0]["userMetadata"] == "release-1"
-    transaction = hashlib.sha256(to_json(manifest()).encode()).hexdigest()
+    transaction = hashlib.sha256(f"-1 {to_json(manifest())}".encode()).hexdigest()
     assert [(action["appId"], action["version"]) for action in actions["txn"]] == [(f"dp-spark/{transaction}", 1)]
 
 
@@ -321,7 +321,7 @@ def test_no_row_can_be_published_and_so_can_a_row_without_keys(spark: SparkSessi
 
 def test_the_same_release_again_is_not_a_second_commit(spark: SparkSession, sink: TableRef) -> None:
     publish(spark, sink, ROWS, manifest(), -1)
-    publish(spark, sink, released(["z"], [99]), manifest())
+    publish(spark, sink, released(["z"], [99]), manifest(), -1)
     assert versions(sink) == [0]
     assert read_rows(spark, sink, 0).num_rows == 3
     assert published_version(spark, sink, "release-1") == 0
@@ -330,7 +330,7 @@ def test_the_same_release_again_is_not_a_second_commit(spark: SparkSession, sink
 
 def test_a_second_release_is_version_one_and_an_older_one_never_comes_back(spark: SparkSession, sink: TableRef) -> None:
     publish(spark, sink, ROWS, manifest(), -1)
-    publish(spark, sink, released([5], [7], pa.int32()), manifest("release-2"))
+    publish(spark, sink, released([5], [7], pa.int32()), manifest("release-2"), 0)
     assert versions(sink) == [0, 1]
     assert published_version(spark, sink, "release-1") == 0
     assert published_version(spark, sink, "release-2") == 1

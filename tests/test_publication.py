@@ -1,0 +1,158 @@
+"""Publication against rivals, and what a charged release may go on as: only what it was charged for."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import pytest
+from release_helpers import COUNT, Outcome, Place
+
+from dp_spark import publication, release
+from dp_spark.errors import BudgetError, ConflictError, DamageError, DpSparkError, SpecError
+
+pytest_plugins = ("release_fixtures",)
+
+
+class KilledError(BaseException):
+    """Not an Exception: nothing may catch it."""
+
+
+def die(*_: Any, **__: Any) -> NoReturn:
+    raise KilledError
+
+
+def charged_only(place: Place, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(release, "_draw", die)
+        with pytest.raises(KilledError):
+            place.release("r1", **changes)
+    assert place.kinds() == [("charge", "r1")]
+
+
+def while_drawing(monkeypatch: pytest.MonkeyPatch, happen: Callable[[], None]) -> None:
+    """Lets something happen once, between the checks of a run and its publication."""
+    original = release._draw
+
+    def draw(*arguments: Any) -> Any:
+        monkeypatch.setattr(release, "_draw", original)
+        happen()
+        return original(*arguments)
+
+    monkeypatch.setattr(release, "_draw", draw)
+
+
+# --- going on --------------------------------------------------------------------------------------------------------
+
+
+def test_a_retry_reads_the_source_that_was_charged(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digest is of the file before ``${NAME}``, so only the ledger knows which source it was."""
+    other = place.folder / "other"
+    shutil.copytree(place.source, other)
+    changes = {"source": {"format": "delta", "path": "${SOURCE}"}}
+    monkeypatch.setenv("SOURCE", str(place.source))
+    charged_only(place, monkeypatch, **changes)
+    monkeypatch.setenv("SOURCE", str(other))
+    with pytest.raises(BudgetError, match="charged for another source"):
+        place.release("r1", **changes)
+    assert place.outbox().find("r1") is None
+    monkeypatch.setenv("SOURCE", str(place.source))
+    assert place.release("r1", **changes).status == "published"
+    assert place.kinds() == [("charge", "r1"), ("published", "r1")]
+
+
+def test_a_retry_draws_the_noise_that_was_charged(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a library was upgraded between two attempts, and calibrates another scale."""
+    charged_only(place, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr("dp_spark.mechanisms._laplace_scale", lambda l1, epsilon: 2.0 * l1 / float(epsilon))
+        with pytest.raises(BudgetError, match="charged for other noise") as caught:
+            place.release("r1")
+    assert "versions" in caught.value.mend
+    assert place.outbox().find("r1") is None
+    assert place.release("r1").status == "published"
+
+
+def test_a_drawn_release_needs_its_source_no_more(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"source": {"format": "delta", "path": str(place.own_source())}}
+    with monkeypatch.context() as patch:
+        patch.setattr(publication.tables, "publish", die)
+        with pytest.raises(KilledError):
+            place.release("r1", **changes)
+    drawn = place.drawn("r1").rows.to_pylist()
+    shutil.rmtree(place.own_source())
+    result = place.release("r1", **{**changes, "source": {"format": "delta", "path": str(place.folder / "source")}})
+    assert result.rows is not None
+    assert result.rows.to_pylist() == drawn == place.sink_rows()
+
+
+def test_a_drawn_release_is_not_published_for_another_file(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(publication.tables, "publish", die)
+        with pytest.raises(KilledError):
+            place.release("r1")
+    with pytest.raises(BudgetError, match="different release file"):
+        place.release("r1", sink={"path": str(place.folder / "elsewhere")})
+    assert not (place.folder / "elsewhere").exists()
+
+
+def test_a_release_in_the_sink_is_not_drawn_again_where_its_draw_is_gone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(publication.Ledger, "mark_published", die)
+        with pytest.raises(KilledError):
+            place.release("r1")
+    before = place.sink_rows()
+    shutil.rmtree(place.outbox_path)
+    with pytest.raises(DamageError, match="its draw is gone"):
+        place.release("r1")
+    assert place.sink_rows() == before
+
+
+# --- rivals at the sink ----------------------------------------------------------------------------------------------
+
+
+def test_a_newer_release_that_came_first_stays(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newer was charged after the older had read the ledger, and published before it."""
+    while_drawing(monkeypatch, lambda: place.release("new") and None)
+    with pytest.raises(ConflictError, match=r"a newer release \(new\)"):
+        place.release("old")
+    assert place.sink_rows() == place.drawn("new").rows.to_pylist()
+    assert place.sink_versions() == 1
+
+
+@pytest.mark.parametrize("dataset", [None, "other"])
+def test_a_table_that_came_to_be_there_meanwhile_is_not_replaced(
+    place: Place, monkeypatch: pytest.MonkeyPatch, dataset: str | None
+) -> None:
+    def somebody() -> None:
+        writer = place.spark.range(3).writeTo(f"delta.`{place.sink}`").using("delta")
+        if dataset is not None:
+            writer = writer.tableProperty("dp_spark.manifest", f'{{"format": "dp_spark.manifest/1", "dataset": "{dataset}"}}')
+        writer.create()
+
+    while_drawing(monkeypatch, somebody)
+    with pytest.raises((SpecError, ConflictError)) as caught:
+        place.release("r1")
+    assert isinstance(caught.value, DpSparkError)
+    assert place.sink_versions() == 1
+    assert len(place.sink_rows()) == 3
+
+
+def test_a_sink_put_back_to_an_older_release_gets_the_newer_one_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rows under the same release id, though Delta has seen that transaction before."""
+    place.release("r1")
+    with monkeypatch.context() as patch:
+        patch.setattr(publication.Ledger, "mark_published", die)
+        with pytest.raises(KilledError):
+            place.release("r2")
+    place.spark.sql(f"RESTORE TABLE delta.`{place.sink}` TO VERSION AS OF 0")
+    assert place.release("r2").status == "published"
+    assert place.sink_rows() == place.drawn("r2").rows.to_pylist()
+    assert [kind for kind, name in place.kinds() if name == "r2"] == ["charge", "published"]
+
+
+def test_the_message_without_a_release_id_says_how_to_retry(place: Place, cli: Callable[..., Outcome]) -> None:
+    outcome = cli("run", place.file(aggregates=[COUNT]))
+    assert outcome.code == 0
+    assert f"--release-id {place.kinds()[0][1]}" in " ".join(outcome.err.split())
