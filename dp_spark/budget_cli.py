@@ -78,13 +78,11 @@ def budget_raise(
     from dp_spark.ledger import Ledger
     from dp_spark.tables import TableRef
 
-    if not reason.strip():
-        raise SpecError("is empty", where="--reason", mend="say why the budget is raised")
     if epsilon is None and delta is None:
         raise SpecError("nothing to raise", where="--epsilon", mend="give the new total --epsilon, --delta, or both")
     book = Ledger(session(), TableRef.parse(ledger))
     old = book.state().account(check_name(dataset, "--dataset")).account
-    total, loss = _budget(epsilon or str(old.epsilon), delta or str(old.delta))
+    total, loss = _budget(str(old.epsilon) if epsilon is None else epsilon, str(old.delta) if delta is None else delta)
     state = book.raise_budget(dataset, Account.open(total, loss, old.accountant), reason)
     _show_account(state.account(dataset), as_json)
 

@@ -48,17 +48,20 @@ def run(
     """Run a release: charge the ledger, compute, add noise, publish."""
     from dp_spark.display import show_result
     from dp_spark.documents import result_document
-    from dp_spark.release import run_release
+    from dp_spark.release import new_release_id, run_release
     from dp_spark.spec import ReleaseSpec
 
     spec = ReleaseSpec.from_yaml(file, overrides or [])
+    if release_id is None:
+        release_id = new_release_id(spec)
+        log().print(
+            f"To make a retry of this very run safe, repeat it with --release-id {release_id}", style="dim", soft_wrap=True
+        )
     result = run_release(session(), spec, release_id=release_id, on_stage=stages())
     if as_json:
         emit(result_document(result))
         return
     show_result(out(), result)
-    if release_id is None:
-        log().print(f"To make a retry of this very run safe, repeat it with --release-id {result.release_id}", style="dim")
 
 
 @app.command()

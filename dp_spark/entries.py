@@ -86,5 +86,11 @@ def check_release_id(release_id: str) -> str:
 
 
 def entry_of_row(row: dict[str, Any]) -> Entry:
-    """An entry from a row of the ledger table."""
+    """An entry from a row of the ledger table.
+
+    Raises:
+        KeyError, TypeError: If the row is not an entry.
+    """
+    if not isinstance(row["sequence"], int) or not isinstance(row["at"], datetime):
+        raise TypeError
     return Entry(**{item.name: row[item.name] for item in fields(Entry)})

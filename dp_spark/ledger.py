@@ -23,7 +23,7 @@ from pyspark.sql import functions as F
 
 from dp_spark.accounting import Account, cost_of
 from dp_spark.entries import CHARGE, EPOCH, GENESIS, OPEN, PUBLISHED, Entry, entry_of_row
-from dp_spark.errors import BudgetError, ConflictError, DamageError
+from dp_spark.errors import BudgetError, ConflictError, DamageError, SpecError
 from dp_spark.events import Event, decimal_text, events_to_json
 from dp_spark.ledger_state import LedgerState
 from dp_spark.private_tables import create_table, local_lock, merge_rows
@@ -81,7 +81,7 @@ class Ledger:
             return self.state(), None
         except DamageError as error:
             with contextlib.suppress(DamageError):
-                return LedgerState.sound_part(self._entries(), where=str(self.ref)), error
+                return LedgerState.sound_part(self._entries(), self.witness.seen(), where=str(self.ref)), error
             return LedgerState((), where=str(self.ref)), error
 
     def open(self, dataset: str, account: Account, reason: str | None = None, group: str | None = None) -> LedgerState:
@@ -112,7 +112,10 @@ class Ledger:
 
         Raises:
             BudgetError: If there is no account, a total would fall, or the accountant would change.
+            SpecError: If there is no reason.
         """
+        if not reason.strip():
+            raise SpecError("is empty", where="--reason", mend="say why the budget is raised")
 
         def entry(state: LedgerState) -> Entry:
             state.check_raise(dataset, account)
@@ -218,7 +221,7 @@ class Ledger:
         seen = self.witness.seen()  # before the table: a rival's entry that comes in between is no damage
         state = LedgerState(self._entries(), where=str(self.ref))
         state.check_seals(seen, f"the file {self.witness.path}")
-        if self.witness.path is None:
+        if not seen:
             self.check_history()
         return state
 
@@ -226,11 +229,16 @@ class Ledger:
         with translated(
             DamageError, "the ledger cannot be read", where=str(self.ref), mend="check that it is a dp-spark ledger"
         ):
-            rows = read(self.spark, self.ref).withColumn("at", F.unix_micros("at")).toArrow().to_pylist()
+            table = read(self.spark, self.ref).withColumn("at", F.unix_micros("at")).toArrow()
         try:
+            rows = table.to_pylist()
             return [entry_of_row({**row, "at": EPOCH + timedelta(microseconds=row["at"])}) for row in rows]
-        except (KeyError, TypeError):
-            raise DamageError("the table is not a ledger", where=str(self.ref), mend="name the ledger's own place") from None
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise DamageError(
+                "the table is not a ledger, or an entry cannot be read",
+                where=str(self.ref),
+                mend="name the ledger's own place, or restore it from a backup (docs/ledger.md)",
+            ) from None
 
     def check_history(self) -> None:
         """Checks that nothing but appending ever happened to the table.
@@ -238,12 +246,14 @@ class Ledger:
         Raises:
             DamageError: If its history names anything else, such as a RESTORE to an older state.
         """
-        for version, operation in operations(self.spark, self.ref):
+        with translated(DamageError, "the ledger's history cannot be read", where=str(self.ref)):
+            found = operations(self.spark, self.ref)
+        for version, operation in found:
             if operation not in _HARMLESS:
                 raise DamageError(
                     f"the ledger was changed by {operation} in version {version} of its table",
                     where=str(self.ref),
-                    mend="find out who did it; put the table back to the version before (docs/ledger.md)",
+                    mend="find out who did it; put a backup of its files back (docs/ledger.md)",
                 )
 
 

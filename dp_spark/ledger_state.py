@@ -6,10 +6,12 @@ them, so that each account's budget bounds what is known about its users from th
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import cast
 
 from dp_spark.accounting import NOTHING, Account, Accountant, Cost, cost_of
@@ -18,8 +20,8 @@ from dp_spark.errors import BudgetError, DamageError
 from dp_spark.events import Event, decimal_text, events_from_json
 from dp_spark.paths import same_source
 
-_MEND = "restore the ledger from its own history (docs/ledger.md); do not open a new one"
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, InvalidOperation, BudgetError)
+_MEND = "restore the ledger from a backup of its files (docs/ledger.md); do not open a new one"
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, BudgetError)
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,33 @@ class AccountState:
         return tuple(charge for charge in self.charges if charge.dataset == self.dataset)
 
 
+@dataclass(frozen=True)
+class Publication:
+    """What a published entry says.
+
+    Attributes:
+        sink: The table that the release is in.
+        version: Its version there.
+        draw: The digest of the draw that was published.
+    """
+
+    sink: str
+    version: int
+    draw: str
+
+    @staticmethod
+    def of(entry: Entry) -> Publication:
+        """Reads a published entry.
+
+        Raises:
+            ValueError, KeyError, TypeError: If it is not one.
+        """
+        place = json.loads(entry.events)
+        if not isinstance(place["version"], int):
+            raise TypeError
+        return Publication(str(place["sink"]), place["version"], str(place["draw"]))
+
+
 class LedgerState:
     """The ledger at one moment, checked as a whole.
 
@@ -63,19 +92,24 @@ class LedgerState:
         self.accounts: dict[str, AccountState] = {}
         self._entries: list[Entry] = []
         self._first: dict[tuple[str, str | None], Entry] = {}
-        for entry in sorted(entries, key=lambda item: item.sequence):
+        for entry in _in_order(entries):
             self._follow(entry)
 
     @staticmethod
-    def sound_part(entries: Iterable[Entry], *, where: str) -> LedgerState:
-        """The ledger up to the first entry that is damaged."""
+    def sound_part(entries: Iterable[Entry], seals: Iterable[Seal] = (), *, where: str) -> LedgerState:
+        """The ledger up to the last entry that is vouched for by those before and after it, and by who has seen it."""
+        ordered = _in_order(entries)
         state = LedgerState((), where=where)
-        try:
-            for entry in sorted(entries, key=lambda item: item.sequence):
+        with contextlib.suppress(DamageError):
+            for entry in ordered:
                 state._follow(entry)
-        except DamageError:
-            pass
-        return state
+        sound = len(state.entries)
+        if sound < len(ordered) and ordered[sound].previous_digest != state.last_digest:
+            sound -= 1  # the entry that follows was written after another one than this
+        for seal in seals:
+            if 1 <= seal.sequence <= sound and ordered[seal.sequence - 1].digest != seal.digest:
+                sound = seal.sequence - 1
+        return LedgerState(ordered[: max(0, sound)], where=where)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -135,7 +169,7 @@ class LedgerState:
                     f"the ledger ends at entry {len(self._entries)}, but {witness} has seen entry {seal.sequence}: "
                     "entries were removed, or an older state was put back"
                 )
-            if self._entries[seal.sequence - 1].digest != seal.digest:
+            if seal.sequence < 1 or self._entries[seal.sequence - 1].digest != seal.digest:
                 raise self._damaged(f"entry {seal.sequence} is not the one that {witness} has seen")
 
     def check_open(self, dataset: str, account: Account, group: str | None) -> None:
@@ -234,8 +268,8 @@ class LedgerState:
                 self._follow_opening(entry)
             elif entry.entry == CHARGE:
                 self._follow_charge(entry)
-            elif self.charge_of(str(entry.release_id)) is None or self.publication_of(str(entry.release_id)) is not None:
-                raise self._damaged(f"entry {position} is a publication without a charge of its own")
+            else:
+                self._follow_publication(entry)
         except _UNREADABLE:
             raise self._damaged(f"entry {position} of {entry.dataset} cannot be read") from None
         self._entries.append(entry)
@@ -245,6 +279,8 @@ class LedgerState:
         account, group, before = _account_of(entry), _group_of(entry), self.accounts.get(entry.dataset)
         if before is not None and not (entry.reason and before.group == group and _covers(account, before.account)):
             raise self._damaged(f"entry {entry.sequence} opens the account of {entry.dataset} again")
+        if any(member.account.accountant != account.accountant for member in self._members(group)):
+            raise ValueError
         charges, spent = self._shared(entry.dataset, group, account.accountant)
         self.accounts[entry.dataset] = AccountState(entry.dataset, account, group, charges, spent)
         self._check_spent(self.accounts[entry.dataset], entry)
@@ -253,11 +289,20 @@ class LedgerState:
         own = self.accounts[entry.dataset]
         if entry.release_id is not None and self.charge_of(entry.release_id) is not None:
             raise self._damaged(f"entry {entry.sequence} charges a release that was charged before")
-        cost = cost_of(events_from_json(entry.events), own.account.accountant)
+        events = events_from_json(entry.events)
+        for amount in itertools.chain.from_iterable((event.epsilon, event.rho, event.delta) for event in events):
+            _amount(str(amount or 0))
+        cost = cost_of(events, own.account.accountant)
         for state in [own] if own.group is None else self._members(own.group):
             changed = replace(state, charges=(*state.charges, entry), spent=state.spent.plus(cost))
             self._check_spent(changed, entry)
             self.accounts[state.dataset] = changed
+
+    def _follow_publication(self, entry: Entry) -> None:
+        charge = self.charge_of(str(entry.release_id))
+        if charge is None or charge.dataset != entry.dataset or self.publication_of(str(entry.release_id)) is not None:
+            raise self._damaged(f"entry {entry.sequence} is a publication without a charge of its own")
+        Publication.of(entry)
 
     def _check_spent(self, state: AccountState, entry: Entry) -> None:
         if not state.account.bears(state.spent):
@@ -265,6 +310,10 @@ class LedgerState:
 
     def _damaged(self, message: str) -> DamageError:
         return DamageError(message, where=self.where, mend=_MEND)
+
+
+def _in_order(entries: Iterable[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda item: item.sequence or 0)  # a damaged one may have none
 
 
 def _account_of(opening: Entry) -> Account:

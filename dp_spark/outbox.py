@@ -98,6 +98,8 @@ class Outbox:
             return {}
         with self._read_errors():
             rows = read(self.spark, self.ref).select("release_id", "charge_sequence", "charge_digest").toArrow().to_pylist()
+        if any(value is None for row in rows for value in row.values()):
+            raise DamageError("a row has no release id or no seal", where=str(self.ref), mend=_MEND)
         return {row["release_id"]: Seal(row["charge_sequence"], row["charge_digest"]) for row in rows}
 
     def find(self, release_id: str) -> StoredDraw | None:
@@ -114,7 +116,7 @@ class Outbox:
         if not rows:
             return None
         text, payload, digest = rows[0]["manifest"], rows[0]["payload"], rows[0]["digest"]
-        if len(rows) > 1 or _digest(text, payload) != digest:
+        if len(rows) > 1 or text is None or payload is None or _digest(text, payload) != digest:
             raise DamageError(f"the draw of {release_id} was changed", where=str(self.ref), mend=_MEND)
         with pa.ipc.open_stream(payload) as reader:
             return StoredDraw(reader.read_all(), manifests.from_json(text, where=str(self.ref)), digest)

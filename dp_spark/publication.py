@@ -5,7 +5,7 @@ Nothing here knows an exact value or draws noise; whatever runs again publishes 
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,9 +17,10 @@ from dp_spark import tables
 from dp_spark.entries import Entry
 from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger import Ledger, check_same_file
-from dp_spark.ledger_state import AccountState, LedgerState
+from dp_spark.ledger_state import AccountState, LedgerState, Publication
 from dp_spark.outbox import Outbox, StoredDraw
 from dp_spark.private_tables import local_lock
+from dp_spark.spark_errors import SPARK_ERRORS
 from dp_spark.tables import TableRef
 
 
@@ -62,9 +63,7 @@ def publish(
         base = tables.newest_version(spark, sink)  # before the manifest: a rival's commit in between makes this one void
         # The sink was checked before computing; since then somebody else's table can have come to be there.
         present = tables.check_sink(spark, sink, charge.dataset, {}, resumed=True)
-        if present != draw.manifest:
-            if present is not None:
-                _check_order(ledger.state(), charge, present, sink)
+        if present != draw.manifest and not _was_overtaken(spark, ledger, sink, charge, present):
             tables.publish(spark, sink, draw.rows, draw.manifest, base)
     version = tables.published_version(spark, sink, release_id)
     if version is None:
@@ -75,7 +74,27 @@ def publish(
     return ReleaseResult(release_id, "published", str(sink), version, rows, draw.manifest, charge, account)
 
 
-def _check_order(state: LedgerState, charge: Entry, present: Mapping[str, Any], sink: TableRef) -> None:
+def _was_overtaken(
+    spark: SparkSession, ledger: Ledger, sink: TableRef, charge: Entry, present: Mapping[str, Any] | None
+) -> bool:
+    """Whether a release was published before the newer one that is there; one that was not can no longer be."""
+    if present is None:
+        return False
+    try:
+        check_order(ledger.state(), charge, present, sink)
+    except ConflictError:
+        if tables.published_version(spark, sink, str(charge.release_id)) is None:
+            raise
+        return True
+    return False
+
+
+def check_order(state: LedgerState, charge: Entry, present: Mapping[str, Any], sink: TableRef) -> None:
+    """Checks that what a sink holds was not charged after a release that is to be published there.
+
+    Raises:
+        ConflictError: If it was.
+    """
     other = state.charge_of(str(present["release_id"]))
     if other is not None and other.sequence > charge.sequence:
         raise ConflictError(
@@ -102,9 +121,16 @@ def already_published(
             mend="restore ledger and outbox from their own history",
         )
     check_same_file(charge, file_digest)
-    place = json.loads(done.events)
-    sink, version, rows = TableRef.parse(place["sink"]), int(place["version"]), None
-    if tables.exists(spark, sink) and tables.published_version(spark, sink, release_id) == version:
-        rows = tables.read_rows(spark, sink, version)
+    place, rows = Publication.of(done), None
+    if draw.digest != place.draw:
+        raise DamageError(
+            f"the draw of {release_id} is not the one that the ledger names",
+            where=str(outbox.ref),
+            mend="restore the outbox from its own history (docs/ledger.md)",
+        )
+    sink, version = TableRef.parse(place.sink), place.version
+    with contextlib.suppress(*SPARK_ERRORS):  # what is gone, or was vacuumed, cannot be shown
+        if tables.exists(spark, sink) and tables.published_version(spark, sink, release_id) == version:
+            rows = tables.read_rows(spark, sink, version)
     account = state.account(charge.dataset)
     return ReleaseResult(release_id, "already_published", str(sink), version, rows, draw.manifest, charge, account)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -28,7 +29,7 @@ from dp_spark.outbox import Draw, Outbox, outbox_of, read_books
 from dp_spark.paths import same_source
 from dp_spark.planning import ReleasePlan, plan_release
 from dp_spark.public_tables import PublicKeys, public_keys
-from dp_spark.publication import ReleaseResult, already_published, publish
+from dp_spark.publication import ReleaseResult, already_published, check_order, publish
 from dp_spark.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.results import release_table
 from dp_spark.session import RELEASE_SETTINGS, settings, silence_value_quoting_loggers
@@ -150,13 +151,21 @@ def _validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, stat
         check_same_file(charge, digest)
     if state.publication_of(release_id) is None:
         present = tables.check_sink(spark, sink, spec.dataset, _kept_apart(spark, spec), resumed=charge is not None)
-        if charge is not None and present is not None and present["release_id"] == release_id:
-            raise DamageError(
-                f"the sink holds the release {release_id}, but its draw is gone from the outbox",
-                where=str(outbox_of(TableRef.of(spec.ledger))),
-                mend="restore the outbox from its own history: drawing again would be a second draw for one charge",
-            )
+        if charge is not None and present is not None:
+            check_order(state, charge, present, sink)
+            _check_not_drawn(spark, spec, present, release_id)
     return _Checked(spec, digest, frame, keys, source, sink, state)
+
+
+def _check_not_drawn(spark: SparkSession, spec: ReleaseSpec, present: Mapping[str, Any], release_id: str) -> None:
+    """What is in the sink was drawn: where the outbox has no draw of it, drawing again would be a second draw."""
+    outbox = Outbox(spark, TableRef.of(spec.ledger))
+    if present["release_id"] == release_id and outbox.find(release_id) is None:
+        raise DamageError(
+            f"the sink holds the release {release_id}, but its draw is gone from the outbox",
+            where=str(outbox.ref),
+            mend="restore the outbox from its own history: drawing again would be a second draw for one charge",
+        )
 
 
 def check_public_sources(spark: SparkSession, spec: ReleaseSpec, protected: list[str]) -> None:

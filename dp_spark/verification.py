@@ -5,11 +5,10 @@ Nothing is changed and no private table is read; what is found is said with the 
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
@@ -18,9 +17,9 @@ from dp_spark import tables
 from dp_spark.entries import CHARGE, PUBLISHED
 from dp_spark.errors import DamageError, DpSparkError
 from dp_spark.ledger import Ledger
-from dp_spark.ledger_state import LedgerState
-from dp_spark.outbox import Outbox, read_books
-from dp_spark.spark_errors import SPARK_ERRORS, condition
+from dp_spark.ledger_state import LedgerState, Publication
+from dp_spark.outbox import Outbox, StoredDraw, read_books
+from dp_spark.spark_errors import SPARK_ERRORS, translated
 from dp_spark.tables import TableRef
 
 
@@ -72,22 +71,27 @@ def verify(spark: SparkSession, ref: TableRef) -> Verification:
     """
     ledger, outbox = Ledger(spark, ref), Outbox(spark, ref)
     state, error = ledger.examine()
-    damage = list(_findings([_raising(error)] if error else [ledger.check_history, lambda: read_books(ledger, outbox)]))
-    published = {str(entry.release_id): entry for entry in state.entries if entry.entry == PUBLISHED}
+    damage = list(_findings([_raising(error) if error else lambda: read_books(ledger, outbox), ledger.check_history]))
+    published = {str(entry.release_id): Publication.of(entry) for entry in state.entries if entry.entry == PUBLISHED}
     charged = [str(entry.release_id) for entry in state.entries if entry.entry == CHARGE]
     unreachable, verified = [], []
-    for release_id, entry in published.items():
+    for release_id, place in published.items():
         try:
-            _check_release(spark, outbox, release_id, json.loads(entry.events))
+            with _as_damage(place.sink):
+                _check_release(spark, outbox, release_id, place)
             verified.append(release_id)
         except _OutOfReachError:
             unreachable.append(release_id)
         except DpSparkError as problem:
             damage.append(Finding(problem.where, f"{release_id}: {problem.message}"))
-    sinks = sorted({str(json.loads(entry.events)["sink"]) for entry in published.values()})
-    damage += _findings([functools.partial(_check_charged, spark, state, TableRef.parse(sink)) for sink in sinks])
+    sinks = sorted({place.sink for place in published.values()})
+    damage += _findings([functools.partial(_check_newest, spark, outbox, state, sink) for sink in sinks])
     unfinished = tuple(release_id for release_id in charged if release_id not in published)
     return Verification(state, tuple(dict.fromkeys(damage)), unfinished, tuple(unreachable), tuple(verified))
+
+
+def _as_damage(sink: str) -> contextlib.AbstractContextManager[None]:
+    return translated(DamageError, "the table cannot be read", where=sink)
 
 
 def _findings(checks: Iterable[Callable[[], object]]) -> Iterator[Finding]:
@@ -105,49 +109,58 @@ def _raising(error: DamageError) -> Callable[[], object]:
     return check
 
 
-def _check_release(spark: SparkSession, outbox: Outbox, release_id: str, place: dict[str, Any]) -> None:
-    """One published release: its draw is the one that the ledger names, and its table holds that draw."""
-    draw, sink, version = outbox.find(release_id), TableRef.parse(place["sink"]), int(place["version"])
+def _check_release(spark: SparkSession, outbox: Outbox, release_id: str, place: Publication) -> None:
+    """One published release: its draw is the one that the ledger names, and its version of the table holds that draw."""
+    draw, sink = outbox.find(release_id), TableRef.parse(place.sink)
     if draw is None:
         raise DamageError("it was published, but its draw is gone", where=str(outbox.ref))
-    if draw.digest != place["draw"]:
+    if draw.digest != place.draw:
         raise DamageError("the draw is not the one that the ledger names", where=str(outbox.ref))
     if not tables.exists(spark, sink):
         raise _OutOfReachError
-    newest = tables.newest_version(spark, sink)
-    if newest < version or tables.published_version(spark, sink, release_id) != version:
-        raise DamageError(f"version {version} of the table is not this release", where=str(sink))
-    if newest == version and tables.read_manifest(spark, sink) != draw.manifest:
-        raise DamageError("the manifest differs from the one that was drawn", where=str(sink))
+    newest, found = tables.newest_version(spark, sink), tables.published_version(spark, sink, release_id)
+    if found is None:
+        raise _OutOfReachError  # the table was made anew, or its history no longer goes back that far
+    if found != place.version:
+        raise DamageError(f"version {place.version} of the table is not this release", where=place.sink)
     try:
-        rows = tables.read_rows(spark, sink, version)
-    except SPARK_ERRORS as error:
-        if newest == version:
-            raise DamageError(f"the table cannot be read ({condition(error)})", where=str(sink)) from None
+        rows = tables.read_rows(spark, sink, place.version)
+    except SPARK_ERRORS:
+        if newest == place.version:
+            raise
         raise _OutOfReachError from None  # an overwritten version may have been vacuumed
-    if not _same_rows(rows, draw.rows, draw.manifest["group_by"]):
-        raise DamageError("the rows differ from those that were drawn", where=str(sink))
+    if not _same_rows(rows, draw):
+        raise DamageError("the rows differ from those that were drawn", where=place.sink)
 
 
-def _same_rows(found: pa.Table, drawn: pa.Table, keys: Sequence[str]) -> bool:
+def _check_newest(spark: SparkSession, outbox: Outbox, state: LedgerState, place: str) -> None:
+    """What a sink of ours shows now: a release that was charged here, as it was drawn."""
+    sink = TableRef.parse(place)
+    with _as_damage(place):
+        if not tables.exists(spark, sink):
+            return
+        manifest = tables.read_manifest(spark, sink)
+        if manifest is None:
+            raise DamageError("the table carries no manifest", where=place)
+        release_id = str(manifest["release_id"])
+        if state.charge_of(release_id) is None:
+            raise DamageError(f"{release_id}: it is published, but this ledger has no charge for it", where=place)
+        draw = outbox.find(release_id)
+        if draw is not None and manifest != draw.manifest:
+            raise DamageError(f"{release_id}: the manifest differs from the one that was drawn", where=place)
+        if draw is not None and not _same_rows(tables.read_rows(spark, sink, tables.newest_version(spark, sink)), draw):
+            raise DamageError(f"{release_id}: the rows differ from those that were drawn", where=place)
+
+
+def _same_rows(found: pa.Table, draw: StoredDraw) -> bool:
+    drawn = draw.rows
     if found.column_names != drawn.column_names:
         return False
     try:
         found = found.cast(drawn.schema)  # a timestamp comes back in the session's zone
     except pa.ArrowException:
         return False
-    order = [(key, "ascending") for key in keys]
-    if not keys:
+    order = [(key, "ascending") for key in draw.manifest["group_by"]]
+    if not order:
         return bool(found.equals(drawn))
     return bool(found.sort_by(order).equals(drawn.sort_by(order)))
-
-
-def _check_charged(spark: SparkSession, state: LedgerState, sink: TableRef) -> None:
-    """What a sink of ours holds now was charged here."""
-    if not tables.exists(spark, sink):
-        return
-    manifest = tables.read_manifest(spark, sink)
-    if manifest is None:
-        raise DamageError("the table carries no manifest", where=str(sink))
-    if state.charge_of(str(manifest["release_id"])) is None:
-        raise DamageError(f"{manifest['release_id']}: it is published, but this ledger has no charge for it", where=str(sink))

@@ -26,6 +26,7 @@ class Witness:
     """
 
     def __init__(self, ledger: TableRef) -> None:
+        self.ledger = str(ledger)
         self.path: Path | None = None
         if ledger.path is not None and is_local(ledger.path):
             self.path = Path(ledger.path).parent / f".{Path(ledger.path).name}.head"
@@ -77,6 +78,6 @@ class Witness:
         for seal in self.seen():
             raise DamageError(
                 f"the ledger is gone: the file {self.path} has seen {seal.sequence} entries of it",
-                where=str(self.path).removesuffix(".head"),
+                where=self.ledger,
                 mend="restore the ledger from a backup; remove that file only if nothing charged there was ever published",
             )

@@ -56,7 +56,7 @@ class Book:
         )  # fmt: skip
 
     def publish(self, dataset: str, release: str) -> Book:
-        return self.add(PUBLISHED, dataset, release_id=release)
+        return self.add(PUBLISHED, dataset, release_id=release, events='{"sink": "/s", "version": 0, "draw": "sha256:d"}')
 
     def state(self) -> LedgerState:
         return LedgerState(self.entries, where="warehouse/ledger")

@@ -291,7 +291,7 @@ def test_a_changed_ledger_is_damage(
     with pytest.raises(DamageError):
         charge(ledger, "more", "0.000001")
     outcome = cli("budget", "show", "--ledger", ledger.ref.path, "--json")
-    assert (outcome.code, outcome.error["code"]) == (6, "damaged")
+    assert (outcome.code, outcome.document["error"]["code"]) == (6, "damaged")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,385 @@
+"""Whoever changes, cuts off or puts back a ledger, an outbox or a release is found out by the next command.
+
+Files are damaged in copies that Delta has not seen yet, as another process would find them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from release_helpers import Outcome, Place, put_garbage, snapshot
+
+from dp_spark.accounting import Account
+from dp_spark.ledger import Ledger
+from dp_spark.ledger_state import LedgerState
+from dp_spark.tables import TableRef
+
+pytest_plugins = ("release_fixtures",)
+
+Cli = Callable[..., Outcome]
+Damage = Callable[[Place], None]
+#: Ledger and sink of a release file that is the same file in every copy.
+PLACES = {"ledger": {"path": "${SCENE}/ledger"}, "sink": {"path": "${SCENE}/release"}, "budget": {"epsilon": 0.5}}
+
+
+@pytest.fixture(scope="module")
+def drawn(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, template: Path) -> Place:
+    """r0 is published; the run of r1 died when its table was committed and the ledger did not say so yet.
+
+    Entries: two openings, charge and publication of r0, charge of r1. ``older`` is the ledger before r1.
+    """
+    place = Place(tmp_path_factory.mktemp("drawn"), template / "source", spark)
+    for dataset in ("visits", "scans"):
+        place.book().open(dataset, Account.open(Decimal(10), Decimal(0)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCENE", str(place.folder))
+        place.release("r0", **PLACES)
+        shutil.copytree(place.ledger, place.folder / "older")
+        patch.setattr(Ledger, "mark_published", die)
+        with pytest.raises(KeyboardInterrupt):
+            place.release("r1", **PLACES)
+    return place
+
+
+@pytest.fixture(scope="module")
+def scene(drawn: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """The same with r1 published: six entries."""
+    folder = tmp_path_factory.mktemp("scene") / "scene"
+    shutil.copytree(drawn.folder, folder)
+    return publish(Place(folder, drawn.source, drawn.spark))
+
+
+@pytest.fixture
+def copy(scene: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A copy with the witness and the outbox; its entries name the sinks of ``drawn`` and ``scene``."""
+    shutil.copytree(scene.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("release"))
+    monkeypatch.setenv("SCENE", str(tmp_path / "copy"))
+    return Place(tmp_path / "copy", scene.source, scene.spark)
+
+
+@pytest.fixture
+def died(drawn: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A copy of ``drawn`` with a sink of its own."""
+    shutil.copytree(drawn.folder, tmp_path / "died")
+    monkeypatch.setenv("SCENE", str(tmp_path / "died"))
+    return Place(tmp_path / "died", drawn.source, drawn.spark)
+
+
+def die(*arguments: object) -> LedgerState:
+    raise KeyboardInterrupt
+
+
+def publish(place: Place) -> Place:
+    """Writes down that r1 is in the place's own sink."""
+    state = place.book().state()
+    charge = state.charge_of("r1")
+    assert charge is not None
+    place.book().mark_published(charge, str(place.sink), 1, place.outbox().find("r1").digest, state)  # type: ignore[union-attr]
+    return place
+
+
+def one_line(outcome: Outcome, code: int = 6) -> str:
+    """The one line of an error; nothing else was said."""
+    assert (outcome.code, outcome.out) == (code, "")
+    [line] = outcome.err.splitlines()
+    assert line.startswith("dp-spark: ")
+    return line
+
+
+def found_out(place: Place, cli: Cli) -> str:
+    """The next run finds it, and charges, draws and publishes nothing; so does who looks. Returns what the run said."""
+    file = place.file(**PLACES)
+    before = snapshot(place.folder)
+    line = one_line(cli("run", file, "--release-id", "next"))
+    shown = cli("budget", "show", "--ledger", place.ledger, "--json")
+    assert (shown.code, shown.err, shown.document["error"]["code"]) == (6, "", "damaged")
+    after = {name: content for name, content in snapshot(place.folder).items() if name != ".ledger.lock"}
+    assert after == {name: content for name, content in before.items() if name != ".ledger.lock"}
+    assert not place.sink.exists()
+    return line
+
+
+def verified(place: Place, cli: Cli) -> list[str]:
+    """What verify says is damaged."""
+    outcome = cli("budget", "verify", "--ledger", place.ledger, "--json")
+    assert (outcome.code, outcome.err, outcome.document["sound"]) == (6, "", False)
+    return [item["message"] for item in outcome.document["damage"]]
+
+
+def sql(place: Place, statement: str, table: Path) -> None:
+    place.spark.sql(f"ALTER TABLE delta.`{table}` SET TBLPROPERTIES ('delta.appendOnly' = 'false')")
+    place.spark.sql(statement.format(f"delta.`{table}`"))
+
+
+def logs(table: Path) -> list[Path]:
+    return sorted((table / "_delta_log").glob("*.json"))
+
+
+def forget(path: Path) -> None:
+    """Removes what Hadoop and Delta know about a file besides it."""
+    path.with_name(f".{path.name}.crc").unlink(missing_ok=True)
+    path.with_suffix(".crc").unlink(missing_ok=True)
+    path.with_name(f".{path.stem}.crc.crc").unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    forget(path)
+    path.unlink()
+
+
+def put_back(place: Place) -> None:
+    shutil.rmtree(place.ledger)
+    shutil.copytree(place.folder / "older", place.ledger)
+
+
+def witness(place: Place) -> Path:
+    return place.folder / ".ledger.head"
+
+
+# --- the ledger ------------------------------------------------------------------------------------------------------
+
+LEDGER_DAMAGE: dict[str, Damage] = {
+    "last entry deleted": lambda place: sql(place, "DELETE FROM {} WHERE sequence = 6", place.ledger),
+    "last entry updated": lambda place: sql(place, "UPDATE {} SET who = 'x' WHERE sequence = 6", place.ledger),
+    "last place updated": lambda place: sql(place, "UPDATE {} SET events = '[]' WHERE sequence = 6", place.ledger),
+    "no sequence": lambda place: sql(place, "UPDATE {} SET sequence = null WHERE sequence = 5", place.ledger),
+    "no time": lambda place: sql(place, "UPDATE {} SET at = null WHERE sequence = 5", place.ledger),
+    "too late a time": lambda place: sql(
+        place, "UPDATE {} SET at = timestamp_micros(900000000000000000) WHERE sequence = 6", place.ledger
+    ),
+    "no text": lambda place: sql(place, "UPDATE {} SET who = cast(X'ff' as string) WHERE sequence = 6", place.ledger),
+    "restored": lambda place: sql(place, "RESTORE {} TO VERSION AS OF 4", place.ledger),
+    "newest commit removed": lambda place: remove(logs(place.ledger)[-1]),
+    "commit in the middle removed": lambda place: remove(logs(place.ledger)[2]),
+    "first commit removed": lambda place: remove(logs(place.ledger)[0]),
+    "data file removed": lambda place: remove(sorted(place.ledger.glob("*.parquet"))[0]),
+    "older copy put back": put_back,
+    "witness unreadable": lambda place: [witness(place).write_text("{}")].clear(),
+}
+
+
+@pytest.mark.parametrize("damage", LEDGER_DAMAGE.values(), ids=LEDGER_DAMAGE.keys())
+def test_a_damaged_ledger_is_found_out(copy: Place, cli: Cli, damage: Damage) -> None:
+    damage(copy)
+    found_out(copy, cli)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM {} WHERE sequence = 5",
+        "UPDATE {} SET events = '[]' WHERE sequence = 5",
+        "RESTORE {} TO VERSION AS OF 4",
+    ],
+)
+def test_without_a_witness_the_outbox_knows_what_was_paid(copy: Place, cli: Cli, statement: str) -> None:
+    """The charge of a draw is missed even by a ledger that ends before it."""
+    sql(copy, statement, copy.ledger)
+    witness(copy).unlink()
+    one_line(cli("run", copy.file(**PLACES), "--release-id", "next"))
+    assert verified(copy, cli)
+
+
+def test_a_truncated_ledger_without_its_witness_is_found_by_the_seal_in_the_outbox(copy: Place, cli: Cli) -> None:
+    put_back(copy)
+    witness(copy).unlink()
+    line = one_line(cli("run", copy.file(**PLACES), "--release-id", "next"))
+    assert "ends at entry 4" in line
+    assert f"the outbox {copy.outbox_path} has seen entry 5" in line
+    assert any("ends at entry 4" in message for message in verified(copy, cli))
+
+
+def test_without_a_witness_a_changed_last_entry_is_found_in_the_history(copy: Place, cli: Cli) -> None:
+    sql(copy, "UPDATE {} SET events = '[]' WHERE sequence = 6", copy.ledger)
+    witness(copy).unlink()
+    assert any("UPDATE" in message for message in verified(copy, cli))
+
+
+def test_a_removed_ledger_is_not_made_anew(copy: Place, cli: Cli) -> None:
+    shutil.rmtree(copy.ledger)
+    given = ["--ledger", copy.ledger, "--dataset", "visits", "--epsilon", "10"]
+    run = ["run", copy.file(**PLACES), "--release-id", "next"]
+    for arguments in (run, ["budget", "open", *given], ["budget", "raise", *given, "--reason", "x"]):
+        line = one_line(cli(*arguments))
+        assert f"the file {witness(copy)} has seen 6 entries" in line
+        assert line.startswith(f"dp-spark: {copy.ledger}: ")
+    assert not copy.ledger.exists()
+
+
+def spots(content: bytes, number: int) -> list[int]:
+    """Places all over a file, and some inside of its text."""
+    texts = [content.find(word) + 1 for word in (b"visits", b"sha256:", b"basic", b'"sink', b"patient") if word in content]
+    return sorted({*range(3, len(content), len(content) // number), *texts})
+
+
+def flip(path: Path, position: int, mask: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= mask
+    path.write_bytes(content)
+    forget(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "mask"), [("data", 6, 0x80), ("data", 5, 0x01), ("log", 6, 0x80), ("log", 3, 0x01)]
+)
+def test_a_flipped_byte_is_found_or_changes_nothing(scene: Place, tmp_path: Path, kind: str, version: int, mask: int) -> None:
+    entries = scene.entries()
+    [added] = [
+        json.loads(line)["add"]["path"] for line in logs(scene.ledger)[version].read_text().splitlines() if '"add"' in line
+    ]
+    name = Path(added) if kind == "data" else logs(scene.ledger)[version].relative_to(scene.ledger)
+    wrong = []
+    for position in spots((scene.ledger / name).read_bytes(), 8):
+        place = Place(tmp_path / str(position), scene.source, scene.spark)
+        shutil.copytree(scene.ledger, place.ledger)
+        shutil.copy(witness(scene), place.folder)
+        flip(place.ledger / name, position, mask)
+        state, error = None, None
+        try:
+            state, error = Ledger(scene.spark, TableRef(str(place.ledger), None)).examine()
+        except Exception as problem:  # noqa: BLE001 - whatever it is, it is wrong here
+            wrong.append((position, f"{type(problem).__name__}: {problem}"[:100]))
+        if state is not None and error is None and state.entries != entries:
+            wrong.append((position, "another ledger was believed"))
+    assert wrong == []
+
+
+# --- the outbox ------------------------------------------------------------------------------------------------------
+
+OUTBOX_DAMAGE: dict[str, str] = {
+    "no rows": "DELETE FROM {}",
+    "other seal": "UPDATE {} SET charge_digest = 'sha256:x'",
+    "no seal": "UPDATE {} SET charge_sequence = null, charge_digest = null",
+    "first seal": "UPDATE {} SET charge_sequence = 0",
+    "other release": "UPDATE {} SET release_id = 'r2'",
+}
+
+
+@pytest.mark.parametrize("statement", OUTBOX_DAMAGE.values(), ids=OUTBOX_DAMAGE.keys())
+def test_an_outbox_that_lost_a_draw_is_found_by_every_run(copy: Place, cli: Cli, statement: str) -> None:
+    sql(copy, statement, copy.outbox_path)
+    one_line(cli("run", copy.file(**PLACES), "--release-id", "next"))
+    assert verified(copy, cli)
+    assert len(copy.entries()) == 6
+
+
+def test_an_outbox_that_is_gone_after_a_publication_is_damage(copy: Place, cli: Cli) -> None:
+    shutil.rmtree(copy.outbox_path)
+    line = one_line(cli("run", copy.file(**PLACES), "--release-id", "next"))
+    assert "was published, but its draw is gone" in line
+    assert any("draw is gone" in message for message in verified(copy, cli))
+    assert not copy.outbox_path.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "payload = cast('x' as binary)",
+        "payload = null",
+        "manifest = replace(manifest, 'visits', 'tests')",
+        "manifest = null",
+        "digest = null",
+        "digest = 'sha256:x'",
+    ],
+)
+def test_a_changed_draw_is_found_by_the_release_that_needs_it(copy: Place, cli: Cli, change: str) -> None:
+    sql(copy, f"UPDATE {{}} SET {change}", copy.outbox_path)
+    line = one_line(cli("run", copy.file(**PLACES), "--release-id", "r1"))
+    assert "the draw of r1 was changed" in line
+    assert any("r1" in message for message in verified(copy, cli))
+
+
+FORGED = "replace(manifest, 'visits-by-ward', 'visits')"
+
+
+@pytest.mark.parametrize("finder", ["verify", "run"])
+def test_a_changed_draw_with_a_digest_of_its_own_is_not_what_was_published(copy: Place, cli: Cli, finder: str) -> None:
+    """The ledger names the digest of what was published."""
+    digest = f"concat('sha256:', sha2(concat(cast({FORGED} as binary), X'0a', payload), 256))"
+    sql(copy, f"UPDATE {{}} SET manifest = {FORGED}, digest = {digest} WHERE release_id = 'r1'", copy.outbox_path)
+    if finder == "verify":
+        assert any("not the one that the ledger names" in message for message in verified(copy, cli))
+    else:
+        one_line(cli("run", copy.file(**PLACES), "--release-id", "r1"))
+
+
+# --- the release -----------------------------------------------------------------------------------------------------
+
+
+SINK_DAMAGE: dict[str, tuple[str, Damage]] = {
+    "rows changed": ("rows differ", lambda place: sql(place, "UPDATE {} SET visits = visits + 1", place.sink)),
+    "rows removed": ("rows differ", lambda place: sql(place, "DELETE FROM {}", place.sink)),
+    "manifest replaced": ("manifest", lambda place: sql(place, OTHER_NAME, place.sink)),
+    "manifest rewritten": ("manifest", lambda place: rewrite(logs(place.sink)[1], "visits-by-ward", "visits-by-wood")),
+    "manifest removed": ("manifest", lambda place: sql(place, NO_MANIFEST, place.sink)),
+    "log unreadable": ("r1", lambda place: rewrite(logs(place.sink)[1], "{", "[")),
+    "data unreadable": ("r1", lambda place: put_garbage(place.sink).clear()),
+    "plain table": ("no manifest", lambda place: plain(place)),
+}
+OTHER_NAME = """ALTER TABLE {} SET TBLPROPERTIES
+('dp_spark.manifest' = '{{"format": "dp_spark.manifest/1", "release_id": "r1", "dataset": "visits"}}')"""
+NO_MANIFEST = "ALTER TABLE {} UNSET TBLPROPERTIES ('dp_spark.manifest')"
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+    forget(path)
+
+
+def plain(place: Place) -> None:
+    shutil.rmtree(place.sink)
+    place.spark.range(3).write.format("delta").save(str(place.sink))
+
+
+@pytest.mark.parametrize(("message", "damage"), SINK_DAMAGE.values(), ids=SINK_DAMAGE.keys())
+def test_a_release_that_is_not_what_was_drawn_is_found(died: Place, cli: Cli, message: str, damage: Damage) -> None:
+    publish(died)
+    damage(died)
+    assert any(message in found for found in verified(died, cli))
+
+
+def test_a_release_that_was_not_charged_here_is_found(died: Place, cli: Cli) -> None:
+    publish(died)
+    other = Ledger(died.spark, TableRef(str(died.folder / "other"), None))
+    other.open("visits", Account.open(Decimal(10), Decimal(0)))
+    died.release("elsewhere", ledger={"path": str(died.folder / "other")})
+    assert verified(died, cli) == ["elsewhere: it is published, but this ledger has no charge for it"]
+
+
+# --- what must stay harmless: the sink belongs to others too, and whatever they do nothing is drawn again -------------
+
+SINK_CHANGES: dict[str, Damage] = {
+    "deleted": lambda place: shutil.rmtree(place.sink),
+    "truncated": lambda place: sql(place, "DELETE FROM {}", place.sink),
+    "plain table": plain,
+    "restored": lambda place: sql(place, "RESTORE {} TO VERSION AS OF 0", place.sink),
+}
+
+
+@pytest.mark.parametrize("state", ["drawn", "published"])
+@pytest.mark.parametrize("change", SINK_CHANGES, ids=SINK_CHANGES.keys())
+def test_a_changed_sink_never_makes_a_second_draw(died: Place, cli: Cli, state: str, change: str) -> None:
+    if state == "published":
+        publish(died)
+    draw = died.drawn("r1")
+    SINK_CHANGES[change](died)
+    outcome = cli("run", died.file(**PLACES), "--release-id", "r1", "--json")
+    if (state, change) == ("drawn", "plain table"):  # never destroyed: what stands there was not made by us
+        assert (outcome.code, outcome.error["where"]) == (2, "sink")
+    else:
+        gone = state == "published" and change in ("deleted", "plain table")
+        assert (outcome.code, outcome.err) == (0, "")
+        assert outcome.document["status"] == ("published" if state == "drawn" else "already_published")
+        assert outcome.document["rows"] == (None if gone else draw.rows.num_rows)
+        assert gone or died.sink_rows(outcome.document["version"]) == draw.rows.to_pylist()
+    assert died.kinds().count(("charge", "r1")) == 1
+    assert died.drawn("r1").payload == draw.payload
+    assert died.spark.read.format("delta").load(str(died.outbox_path)).where("release_id = 'r1'").count() == 1
+    if change == "plain table":
+        assert died.spark.read.format("delta").load(str(died.sink)).columns == ["id"]
