@@ -33,7 +33,7 @@ demo: $(JARS) ## Release real data (healthcare) and show exact against released 
 	@$(BIN)/dp-spark demo healthcare
 
 test: $(JARS) ## Run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: $(JARS) ## Run the tests that need no Spark
 	@$(BIN)/python -m pytest -m "not spark and not slow"

@@ -48,20 +48,29 @@ def run(
     """Run a release: charge the ledger, compute, add noise, publish."""
     from dp_spark.display import show_result
     from dp_spark.documents import result_document
-    from dp_spark.release import new_release_id, run_release
+    from dp_spark.release import STAGES, new_release_id, run_release
     from dp_spark.spec import ReleaseSpec
 
     spec = ReleaseSpec.from_yaml(file, overrides or [])
-    if release_id is None:
-        release_id = new_release_id(spec)
-        log().print(
-            f"To make a retry of this very run safe, repeat it with --release-id {release_id}", style="dim", soft_wrap=True
-        )
-    result = run_release(session(), spec, release_id=release_id, on_stage=stages())
+    id_of_this_run = new_release_id(spec) if release_id is None else release_id
+    begun, show_stage = [], stages()
+
+    def on_stage(stage: str) -> None:
+        begun.append(stage)
+        show_stage(stage)
+
+    try:
+        result = run_release(session(), spec, release_id=id_of_this_run, on_stage=on_stage)
+    except DpSparkError as error:
+        if release_id is None and STAGES[2] in begun:  # it was charged; a retry that is another release would be, too
+            error.mend = f"{error.mend}; it was charged: run it again with --release-id {id_of_this_run}".lstrip("; ")
+        raise
     if as_json:
         emit(result_document(result))
         return
     show_result(out(), result)
+    if release_id is None:
+        log().print(f"To make a retry of this very run safe, repeat it with --release-id {result.release_id}", style="dim")
 
 
 @app.command()

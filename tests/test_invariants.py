@@ -9,8 +9,10 @@ import json
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,7 +108,7 @@ def check_nothing_leaked(sources: Iterator[tuple[str, str]] | list[tuple[str, st
     for name, text in sources:
         seen += 1
         for secret in SECRETS:
-            assert secret not in text, f"{secret} is in {name}"
+            assert secret not in text, f"{secret} is in {name}: {text[:300]}"
     return seen
 
 
@@ -185,29 +187,49 @@ def test_the_log_of_the_sink_tells_of_released_rows_only(place: Place, planted: 
 
 
 @pytest.mark.slow
-def test_the_whole_process_says_nothing(place: Place, planted: Path) -> None:
-    """With the JVM's own output, which an in-process run does not catch: a good run, then one that fails to read."""
+@pytest.mark.parametrize("level", ["OFF", "INFO"])
+def test_a_whole_process_says_and_leaves_nothing(place: Place, planted: Path, level: str) -> None:
+    """With the JVM's own output, which an in-process run does not catch: a good run, then one that fails to read.
+
+    At INFO, Spark's own account of the good run; when the process has ended, Spark's local folders are empty.
+    """
     source = place.folder / "source"
     write_delta(place.spark, source, pq.read_table(sorted(planted.glob("*.parquet"))))
     file = planted_file(place, source)
     code = (
         "import sys; from dp_spark.cli import main; from dp_spark.session import get_session; "
-        "spark = get_session(); spark.conf.set('spark.sql.ansi.enabled', 'true'); "
-        f"a = main(['run', {str(file)!r}, '--release-id', 'r1', '--json']); "
+        f"spark = get_session(); spark.sparkContext.setLogLevel({level!r}); spark.conf.set('spark.sql.ansi.enabled', 'true'); "
+        f"a = main(['run', {str(file)!r}, '--release-id', 'r1', '--json']); spark.sparkContext.setLogLevel('OFF'); "
         f"[p.write_bytes(b'{USER}' * 99) for p in __import__('pathlib').Path({str(source)!r}).glob('*.parquet')]; "
         f"b = main(['run', {str(file)!r}, '--release-id', 'r2', '--json']); "
         "sys.exit(0 if (a, b) == (0, 4) else 9)"
     )
+    local, own = place.folder / "local", place.folder / "own"
+    local.mkdir()
+    own.mkdir()
     environment = {
         **os.environ,
+        "SPARK_LOCAL_DIRS": str(local),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH")))),
     }
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment, cwd=own)
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(done.stdout.splitlines()) == 2
-    check_nothing_leaked([("stdout", done.stdout), ("stderr", done.stderr)])
+    assert (len(done.stderr) > 10_000) == (level == "INFO")
+    check_nothing_leaked([("stdout", done.stdout), *(("stderr", line) for line in done.stderr.splitlines())])
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
+    shutil.rmtree(source)
+    check_nothing_leaked(texts_below(place.folder))
+    _wait_until(lambda: not any(local.rglob("*")))  # the JVM ends a moment after its parent
+
+
+def _wait_until(happened: Callable[[], bool]) -> None:
+    for _ in range(150):
+        if happened():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not happen")
 
 
 def test_a_failure_that_quotes_a_value_is_not_passed_on(
@@ -364,7 +386,7 @@ def test_only_accounting_imports_dp_accounting_and_only_the_command_line_makes_a
     importers = {module for module, tree in trees() if any(name.startswith("dp_accounting") for name in imports(tree))}
     assert importers == {"accounting.py"}
     makers = {module for module, tree in trees() if "dp_spark.session.get_session" in set(imports(tree))}
-    assert makers == {"cli.py"}
+    assert makers == {"terminal.py"}
 
 
 def _modules_after(statement: str) -> set[str]:

@@ -97,7 +97,7 @@ def test_a_manifest_is_a_function_of_the_plan_and_the_charge() -> None:
 
 def test_neither_places_nor_option_values_nor_expressions_are_told() -> None:
     changes = {
-        "source": {"format": "csv", "path": "hunter2", "options": {"password": "hunter2"}, "schema": {"id": "int"}},
+        "source": {"format": "csv", "path": "hunter2", "options": {"nullValue": "hunter2"}, "schema": {"id": "int"}},
         "sink": {"path": "hunter2"},
         "ledger": {"path": "hunter2"},
         "preprocess": [{"filter": "x = 'hunter2'"}],

@@ -156,3 +156,15 @@ def test_the_message_without_a_release_id_says_how_to_retry(place: Place, cli: C
     outcome = cli("run", place.file(aggregates=[COUNT]))
     assert outcome.code == 0
     assert f"--release-id {place.kinds()[0][1]}" in " ".join(outcome.err.split())
+
+
+def test_a_failure_after_the_charge_says_how_to_retry(
+    place: Place, cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> NoReturn:
+        raise DpSparkError("it failed", mend="try again")
+
+    monkeypatch.setattr(release, "_add_noise", fail)
+    error = cli("run", place.file(), "--json").error
+    assert error["mend"] == f"try again; it was charged: run it again with --release-id {place.kinds()[0][1]}"
+    assert cli("run", place.file(), "--release-id", "r1", "--json").error["mend"] == "try again"

@@ -452,11 +452,11 @@ def test_tight_bounds_meet_the_contract(place: Place) -> None:
 
 @pytest.fixture(scope="module")
 def crowd(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Keys of many sizes: a big one, a big null one, 300 of a single user, and 40 around the threshold."""
+    """Keys of many sizes: a big one, a big null one, 300 of a single user, and 40 of 2 to 41 users, around the threshold."""
     rows = [{"who": i, "key": "big", "value": 2.0} for i in range(3000)]
     rows += [{"who": i, "key": None, "value": 2.0} for i in range(3000, 5000)]
     rows += [{"who": 10_000 + i, "key": f"lone{i}", "value": 2.0} for i in range(300)]
-    rows += [{"who": 20_000 + 100 * j + i, "key": f"middle{j}", "value": 2.0} for j in range(40) for i in range(17)]
+    rows += [{"who": 20_000 + 100 * j + i, "key": f"middle{j}", "value": 2.0} for j in range(40) for i in range(j + 2)]
     return write_delta(spark, tmp_path_factory.mktemp("crowd") / "source", rows)
 
 
