@@ -38,6 +38,8 @@ def test_every_snippet_runs_and_says_what_the_readme_says(tmp_path: Path) -> Non
             assert "Published" in output
             assert "Already published" in output
             assert "2.90" in output or "Remaining" in output
+        if "verify" in text:
+            assert "All of it is sound" in output
         if "spark-submit" in text:
             assert '"status": "published"' in output
         if "ReleaseSpec" in text:
