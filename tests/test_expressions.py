@@ -602,3 +602,22 @@ FORBIDDEN = [
 
 def test_no_forbidden_function_ever_enters_the_list() -> None:
     assert not ALLOWED_FUNCTIONS & set(FORBIDDEN)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cast('now' as timestamp)", "date('today')", "to_timestamp(' Now ')", "cast(concat('no', 'w') as timestamp)",
+        "s rlike '^(a|b)*$'", "regexp_like(s, '(a|b)+')", r"s rlike '\u0028a|b)*'", "regexp_extract(s, '(a)(b){2}', 1)",
+        "round(x, -2)", "floor(x, -1)", "substring_index(s, '-', i)",
+    ],
+)  # fmt: skip
+def test_the_clock_repeated_groups_and_rounding_before_the_point_are_refused(text: str) -> None:
+    refused(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["s = 'now'", r"s rlike '^[ab]*(c|d)$'", r"s rlike '[^)]*'", "round(x, 2)", "floor(x / 100) * 100"]
+)
+def test_what_only_looks_like_it_is_not(text: str) -> None:
+    check_expression(text, {}, where="preprocess.0.filter")
