@@ -53,7 +53,13 @@ def features_of(queries: Sequence[Query]) -> dict[Query, str]:
 
 
 def prepare_rows(
-    frame: DataFrame, units: Sequence[str], group_by: Sequence[str], queries: Sequence[Query], public: DataFrame | None
+    frame: DataFrame,
+    units: Sequence[str],
+    group_by: Sequence[str],
+    queries: Sequence[Query],
+    public: DataFrame | None,
+    *,
+    clustered: bool = False,
 ) -> PreparedRows:
     """Only what is needed, as it will be shuffled: units, keys (or the position of a public key), integers.
 
@@ -63,6 +69,7 @@ def prepare_rows(
         group_by: The partition columns.
         queries: The release's distinct queries.
         public: The public keys with their position; rows outside are dropped here, before bounding.
+        clustered: Whether the source is stored bucketed by the unit.
     """
     names = features_of(queries)
     features = {name: _feature(query, frame) for query, name in reversed(names.items())}
@@ -79,7 +86,7 @@ def prepare_rows(
     key_names = [f"{KEY}{index}" for index in range(len(group_by))]
     if public is not None:
         rows, key_names = _to_positions(rows, key_names, public, [*unit_names, *sorted(features)]), [KEY]
-    return PreparedRows(rows, unit_names, key_names, sorted(features))
+    return PreparedRows(rows, unit_names, key_names, sorted(features), clustered)
 
 
 def _to_positions(rows: DataFrame, keys: Sequence[str], public: DataFrame, others: Sequence[str]) -> DataFrame:

@@ -20,6 +20,7 @@ from dp_spark.sensitivity import ContributionBounds
 
 #: Internal column names; the rows carry nothing else, so nothing else is shuffled.
 UNIT, KEY, FEATURE, FIRST = "u", "k", "f", "first_of_unit"
+KEY_HASH, ROW_HASH, BUCKET = "key_hash", "row_hash", "bucket"
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,14 @@ class PreparedRows:
         units: The names of the unit columns; empty where each row is a unit.
         keys: The names of the key columns.
         features: The names of the integer columns that feed aggregates.
+        clustered: Whether the source is stored bucketed by the unit, so that it needs no shuffle.
     """
 
     frame: DataFrame
     units: Sequence[str]
     keys: Sequence[str]
     features: Sequence[str]
+    clustered: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,25 +91,50 @@ def bound_contributions(rows: PreparedRows, bounds: ContributionBounds, salt: Sa
     if not rows.units:
         assert bounds == ContributionBounds(1, 1), "a row is in one partition, once"
         return BoundedRows(rows.frame.withColumn(FIRST, F.lit(True)), rows.keys, bounds)
-    frame = rows.frame
+    # One shuffle of the bare columns on the unit; hashes are cheaper to compute behind it than to carry through it.
+    frame = rows.frame if rows.clustered else rows.frame.repartition(*_columns(rows.units))
+    most = bounds.max_partitions_contributed if rows.keys else bounds.max_contributions_per_partition
+    frame = _drop_hopeless(frame, rows, most, salt)
+    key_hash, row_hash = _hashes(rows, salt)
+    frame = frame.withColumns({KEY_HASH: key_hash, ROW_HASH: row_hash})
+    # One sort serves both windows: each needs the beginning of this order.
+    frame = frame.sortWithinPartitions(*rows.units, KEY_HASH, *rows.keys, ROW_HASH, *rows.features)
     if rows.keys:
-        frame = _keep_partitions(frame, rows, bounds.max_partitions_contributed, salt)
-    frame = _keep_rows(frame, rows, bounds.max_contributions_per_partition, salt)
+        frame = _keep_partitions(frame, rows, bounds.max_partitions_contributed)
+    frame = _keep_rows(frame, rows, bounds.max_contributions_per_partition)
     return BoundedRows(frame.select(*rows.keys, *rows.features, FIRST), rows.keys, bounds)
 
 
-def _keep_partitions(frame: DataFrame, rows: PreparedRows, most: int, salt: Salt) -> DataFrame:
-    frame = frame.withColumn("key_hash", F.xxhash64(*salt.columns(), *_columns(rows.units), *_columns(rows.keys)))
-    window = Window.partitionBy(*rows.units).orderBy("key_hash", *rows.keys)
+def _hashes(rows: PreparedRows, salt: Salt) -> tuple[Column, Column]:
+    hashed = [*salt.columns(), *_columns(rows.units), *_columns(rows.keys)]
+    return F.xxhash64(*hashed), F.xxhash64(*hashed, *_columns(rows.features))
+
+
+def _drop_hopeless(frame: DataFrame, rows: PreparedRows, most: int, salt: Salt) -> DataFrame:
+    """Drops rows that cannot be among the ``most`` first of their unit, before the costly sort; never one that can.
+
+    The first bits of the hash that orders a unit's partitions (its rows, where there are no keys) put each into one of
+    63 buckets, in the order of the hash. What lies in a bucket with ``most`` occupied ones below it has at least
+    ``most`` others before it. Two in one bucket stay two: which of them survives is for the exact windows to say. This
+    window sorts by the unit alone, for which Spark has a radix sort, and leaves the full sort fewer rows, grouped by unit.
+    """
+    key_hash, row_hash = _hashes(rows, salt)
+    ordered = F.shiftright(key_hash if rows.keys else row_hash, 58) + F.lit(32)  # the hash is signed: -32..31, now 0..63
+    bucket = F.least(ordered, F.lit(62)).cast("int")  # the sign bit of a BIGINT is no bucket
+    frame = frame.withColumn(BUCKET, F.call_function("shiftleft", F.lit(1).cast("bigint"), bucket))
+    frame = frame.withColumn("occupied", F.bit_or(BUCKET).over(Window.partitionBy(*rows.units)))
+    below = F.col("occupied").bitwiseAND(F.col(BUCKET) - F.lit(1))
+    return frame.where(F.bit_count(below) < most).drop(BUCKET, "occupied")
+
+
+def _keep_partitions(frame: DataFrame, rows: PreparedRows, most: int) -> DataFrame:
+    window = Window.partitionBy(*rows.units).orderBy(KEY_HASH, *rows.keys)
     return frame.withColumn("key_rank", F.dense_rank().over(window)).where(F.col("key_rank") <= most)
 
 
-def _keep_rows(frame: DataFrame, rows: PreparedRows, most: int, salt: Salt) -> DataFrame:
-    hashed = (*_columns(rows.units), *_columns(rows.keys), *_columns(rows.features))
-    frame = frame.withColumn("row_hash", F.xxhash64(*salt.columns(), *hashed))
-    # key_hash is a function of unit and keys: with it in front, the sort of the first window serves this one too.
-    partition = [*rows.units, "key_hash", *rows.keys] if rows.keys else [*rows.units]
-    window = Window.partitionBy(*partition).orderBy("row_hash", *rows.features)
+def _keep_rows(frame: DataFrame, rows: PreparedRows, most: int) -> DataFrame:
+    # KEY_HASH is a function of unit and keys: with it in front, the order of the first window serves this one too.
+    window = Window.partitionBy(*rows.units, KEY_HASH, *rows.keys).orderBy(ROW_HASH, *rows.features)
     frame = frame.withColumn("row_rank", F.row_number().over(window)).where(F.col("row_rank") <= most)
     return frame.withColumn(FIRST, F.col("row_rank") == 1)
 

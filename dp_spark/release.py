@@ -34,7 +34,7 @@ from dp_spark.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.results import release_table
 from dp_spark.session import RELEASE_SETTINGS, settings, silence_value_quoting_loggers
 from dp_spark.source_identity import source_identity, source_location
-from dp_spark.sources import field, missing, open_source, require_key, require_numeric
+from dp_spark.sources import field, is_bucketed_by, missing, open_source, require_key, require_numeric
 from dp_spark.spec import ClippedAggregate, Count, ReleaseSpec, Source
 from dp_spark.tables import TableRef
 
@@ -278,7 +278,8 @@ def _draw(spark: SparkSession, checked: _Checked, state: LedgerState, charge: En
     on_stage("read and aggregate")
     queries = list(plan.mechanisms)
     public = checked.keys.frame(spark) if checked.keys is not None else None
-    rows = aggregation.prepare_rows(checked.frame, spec.unit_columns, spec.group_by, queries, public)
+    clustered = is_bucketed_by(spark, spec.source, spec.unit_columns)
+    rows = aggregation.prepare_rows(checked.frame, spec.unit_columns, spec.group_by, queries, public, clustered=clustered)
     bounded = bound_contributions(rows, plan.bounds, Salt.fresh())
     exact = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)
     if checked.keys is not None:

@@ -6,7 +6,7 @@ Opening a source reads metadata only. CSV and JSON have none, so they need a ``s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -79,6 +79,21 @@ def _open_table(spark: SparkSession, name: str, where: str) -> DataFrame:
         raise SourceError(
             f"the table {name} cannot be opened ({condition(error)})", where=where, mend="check its name and your grants"
         ) from None
+
+
+def is_bucketed_by(spark: SparkSession, source: Source, units: Sequence[str]) -> bool:
+    """Whether a source is a catalog table stored in buckets of the unit, so that Spark reads all rows of one together.
+
+    It decides about speed only: where Spark does not keep the buckets together after all, it shuffles by itself.
+    """
+    if source.table is None:
+        return False
+    wanted = {unit.lower() for unit in units}
+    try:
+        buckets = {column.name.lower() for column in spark.catalog.listColumns(quoted_name(source.table)) if column.isBucket}
+    except SPARK_ERRORS:
+        return False
+    return bool(buckets) and buckets <= wanted
 
 
 def _is_delta(path: str) -> bool:

@@ -29,7 +29,8 @@ from dp_spark.public_tables import PublicKeys, public_keys
 from dp_spark.queries import PRIVACY_ID_COUNT, Query, QueryKind
 from dp_spark.sensitivity import ContributionBounds
 from dp_spark.session import settings as session_settings
-from dp_spark.spec import PublicPartitions
+from dp_spark.sources import is_bucketed_by
+from dp_spark.spec import PublicPartitions, Source
 
 STR, INT, DOUBLE = pa.string(), pa.int32(), pa.float64()
 COUNT = Query(QueryKind.COUNT)
@@ -375,9 +376,16 @@ def test_one_scan_one_shuffle_on_the_unit_and_one_of_partial_aggregates(
     assert len(scans) == 1
     assert "ReadSchema: struct<id:string,g:string,x:double,y:string>" in lines[scans[0]]
     assert [re.search(r"hashpartitioning\((.*), \d+\)", lines[index]).group(1) for index in shuffles] == [key, "u0"]
-    assert len(windows) == 2
-    # from the top of the plan: the final shuffle, both windows, the unit's shuffle, the scan
-    assert shuffles[0] < windows[0] < windows[1] < shuffles[1] < scans[0]
+    functions = [re.search(r"Window \[(\w+)\(", lines[index]).group(1) for index in windows]
+    assert functions == ["row_number", "dense_rank", "bit_or"]
+    # from the top of the plan: the final shuffle, the windows, the unit's shuffle, the scan
+    assert shuffles[0] < windows[0] < windows[1] < windows[2] < shuffles[1] < scans[0]
+    sorts = {index: re.search(r"Sort \[([^\]]*)\]", line).group(1) for index, line in enumerate(lines) if "Sort [" in line}
+    # one sort by the unit alone, before the rows that cannot be kept are dropped, and one for both windows that are exact
+    assert [re.findall(r"(\w+) ASC", order) for order in sorts.values()] == [
+        ["u0", "key_hash", key, "row_hash", "f0", "f1"], ["u0"],
+    ]  # fmt: skip
+    assert windows[1] < min(sorts) < windows[2] < max(sorts)
     assert ("BroadcastHashJoin" in simple) is public
     assert not re.search(r"SortMergeJoin|NestedLoop|CartesianProduct|Generate|Expand|ObjectHashAggregate|EvalPython", simple)
     partial = [index for index, line in enumerate(lines) if "partial_sum(f0)" in line]
@@ -385,9 +393,26 @@ def test_one_scan_one_shuffle_on_the_unit_and_one_of_partial_aggregates(
     assert shuffles[0] < partial[0] < windows[0], "partial aggregation comes before its shuffle"
     shuffled = re.findall(r"^\(\d+\) Exchange\s*\nInput \[\d+\]: \[([^\]]*)\]", formatted, flags=re.MULTILINE)
     assert [set(item.split(", ")) for item in shuffled] == [
-        {"u0", key, "f0", "f1", "key_hash"},
+        {"u0", key, "f0", "f1"},
         {key, *re.findall(r"\w+", "count count count count sum")},
     ]
+
+
+@pytest.mark.parametrize(("unit", "shuffled"), [("id", ["k0"]), ("g", ["k0", "u0"])])
+def test_a_table_in_buckets_of_the_unit_is_read_without_a_shuffle_on_it(
+    spark: SparkSession, stored: DataFrame, capsys: pytest.CaptureFixture[str], unit: str, shuffled: list[str]
+) -> None:
+    name, query = f"bucketed_{unit}", [PRIVACY_ID_COUNT]
+    stored.write.bucketBy(4, "ID").saveAsTable(name)
+    try:
+        clustered = is_bucketed_by(spark, Source.model_validate({"table": name}), [unit])
+        with session_settings(spark, {"spark.sql.adaptive.enabled": "false"}):
+            rows = aggregation.prepare_rows(spark.read.table(name), [unit], ["y"], query, None, clustered=clustered)
+            whole = aggregation.aggregate(bound_contributions(rows, ContributionBounds(2, 2), SALT), query)
+            plan = re.sub(r"#\d+L?", "", explained(whole, capsys))
+    finally:
+        spark.sql(f"DROP TABLE {name}")
+    assert re.findall(r"[- ]Exchange hashpartitioning\((\w+), \d+\)", plan) == shuffled
 
 
 # --- silence ----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from dp_spark import aggregation
+from dp_spark import aggregation, bounding
 from dp_spark.bounding import FIRST, PreparedRows, Salt, bound_contributions
 from dp_spark.queries import Query, QueryKind
 from dp_spark.sensitivity import ContributionBounds
@@ -251,6 +251,27 @@ def test_windows_are_ordered_by_the_hash_first_and_then_by_what_was_hashed(
     salt = f"{SALT.high}, {SALT.low}"
     assert f"xxhash64({salt}, u0, u1, k0, k1, 42) AS key_hash" in plan
     assert f"xxhash64({salt}, u0, u1, k0, k1, f0, f1, 42) AS row_hash" in plan
+
+
+@pytest.mark.parametrize("keys", [1, 0])
+@pytest.mark.parametrize("most", [1, 2, 40, 62, 63, 64, 150])
+def test_the_first_pass_drops_many_rows_and_none_that_would_be_kept(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, keys: int, most: int
+) -> None:
+    """Units of 1 to 200 keys (or rows, where there are no keys), so that every number of buckets is occupied."""
+    rows = [(unit, key, key) for unit in range(1, 201, 7) for key in range(unit)]
+    columns = {"u": INT, "k": INT, "whose": INT} if keys else {"u": INT, "f": INT, "whose": INT}
+    base = prepared(frame_of(spark, columns, rows), 1, keys)
+    bounds = ContributionBounds(most, 2) if keys else ContributionBounds(1, most)
+    with_it = kept(bound_contributions(base, bounds, SALT))
+    left = bounding._drop_hopeless(base.frame, base, most, SALT).count()
+    monkeypatch.setattr(bounding, "_drop_hopeless", lambda frame, *rest: frame)
+    assert kept(bound_contributions(base, bounds, SALT)) == with_it
+    needed = sum(min(unit, most) for unit in range(1, 201, 7))
+    assert sum(with_it.values()) == needed
+    assert needed <= left
+    if most <= 2:
+        assert left < 0.2 * len(rows)
 
 
 # --- stability: the privacy property ----------------------------------------------------------------------------------
