@@ -45,7 +45,7 @@ def budget_open(
 ) -> None:
     """Open the budget of a dataset; makes the ledger where there is none yet."""
     from dp_spark.accounting import Account
-    from dp_spark.ledger import Ledger
+    from dp_spark.outbox import open_account
     from dp_spark.paths import unsafe_store
     from dp_spark.spec import Location
     from dp_spark.tables import TableRef
@@ -60,7 +60,7 @@ def budget_open(
     warning = unsafe_store(ref.path or "")
     if warning:
         log().print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True)
-    state = Ledger(spark, ref).open(check_name(dataset, "--dataset"), account, reason, group)
+    state = open_account(spark, ref, check_name(dataset, "--dataset"), account, reason, group)
     _show_account(state.account(dataset), as_json)
 
 

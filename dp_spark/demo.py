@@ -23,6 +23,7 @@ from dp_spark.accounting import Account
 from dp_spark.display import cell, show_result, shown
 from dp_spark.errors import DpSparkError
 from dp_spark.ledger import Ledger
+from dp_spark.outbox import open_account
 from dp_spark.paths import conf_file
 from dp_spark.publication import ReleaseResult
 from dp_spark.release import run_release
@@ -106,7 +107,7 @@ def _open_budget(spark: SparkSession, scenario: str, spec: ReleaseSpec, console:
     if exists(spark, ledger.ref) and spec.dataset in ledger.state().accounts:
         return
     *_, epsilon, delta = _SCENARIOS[scenario]
-    ledger.open(spec.dataset, Account.open(Decimal(epsilon), Decimal(delta)), "demo")
+    open_account(spark, ledger.ref, spec.dataset, Account.open(Decimal(epsilon), Decimal(delta)), "demo")
     console.print(f"Opened a budget of epsilon {epsilon}, delta {delta} for dataset {spec.dataset}")
 
 

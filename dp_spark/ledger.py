@@ -195,9 +195,12 @@ class Ledger:
                 events=json.dumps({"sink": sink, "version": version, "draw": draw_digest}),
             )
 
-        return self._append(entry, known)
+        # An entry that got lost would be written again by the next run of this release: this one need not be read back.
+        return self._append(entry, known, read_back=False)
 
-    def _append(self, make: Callable[[LedgerState], Entry | None], known: LedgerState | None) -> LedgerState:
+    def _append(
+        self, make: Callable[[LedgerState], Entry | None], known: LedgerState | None, *, read_back: bool = True
+    ) -> LedgerState:
         with local_lock(self.ref):
             for attempt in range(_ATTEMPTS):
                 state = known if known is not None and attempt == 0 else self._read()
@@ -205,12 +208,13 @@ class Ledger:
                 if made is None:
                     return state
                 made = replace(made, sequence=state.next_sequence, previous_digest=state.last_digest)
+                inserted = 0
                 try:
-                    merge_rows(self.spark, self.ref, self.spark.createDataFrame(_as_rows(made)), "sequence")
+                    inserted = merge_rows(self.spark, self.ref, self.spark.createDataFrame(_as_rows(made)), "sequence")
                 except SPARK_ERRORS as error:
                     if not is_concurrent(error):
                         raise _unwritable(self.ref) from None
-                after = self._read()
+                after = LedgerState((*state.entries, made), where=str(self.ref)) if inserted and not read_back else self._read()
                 if after.entries[made.sequence - 1 : made.sequence] == (made,):
                     self.witness.remember(after.entries[-1].seal)
                     return after

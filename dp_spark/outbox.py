@@ -21,11 +21,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from dp_spark import manifest as manifests
+from dp_spark.accounting import Account
 from dp_spark.entries import PUBLISHED, Seal
 from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState
 from dp_spark.private_tables import create_table, local_lock, merge_rows
+from dp_spark.session import bookkeeping
 from dp_spark.spark_errors import SPARK_ERRORS, condition, is_concurrent, translated
 from dp_spark.tables import TableRef, exists, read
 
@@ -152,6 +154,16 @@ class Outbox:
 
     def _read_errors(self) -> contextlib.AbstractContextManager[None]:
         return translated(DamageError, "the outbox cannot be read", where=str(self.ref), mend=_MEND)
+
+
+def open_account(
+    spark: SparkSession, ref: TableRef, dataset: str, account: Account, reason: str | None = None, group: str | None = None
+) -> LedgerState:
+    """Opens an account (``Ledger.open``), with the outbox beside the ledger, so that no release has to make it."""
+    with bookkeeping(spark):
+        state = Ledger(spark, ref).open(dataset, account, reason, group)
+        Outbox(spark, ref).create()
+    return state
 
 
 def read_books(ledger: Ledger, outbox: Outbox) -> tuple[LedgerState, frozenset[str]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from dp_spark.errors import ConflictError, SpecError
 from dp_spark.paths import is_local
@@ -65,9 +65,13 @@ def create_table(spark: SparkSession, ref: TableRef, columns: str, properties: s
             ) from None
 
 
-def merge_rows(spark: SparkSession, ref: TableRef, rows: DataFrame, *keys: str) -> None:
-    """Inserts rows whose keys are not in the table, in one commit; a guard that fails inserts nothing, silently."""
-    same = F.lit(True)
-    for key in keys:
-        same = same & (F.expr(f"{ref.sql}.`{key}`") == F.col(f"added.{key}"))
-    rows.alias("added").mergeInto(ref.sql, same).whenNotMatched().insertAll().merge()
+def merge_rows(spark: SparkSession, ref: TableRef, rows: DataFrame, key: str) -> int:
+    """Inserts rows whose key is not in the table, in one commit; returns how many it inserted."""
+    added = f"dp_spark_added_{secrets.token_hex(8)}"
+    rows.createOrReplaceTempView(added)
+    try:
+        merge = f"MERGE INTO {ref.sql} AS present USING {added} AS added ON present.`{key}` = added.`{key}`"
+        done = spark.sql(f"{merge} WHEN NOT MATCHED THEN INSERT *").collect()
+    finally:
+        spark.catalog.dropTempView(added)
+    return int(done[0]["num_inserted_rows"])

@@ -63,7 +63,7 @@ def publish(
         base = tables.newest_version(spark, sink)  # before the manifest: a rival's commit in between makes this one void
         # The sink was checked before computing; since then somebody else's table can have come to be there.
         present = tables.check_sink(spark, sink, charge.dataset, {}, resumed=True)
-        if present != draw.manifest and not _was_overtaken(spark, ledger, sink, charge, present):
+        if present != draw.manifest and not _was_overtaken(spark, ledger, sink, state, charge, present):
             tables.publish(spark, sink, draw.rows, draw.manifest, base)
     version = tables.published_version(spark, sink, release_id)
     if version is None:
@@ -75,10 +75,18 @@ def publish(
 
 
 def _was_overtaken(
-    spark: SparkSession, ledger: Ledger, sink: TableRef, charge: Entry, present: Mapping[str, Any] | None
+    spark: SparkSession,
+    ledger: Ledger,
+    sink: TableRef,
+    state: LedgerState,
+    charge: Entry,
+    present: Mapping[str, Any] | None,
 ) -> bool:
     """Whether a release was published before the newer one that is there; one that was not can no longer be."""
     if present is None:
+        return False
+    known = state.charge_of(str(present["release_id"]))
+    if known is not None and known.sequence < charge.sequence:  # the ledger only grows: that stays so
         return False
     try:
         check_order(ledger.state(), charge, present, sink)

@@ -32,7 +32,7 @@ from dp_spark.public_tables import PublicKeys, public_keys
 from dp_spark.publication import ReleaseResult, already_published, check_order, publish
 from dp_spark.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.results import release_table
-from dp_spark.session import RELEASE_SETTINGS, settings, silence_value_quoting_loggers
+from dp_spark.session import RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
 from dp_spark.source_identity import source_identity, source_location
 from dp_spark.sources import field, is_bucketed_by, missing, open_source, require_key, require_numeric
 from dp_spark.spec import ClippedAggregate, Count, ReleaseSpec, Source
@@ -84,23 +84,26 @@ def run_release(
     silence_value_quoting_loggers()
     release_id = check_release_id(release_id) if release_id is not None else new_release_id(spec)
     with settings(spark, {**RELEASE_SETTINGS, "spark.sql.session.timeZone": spec.timezone}):
-        on_stage("validate")
-        preprocess.check_steps(spec)
-        located = spec.expand()
-        ref = TableRef.of(located.ledger)
-        ledger, outbox = Ledger(spark, ref), Outbox(spark, ref)
-        state, drawn = read_books(ledger, outbox)
-        if release_id in drawn and not _has_table_of_keys(spec):  # even if the source is gone by now
-            return _complete(spark, ledger, outbox, state, located, release_id, spec.digest(), on_stage)
-        checked = _validate(spark, spec, located, state, release_id)
-        if release_id in drawn:
-            return _complete(spark, ledger, outbox, state, located, release_id, checked.digest, on_stage)
-        on_stage("charge")
-        state, charge = _charge(ledger, checked, release_id)
-        outbox.create()
-        draw = outbox.commit(_draw_quietly(spark, checked, state, charge, on_stage), charge.seal)
-        on_stage("publish")
-        return publish(spark, ledger, checked.sink, state, charge, draw)
+        with bookkeeping(spark):
+            on_stage("validate")
+            preprocess.check_steps(spec)
+            located = spec.expand()
+            ref = TableRef.of(located.ledger)
+            ledger, outbox = Ledger(spark, ref), Outbox(spark, ref)
+            state, drawn = read_books(ledger, outbox)
+            if release_id in drawn and not _has_table_of_keys(spec):  # even if the source is gone by now
+                return _complete(spark, ledger, outbox, state, located, release_id, spec.digest(), on_stage)
+            checked = _validate(spark, spec, located, state, release_id)
+            if release_id in drawn:
+                return _complete(spark, ledger, outbox, state, located, release_id, checked.digest, on_stage)
+            on_stage("charge")
+            state, charge = _charge(ledger, checked, release_id)
+            outbox.create()
+        draw = _draw_quietly(spark, checked, state, charge, on_stage)
+        with bookkeeping(spark):
+            stored = outbox.commit(draw, charge.seal)
+            on_stage("publish")
+            return publish(spark, ledger, checked.sink, state, charge, stored)
 
 
 def _complete(

@@ -66,6 +66,9 @@ RELEASE_SETTINGS = {
     "spark.sql.subexpressionElimination.enabled": "false",
 }
 
+#: Delta's own metadata, ledger and outbox are small: in adaptive stages they would take twice as many Spark jobs.
+_BOOKKEEPING = {"spark.sql.adaptive.enabled": "false", "spark.sql.shuffle.partitions": "1"}
+
 
 def get_session(*, console_progress: bool = False) -> SparkSession:
     """The SparkSession of this process: the one that is running, else one made for where we are.
@@ -148,12 +151,22 @@ def silence_value_quoting_loggers() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
+def bookkeeping(spark: SparkSession) -> contextlib.AbstractContextManager[None]:
+    """Held around what reads and writes our own small tables; it is about speed alone, so a platform may refuse it."""
+    return settings(spark, _BOOKKEEPING, required=False)
+
+
 @contextlib.contextmanager
-def settings(spark: SparkSession, wanted: Mapping[str, str]) -> Iterator[None]:
+def settings(spark: SparkSession, wanted: Mapping[str, str], *, required: bool = True) -> Iterator[None]:
     """Holds session settings for the length of a block and puts the old ones back, whatever happens.
 
+    Args:
+        spark: The session.
+        wanted: Setting -> value.
+        required: Whether a setting that the platform refuses is an error.
+
     Raises:
-        DpSparkError: If the platform refuses a setting and has another value for it.
+        DpSparkError: If the platform refuses a required setting and has another value for it.
     """
     before: dict[str, str | None] = {}
     try:
@@ -161,7 +174,7 @@ def settings(spark: SparkSession, wanted: Mapping[str, str]) -> Iterator[None]:
             effective = _effective(spark, key)
             if effective is None or effective.lower() != value.lower():
                 before[key] = spark.conf.get(key, None)
-                _set(spark, key, value, effective)
+                _set(spark, key, value, effective if required else None)
         yield
     finally:
         for key, old in before.items():

@@ -10,8 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from dp_spark import manifest as manifests
@@ -127,7 +126,7 @@ def read_manifest(spark: SparkSession, ref: TableRef) -> dict[str, Any] | None:
     """The manifest a table carries, or None where it carries none."""
     # SHOW TBLPROPERTIES redacts whatever holds a word such as "token" or "url", and a manifest may.
     try:
-        rows = spark.sql(f"DESCRIBE DETAIL {ref.sql}").select("properties").collect()
+        rows = spark.sql(f"DESCRIBE DETAIL {ref.sql}").collect()
     except AnalysisException:  # a view, or a table of another format
         return None
     text = rows[0]["properties"].get(MANIFEST_PROPERTY)
@@ -229,22 +228,32 @@ def publish(spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: Mappi
         raise ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")
 
 
+# The result of a DESCRIBE is on the driver already: whatever is done to it before collect() would be a Spark job.
+
+
 def newest_version(spark: SparkSession, ref: TableRef) -> int:
     """The newest version of a table; -1 where there is none."""
-    return operations(spark, ref)[-1][0] if exists(spark, ref) else -1
+    return int(_newest_commit(spark, ref)["version"]) if exists(spark, ref) else -1
 
 
 def published_version(spark: SparkSession, sink: TableRef, release_id: str) -> int | None:
     """The version of the table in which a release was committed, or None."""
-    history = spark.sql(f"DESCRIBE HISTORY {sink.sql}").where(F.col("userMetadata") == release_id)
-    versions = [int(row["version"]) for row in history.select("version").collect()]
+    newest = _newest_commit(spark, sink)
+    if newest["userMetadata"] == release_id:
+        return int(newest["version"])
+    history = spark.sql(f"DESCRIBE HISTORY {sink.sql}").collect()
+    versions = [int(row["version"]) for row in history if row["userMetadata"] == release_id]
     return max(versions) if versions else None
 
 
 def operations(spark: SparkSession, ref: TableRef) -> list[tuple[int, str]]:
     """What was done to a table: (version, operation), oldest first."""
-    rows = spark.sql(f"DESCRIBE HISTORY {ref.sql}").select("version", "operation").collect()
+    rows = spark.sql(f"DESCRIBE HISTORY {ref.sql}").collect()
     return sorted((int(row["version"]), str(row["operation"])) for row in rows)
+
+
+def _newest_commit(spark: SparkSession, ref: TableRef) -> Row:
+    return spark.sql(f"DESCRIBE HISTORY {ref.sql} LIMIT 1").collect()[0]
 
 
 def require_manifest(spark: SparkSession, ref: TableRef) -> dict[str, Any]:
