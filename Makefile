@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 JARS := $(VENV)/.jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast durability bench check lint types imports doctest clean
+.PHONY: help setup demo test test-fast durability bench bench-quick check lint types imports doctest clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,11 @@ test-fast: $(JARS) ## Run the tests that need no Spark
 durability: $(JARS) ## Kill 22 runs at 11 points and race 8 processes 5 times (about half an hour)
 	@$(BIN)/python -m pytest -m durability tests/test_durability.py
 
-bench: $(JARS) ## Time a release of 10 million rows against the exact query (run it alone)
-	@$(BIN)/python benchmarks/ten_million.py
+bench: $(JARS) ## Measure dp-spark, exact queries and other libraries side by side (under an hour; run it alone)
+	@$(BIN)/python -m benchmarks.run
+
+bench-quick: $(JARS) ## The same on small tables, to see that it works (written to .bench/quick)
+	@$(BIN)/python -m benchmarks.run --quick
 
 check: lint types imports doctest ## Run ruff, mypy --strict, import-linter and the doctests
 
@@ -59,4 +62,4 @@ doctest: $(JARS)
 	@$(BIN)/python -m pytest -q --doctest-modules dp_spark
 
 clean: ## Remove the environment and everything that was made
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build demo-out
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build demo-out .bench

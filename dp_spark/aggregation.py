@@ -95,7 +95,9 @@ def _to_positions(rows: DataFrame, keys: Sequence[str], public: DataFrame, other
     )
     same = F.lit(True)
     for index, name in enumerate(keys):
-        same = same & rows[name].eqNullSafe(known[f"public{index}"])
+        key = known[f"public{index}"]
+        # Where no key is null, no null row can have one; and Spark joins whole numbers that are plainly equal twice as fast.
+        same = same & (rows[name].eqNullSafe(key) if public.schema[index].nullable else rows[name] == key)
     return rows.join(F.broadcast(known), same, "inner").select(*others, KEY)
 
 

@@ -20,7 +20,7 @@ import opendp.prelude as dp
 
 from dp_spark.errors import DpSparkError
 from dp_spark.events import Event
-from dp_spark.mechanisms import Mechanism, MechanismName, check_integers, quantile, root_up
+from dp_spark.mechanisms import Mechanism, MechanismName, check_integers, in_chunks, quantile, root_up
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,16 @@ class Selection:
         Raises:
             DpSparkError: If the counts are not in the mechanism's input domain. No value is shown.
         """
-        if not counts:
-            return {}, self.noise.event
-        measurement = _measurement(self.noise.name, self.noise.scale, self.threshold)
-        candidates = dict(enumerate(counts))
         check_integers(counts)
+        shown = [item for chunk in in_chunks(self._draw, list(enumerate(counts))) for item in sorted(chunk.items())]
+        return dict(shown), self.noise.event
+
+    def _draw(self, counts: list[tuple[int, int]]) -> dict[int, int]:
+        measurement = _measurement(self.noise.name, self.noise.scale, self.threshold)
+        candidates = dict(counts)
         if not measurement.input_domain.member(candidates):
             raise DpSparkError("the candidate counts do not form the vector that was planned")
-        kept = measurement(candidates)
-        return {int(position): int(noisy) for position, noisy in sorted(kept.items())}, self.noise.event
+        return dict(measurement(candidates))
 
 
 def calibrate_selection(noise: Mechanism, delta: Decimal) -> Selection:

@@ -62,11 +62,13 @@ class PublicKeys:
     digest: str
 
     def frame(self, spark: SparkSession) -> DataFrame:
-        """The keys with their position in ``table``, to be joined with the rows."""
+        """The keys with their position in ``table``, to be joined with the rows; nullable where one of them is null."""
         numbered = self.table.append_column(_POSITION, pa.array(range(self.table.num_rows), pa.int32()))
-        return spark.createDataFrame(
-            numbered, schema=T.StructType([*self.schema.fields, T.StructField(_POSITION, T.IntegerType())])
-        )
+        fields = [
+            T.StructField(field.name, field.dataType, self.table.column(index).null_count > 0)
+            for index, field in enumerate(self.schema.fields)
+        ]
+        return spark.createDataFrame(numbered, schema=T.StructType([*fields, T.StructField(_POSITION, T.IntegerType(), False)]))
 
 
 POSITION = _POSITION

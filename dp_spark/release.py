@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from dp_spark import aggregation, preprocess, tables
 from dp_spark.accounting import covers
 from dp_spark.bounding import Salt, bound_contributions
+from dp_spark.driver_memory import check_fits
 from dp_spark.entries import Entry, check_release_id
 from dp_spark.errors import BudgetError, DamageError, DpSparkError, SpecError
 from dp_spark.events import Event, decimal_text, events_from_json
@@ -146,6 +147,8 @@ def _validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, stat
     check_public_sources(spark, spec, [source, *state.charged_sources])
     frame = preprocess.apply_steps(spark, open_source(spark, spec.source, where="source"), spec)
     keys = _check_columns(spark, frame, spec)
+    if keys is not None:
+        check_fits(spark, keys.table.num_rows, len(spec.group_by) + 2 * len(spec.aggregates))
     plan_release(spec, account.account.accountant, _number_of(keys))
     sink = TableRef.of(spec.sink)
     digest = written.digest(keys.digest if keys is not None and _has_table_of_keys(spec) else "")

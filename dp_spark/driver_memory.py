@@ -1,0 +1,63 @@
+"""How many cells of a release the driver can hold: known before the charge where the keys are public."""
+
+from __future__ import annotations
+
+import re
+
+from pyspark.sql import SparkSession
+
+from dp_spark.errors import SpecError
+from dp_spark.spark_errors import SPARK_ERRORS
+
+#: A million partitions with one key and three aggregates (each with its stddev), for each GiB of spark.driver.memory:
+#: measured, see docs/scaling.md.
+CELLS_PER_GIB = 7_000_000
+#: A release is one Arrow value in the outbox, which Spark holds up to 2 GiB of.
+MOST_CELLS = 200_000_000
+_UNITS = {"b": 2**-30, "k": 2**-20, "m": 2**-10, "g": 1.0, "t": 2.0**10, "": 2**-10}
+
+
+def check_fits(spark: SparkSession, rows: int, columns: int) -> None:
+    """Checks that the driver has the memory for a release with public keys.
+
+    Args:
+        spark: The session.
+        rows: The number of public keys.
+        columns: The number of published columns.
+
+    Raises:
+        SpecError: If it has not.
+    """
+    cells = rows * columns
+    if cells > MOST_CELLS:
+        raise SpecError(
+            f"{rows} public keys with {columns} columns are more than one release can hold",
+            where="partitions.public",
+            mend=f"release at most {MOST_CELLS // columns} keys at a time",
+        )
+    gib = _driver_gib(spark)
+    if gib is not None and cells > gib * CELLS_PER_GIB:
+        raise SpecError(
+            f"{rows} public keys with {columns} columns are more than a driver with {gib:g} GiB of memory can publish",
+            where="partitions.public",
+            mend=f"set spark.driver.memory to {-(-cells // CELLS_PER_GIB)}g or more, or release fewer keys or aggregates",
+        )
+
+
+def _driver_gib(spark: SparkSession) -> float | None:
+    """The driver's memory, or None where the platform does not tell."""
+    try:
+        text = spark.conf.get("spark.driver.memory", None)
+    except SPARK_ERRORS:
+        return None
+    return None if text is None else memory_gib(text)
+
+
+def memory_gib(text: str) -> float | None:
+    """Spark's text for an amount of memory, in GiB; MiB where it names no unit.
+
+    >>> memory_gib("8g"), memory_gib("512m"), memory_gib("2048"), memory_gib("much")
+    (8.0, 0.5, 2.0, None)
+    """
+    found = re.fullmatch(r"\s*(\d+)\s*([bkmgt]?)b?\s*", text.lower())
+    return None if found is None else int(found[1]) * _UNITS[found[2]]
