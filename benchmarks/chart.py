@@ -17,7 +17,7 @@ _NAMES = {
     "dp_spark": "dp-spark",
     "release_public": "dp-spark, whole release",
     "release_private": "… private keys",
-    "tumult": "Tumult, plain",
+    "tumult": "Tumult",
     "pipelinedp": "PipelineDP",
     "opendp": "OpenDP, Polars",
 }

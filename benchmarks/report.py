@@ -18,7 +18,7 @@ _NAMES = {
     "dp_spark": "**dp-spark**, to noisy rows",
     "release_public": "dp-spark, whole release, public keys",
     "release_private": "dp-spark, whole release, private keys",
-    "tumult": "Tumult Analytics, plain queries",
+    "tumult": "Tumult Analytics",
     "pipelinedp": "PipelineDP",
     "opendp": "OpenDP with Polars",
 }
@@ -81,7 +81,6 @@ def _machine(results: Results) -> Iterator[str]:
 def _targets(results: Results) -> Iterator[str]:
     rows = ((item.text, f"{item.bound} {item.limit:g}", _number(item.measured), item.verdict) for item in targets(results))
     yield from _table(("What", "Target", "Measured", ""), rows)
-    yield "Where a library was measured in two ways, its faster one counts.\n"
 
 
 def _comparison(results: Results, section: str) -> Iterator[str]:

@@ -1,0 +1,50 @@
+"""What a small release costs besides its data: Delta commits, Spark jobs, and settings that are put back."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+from release_helpers import Place
+
+from dp_spark.accounting import Account
+from dp_spark.outbox import open_account
+from dp_spark.session import bookkeeping
+from dp_spark.tables import TableRef
+
+pytest_plugins = ("release_fixtures",)
+
+#: The data itself takes four; the others read the books, MERGE into them three times, and read back what was written.
+MOST_JOBS = 32
+
+
+def commits(table: Path) -> int:
+    return len(list((table / "_delta_log").glob("*.json")))
+
+
+def jobs(spark: SparkSession) -> int:
+    return len(spark.sparkContext.statusTracker().getJobIdsForGroup(None))
+
+
+def test_a_release_is_four_commits_and_few_jobs(place: Place, spark: SparkSession) -> None:
+    place.release("first")  # makes the sink
+    tables = (place.ledger, place.outbox_path, place.sink)
+    before, began = [commits(table) for table in tables], jobs(spark)
+    place.release("second")
+    assert [commits(table) - old for table, old in zip(tables, before, strict=True)] == [2, 1, 1]
+    assert 0 < jobs(spark) - began <= MOST_JOBS
+
+
+def test_opening_an_account_makes_the_outbox(spark: SparkSession, tmp_path: Path) -> None:
+    open_account(spark, TableRef(str(tmp_path / "books"), None), "visits", Account.open(Decimal(1), Decimal(0)))
+    assert commits(tmp_path / "books") == 2
+    assert commits(tmp_path / "books_outbox") == 1
+
+
+def test_the_session_has_its_own_settings_while_rows_are_read(spark: SparkSession) -> None:
+    keys = ("spark.sql.adaptive.enabled", "spark.sql.shuffle.partitions")
+    before = [spark.conf.get(key) for key in keys]
+    with bookkeeping(spark):
+        assert [spark.conf.get(key) for key in keys] == ["false", "1"]
+    assert [spark.conf.get(key) for key in keys] == before
