@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,11 +66,7 @@ def create_table(spark: SparkSession, ref: TableRef, columns: str, properties: s
 
 def merge_rows(spark: SparkSession, ref: TableRef, rows: DataFrame, key: str) -> int:
     """Inserts rows whose key is not in the table, in one commit; returns how many it inserted."""
-    added = f"dp_spark_added_{secrets.token_hex(8)}"
-    rows.createOrReplaceTempView(added)
-    try:
-        merge = f"MERGE INTO {ref.sql} AS present USING {added} AS added ON present.`{key}` = added.`{key}`"
-        done = spark.sql(f"{merge} WHEN NOT MATCHED THEN INSERT *").collect()
-    finally:
-        spark.catalog.dropTempView(added)
+    target = ref.sql.replace("{", "{{").replace("}", "}}")
+    merge = f"MERGE INTO {target} AS present USING {{added}} AS added ON present.`{key}` = added.`{key}`"
+    done = spark.sql(f"{merge} WHEN NOT MATCHED THEN INSERT *", added=rows).collect()
     return int(done[0]["num_inserted_rows"])
