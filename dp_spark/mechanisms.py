@@ -92,7 +92,7 @@ def in_chunks(draw: Callable[[list[_Item]], _Drawn], items: list[_Item]) -> list
     """Draws for parts of a vector on all cores, and returns what was drawn in the vector's order.
 
     Noise is drawn for each coordinate by itself, so the parts together have the distribution of the whole, and its
-    privacy. OpenDP's samplers hold no lock of Python's, so threads are enough (docs/scaling.md has the figures).
+    privacy. OpenDP's samplers hold no lock of Python's, so threads are enough (ADR 7 has the figures).
     """
     chunks = [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]
     if len(chunks) < 2:

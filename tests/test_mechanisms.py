@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dp_spark import mechanisms
 from dp_spark.errors import DpSparkError
+from dp_spark.events import Event
 from dp_spark.mechanisms import (
     Mechanism,
     MechanismName,
@@ -146,6 +148,27 @@ def test_each_call_draws_anew_and_each_cell_has_its_own_noise(name: MechanismNam
     assert first != second
     assert len(set(first)) > 10
     assert len(first) == 50
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_long_vector_keeps_its_order_and_no_two_of_its_parts_have_the_same_noise(
+    name: MechanismName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mechanisms, "_CHUNK", 100)
+    values = [index * 10**12 for index in range(-500, 550)] + [0]
+    drawn, _ = mechanism(name, "0.001").draw(values)
+    noise = [noisy - value for noisy, value in zip(drawn, values, strict=True)]
+    assert max(abs(item) for item in noise) < 10**9, "each value has its own noise, and nobody else's"
+    parts = {tuple(noise[start : start + 100]) for start in range(0, 1000, 100)}
+    assert len(parts) == 10
+
+
+@pytest.mark.parametrize("wrong", [7231.0, 2**63])
+def test_a_long_vector_is_checked_whole_before_any_of_it_is_drawn(wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mechanisms, "_CHUNK", 10)
+    monkeypatch.setattr(mechanisms, "_measurement", None)
+    with pytest.raises(DpSparkError, match="64-bit"):
+        Mechanism("laplace", Sensitivity(1, 1, 1, 1), Event("q", "laplace", 1.0, Decimal(1), None)).draw([1] * 99 + [wrong])
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dp_spark import mechanisms
 from dp_spark.errors import DpSparkError
 from dp_spark.mechanisms import MechanismName, calibrate
 from dp_spark.partition_selection import Selection, calibrate_selection, selection_delta
@@ -139,6 +140,19 @@ def test_nothing_below_the_threshold_is_returned_and_positions_are_kept(name: Me
     assert all(abs(noisy - counts[position]) < 200 for position, noisy in shown.items())
     assert {i for i, count in enumerate(counts) if count >= 1_000} <= set(shown)
     assert set(shown) < set(range(len(counts)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_many_candidates_keep_their_positions_and_have_noise_of_their_own(
+    name: MechanismName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mechanisms, "_CHUNK", 100)
+    counts = [index * 10**9 for index in range(1050)]
+    shown, _ = selection(name, "0.01", 4, "1e-6").draw(counts)
+    assert list(shown) == list(range(1, 1050)), "in order; the empty one is not shown"
+    noise = [noisy - counts[position] for position, noisy in shown.items()]
+    assert max(abs(item) for item in noise) < 10**6
+    assert len({tuple(noise[start : start + 100]) for start in range(0, 1000, 100)}) == 10
 
 
 @pytest.mark.parametrize("name", NAMES)
