@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from pyspark.sql import SparkSession
 from release_helpers import Place
 
@@ -36,10 +37,11 @@ def test_a_release_is_four_commits_and_few_jobs(place: Place, spark: SparkSessio
     assert 0 < jobs(spark) - began <= MOST_JOBS
 
 
-def test_opening_an_account_makes_the_outbox(spark: SparkSession, tmp_path: Path) -> None:
-    open_account(spark, TableRef(str(tmp_path / "books"), None), "visits", Account.open(Decimal(1), Decimal(0)))
-    assert commits(tmp_path / "books") == 2
-    assert commits(tmp_path / "books_outbox") == 1
+@pytest.mark.parametrize("name", ["books", "b{oo}ks", "{added}"], ids=["plain", "braces", "our own placeholder"])
+def test_opening_an_account_makes_the_outbox(spark: SparkSession, tmp_path: Path, name: str) -> None:
+    open_account(spark, TableRef(str(tmp_path / name), None), "visits", Account.open(Decimal(1), Decimal(0)))
+    assert commits(tmp_path / name) == 2
+    assert commits(tmp_path / f"{name}_outbox") == 1
 
 
 def test_the_session_has_its_own_settings_while_rows_are_read(spark: SparkSession) -> None:
