@@ -69,7 +69,7 @@ def prepare_rows(
         group_by: The partition columns.
         queries: The release's distinct queries.
         public: The public keys with their position; rows outside are dropped here, before bounding.
-        clustered: Whether the source is stored bucketed by the unit.
+        clustered: Whether all rows of a unit are read by one task already (``sources.Buckets``).
     """
     names = features_of(queries)
     features = {name: _feature(query, frame) for query, name in reversed(names.items())}

@@ -52,7 +52,7 @@ class PreparedRows:
         units: The names of the unit columns; empty where each row is a unit.
         keys: The names of the key columns.
         features: The names of the integer columns that feed aggregates.
-        clustered: Whether the source is stored bucketed by the unit, so that it needs no shuffle.
+        clustered: Whether all rows of a unit are read by one task already, so that they need no shuffle.
     """
 
     frame: DataFrame

@@ -195,7 +195,8 @@ class Ledger:
                 events=json.dumps({"sink": sink, "version": version, "draw": draw_digest}),
             )
 
-        # An entry that got lost would be written again by the next run of this release: this one need not be read back.
+        # An entry that got lost would be written again by the next run of this release (and found missing by a witness
+        # before that): it spends nothing, so that MERGE counts it as inserted is enough.
         return self._append(entry, known, read_back=False)
 
     def _append(

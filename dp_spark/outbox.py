@@ -161,9 +161,8 @@ def open_account(
 ) -> LedgerState:
     """Opens an account (``Ledger.open``), with the outbox beside the ledger, so that no release has to make it."""
     with bookkeeping(spark):
-        state = Ledger(spark, ref).open(dataset, account, reason, group)
         Outbox(spark, ref).create()
-    return state
+        return Ledger(spark, ref).open(dataset, account, reason, group)
 
 
 def read_books(ledger: Ledger, outbox: Outbox) -> tuple[LedgerState, frozenset[str]]:

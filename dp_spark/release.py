@@ -33,9 +33,9 @@ from dp_spark.public_tables import PublicKeys, public_keys
 from dp_spark.publication import ReleaseResult, already_published, check_order, publish
 from dp_spark.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.results import release_table
-from dp_spark.session import RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
+from dp_spark.session import BUCKETING, RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
 from dp_spark.source_identity import source_identity, source_location
-from dp_spark.sources import field, is_bucketed_by, missing, open_source, require_key, require_numeric
+from dp_spark.sources import Buckets, field, missing, open_source, require_key, require_numeric
 from dp_spark.spec import ClippedAggregate, Count, ReleaseSpec, Source
 from dp_spark.tables import TableRef
 
@@ -50,6 +50,7 @@ class _Checked:
     spec: ReleaseSpec
     digest: str
     frame: DataFrame
+    clustered: bool
     keys: PublicKeys | None
     source: str
     sink: TableRef
@@ -145,10 +146,11 @@ def _validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, stat
     account = state.account(spec.dataset)
     source = source_identity(spark, spec.source)
     check_public_sources(spark, spec, [source, *state.charged_sources])
-    frame = preprocess.apply_steps(spark, open_source(spark, spec.source, where="source"), spec)
+    frame, buckets = open_source(spark, spec.source, where="source"), Buckets.of(spark, spec.source, spec.unit_columns)
+    if buckets is not None:
+        frame = buckets.only_in_place(frame)
+    frame = preprocess.apply_steps(spark, frame, spec)
     keys = _check_columns(spark, frame, spec)
-    if keys is not None:
-        check_fits(spark, keys.table.num_rows, len(spec.group_by) + 2 * len(spec.aggregates))
     plan_release(spec, account.account.accountant, _number_of(keys))
     sink = TableRef.of(spec.sink)
     digest = written.digest(keys.digest if keys is not None and _has_table_of_keys(spec) else "")
@@ -160,7 +162,7 @@ def _validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, stat
         if charge is not None and present is not None:
             check_order(state, charge, present, sink)
             _check_not_drawn(spark, spec, present, release_id)
-    return _Checked(spec, digest, frame, keys, source, sink, state)
+    return _Checked(spec, digest, frame, buckets is not None, keys, source, sink, state)
 
 
 def _check_not_drawn(spark: SparkSession, spec: ReleaseSpec, present: Mapping[str, Any], release_id: str) -> None:
@@ -222,13 +224,15 @@ def _number_of(keys: PublicKeys | None) -> int | None:
 
 
 def _charge(ledger: Ledger, checked: _Checked, release_id: str) -> tuple[LedgerState, Entry]:
-    plan = _plan(checked, checked.state)
+    plan, spec = _plan(checked, checked.state), checked.spec
+    if checked.keys is not None:
+        check_fits(ledger.spark, checked.keys.table.num_rows, len(spec.group_by) + 2 * len(spec.aggregates))
     state = ledger.charge(
-        checked.spec.dataset,
+        spec.dataset,
         plan.events,
         release_id=release_id,
         file_digest=checked.digest,
-        privacy_unit=json.dumps(list(checked.spec.unit_columns) or "row"),
+        privacy_unit=json.dumps(list(spec.unit_columns) or "row"),
         source=checked.source,
         guarantee=(decimal_text(plan.guarantee_epsilon), decimal_text(plan.guarantee_delta)),
         known=checked.state,
@@ -284,10 +288,12 @@ def _draw(spark: SparkSession, checked: _Checked, state: LedgerState, charge: En
     on_stage("read and aggregate")
     queries = list(plan.mechanisms)
     public = checked.keys.frame(spark) if checked.keys is not None else None
-    clustered = is_bucketed_by(spark, spec.source, spec.unit_columns)
-    rows = aggregation.prepare_rows(checked.frame, spec.unit_columns, spec.group_by, queries, public, clustered=clustered)
+    rows = aggregation.prepare_rows(
+        checked.frame, spec.unit_columns, spec.group_by, queries, public, clustered=checked.clustered
+    )
     bounded = bound_contributions(rows, plan.bounds, Salt.fresh())
-    exact = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)
+    with settings(spark, {BUCKETING: "true"} if checked.clustered else {}):
+        exact = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)
     if checked.keys is not None:
         exact = aggregation.fill_public(exact, checked.keys)
     on_stage("noise")

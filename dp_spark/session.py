@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.3.1"
 _DELTA_JARS = ("io.delta_delta-spark_4.1_2.13-4.3.1.jar", "io.delta_delta-storage-4.3.1.jar")
 _MIN_JAVA = 17
+#: Where Java and Spark's launcher find options besides those that we give.
+_JAVA_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "SPARK_SUBMIT_OPTS")
 
 # Small Delta tables are dominated by Delta's and Spark's defaults, which are made for large ones.
 _LOCAL = {
@@ -51,6 +54,9 @@ _LOCAL = {
 #: Spark's own messages quote the values that failed; pyspark logs them before we can catch the exception.
 _VALUE_QUOTING_LOGGERS = ("SQLQueryContextLogger", "DataFrameQueryContextLogger", "py4j", "pyspark")
 
+#: Whether Spark reads a table that is stored in buckets without a shuffle of its own.
+BUCKETING = "spark.sql.sources.bucketing.enabled"
+
 #: What a release needs of the session, from building its frames until collecting them (invariant 11).
 RELEASE_SETTINGS = {
     "spark.sql.ansi.enabled": "false",
@@ -64,10 +70,20 @@ RELEASE_SETTINGS = {
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
     # Spark would compute what two expressions share before either, outside of what gives null for errors (time_guard).
     "spark.sql.subexpressionElimination.enabled": "false",
+    # Spark believes the name of a file about its bucket; bounding must not, unless each row is checked (sources.Buckets).
+    BUCKETING: "false",
 }
 
 #: Delta's own metadata, ledger and outbox are small: in adaptive stages they would take twice as many Spark jobs.
-_BOOKKEEPING = {"spark.sql.adaptive.enabled": "false", "spark.sql.shuffle.partitions": "1"}
+#: And a broadcast is a Spark job of its own.
+_BOOKKEEPING = {
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.sql.autoBroadcastJoinThreshold": "-1",
+}
+
+#: A session's settings are common to all threads, so whoever needs some of them takes turns.
+_HOLDING = threading.RLock()
 
 
 def get_session(*, console_progress: bool = False) -> SparkSession:
@@ -112,7 +128,7 @@ def _local_settings(console_progress: bool) -> dict[str, str]:
     settings["spark.ui.showConsoleProgress"] = "true" if console_progress else "false"
     quiet = conf_file("log4j2.properties").as_uri()
     options = f"-Dlog4j2.configurationFile={quiet} -Dderby.stream.error.file=/dev/null"
-    chosen = os.environ.get("JAVA_TOOL_OPTIONS", "") + os.environ.get("JDK_JAVA_OPTIONS", "")
+    chosen = " ".join(os.environ.get(name, "") for name in _JAVA_OPTIONS)
     # The collector made for throughput: a release has no pauses to fear. Java refuses to start with two.
     settings["spark.driver.extraJavaOptions"] = options if "GC" in chosen else f"-XX:+UseParallelGC {options}"
     cache = Path(os.environ.get("DP_SPARK_IVY", Path.home() / ".ivy2.5.2")) / "jars"
@@ -160,6 +176,8 @@ def bookkeeping(spark: SparkSession) -> contextlib.AbstractContextManager[None]:
 def settings(spark: SparkSession, wanted: Mapping[str, str], *, required: bool = True) -> Iterator[None]:
     """Holds session settings for the length of a block and puts the old ones back, whatever happens.
 
+    Another thread that wants to hold settings waits until the block is over.
+
     Args:
         spark: The session.
         wanted: Setting -> value.
@@ -168,26 +186,34 @@ def settings(spark: SparkSession, wanted: Mapping[str, str], *, required: bool =
     Raises:
         DpSparkError: If the platform refuses a required setting and has another value for it.
     """
-    before: dict[str, str | None] = {}
-    try:
-        for key, value in wanted.items():
-            effective = _effective(spark, key)
-            if effective is None or effective.lower() != value.lower():
-                before[key] = spark.conf.get(key, None)
-                _set(spark, key, value, effective if required else None)
-        yield
-    finally:
-        for key, old in before.items():
-            with contextlib.suppress(PySparkException):
-                if old is None:
-                    spark.conf.unset(key)
-                else:
-                    spark.conf.set(key, old)
+    with _HOLDING:
+        before: dict[str, str | None] = {}
+        try:
+            for key, value in wanted.items():
+                effective = _effective(spark, key)
+                if effective is None or effective.lower() != value.lower():
+                    before[key] = _explicit(spark, key)
+                    _set(spark, key, value, effective if required else None)
+            yield
+        finally:
+            for key, old in before.items():
+                with contextlib.suppress(PySparkException, Py4JError):
+                    if old is None:
+                        spark.conf.unset(key)
+                    else:
+                        spark.conf.set(key, old)
 
 
 def _effective(spark: SparkSession, key: str) -> str | None:
     try:
         return spark.conf.get(key)
+    except (PySparkException, Py4JError):  # it has no value, or the platform hides it
+        return None
+
+
+def _explicit(spark: SparkSession, key: str) -> str | None:
+    try:
+        return spark.conf.get(key, None)
     except (PySparkException, Py4JError):
         return None
 
@@ -195,7 +221,10 @@ def _effective(spark: SparkSession, key: str) -> str | None:
 def _set(spark: SparkSession, key: str, value: str, current: str | None) -> None:
     try:
         spark.conf.set(key, value)
-    except PySparkException:  # a managed platform may fix a setting; a fixed default that it hides is the right one
+    except (
+        PySparkException,
+        Py4JError,
+    ):  # a managed platform may fix a setting; a fixed default that it hides is the right one
         if current is not None:
             raise DpSparkError(
                 f"the platform does not let {key} be set to {value}", mend="run where it can be set, or ask its admins"

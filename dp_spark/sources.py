@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -81,19 +82,45 @@ def _open_table(spark: SparkSession, name: str, where: str) -> DataFrame:
         ) from None
 
 
-def is_bucketed_by(spark: SparkSession, source: Source, units: Sequence[str]) -> bool:
-    """Whether a source is a catalog table stored in buckets of the unit, so that Spark reads all rows of one together.
+@dataclass(frozen=True)
+class Buckets:
+    """How a catalog table is stored in buckets, so that Spark reads the rows of one unit together, without a shuffle.
 
-    It decides about speed only: where Spark does not keep the buckets together after all, it shuffles by itself.
+    Attributes:
+        columns: The columns whose hash says in which bucket a row is.
+        number: How many buckets there are.
     """
-    if source.table is None:
-        return False
-    wanted = {unit.lower() for unit in units}
-    try:
-        buckets = {column.name.lower() for column in spark.catalog.listColumns(quoted_name(source.table)) if column.isBucket}
-    except SPARK_ERRORS:
-        return False
-    return bool(buckets) and buckets <= wanted
+
+    columns: tuple[str, ...]
+    number: int
+
+    @staticmethod
+    def of(spark: SparkSession, source: Source, units: Sequence[str]) -> Buckets | None:
+        """The buckets of a table that Spark itself filled and that keep each unit together, or None."""
+        if source.table is None:
+            return None
+        try:
+            rows = spark.sql(f"DESCRIBE TABLE EXTENDED {quoted_name(source.table)}").collect()
+        except SPARK_ERRORS:
+            return None
+        names = [row["col_name"] for row in rows]
+        if "# Detailed Table Information" not in names or any(name.lower() == "_metadata" for name in names):
+            return None
+        about = {row["col_name"]: row["data_type"] for row in rows[names.index("# Detailed Table Information") :]}
+        if about.get("Type") != "MANAGED" or about.get("Provider") not in ("parquet", "orc") or "Num Buckets" not in about:
+            return None
+        found = tuple(re.findall(r"`([^`]+)`", about["Bucket Columns"]))
+        within = {name.lower() for name in found} <= {unit.lower() for unit in units}
+        return Buckets(found, int(about["Num Buckets"])) if found and within else None
+
+    def only_in_place(self, frame: DataFrame) -> DataFrame:
+        """The rows that are in the bucket where they belong: in a table that Spark filled, all of them.
+
+        Guarantees: what is left of one unit is read by one task, whatever files somebody put there. Spark takes a
+        file's bucket from its name and believes it.
+        """
+        named = F.regexp_extract(F.col("_metadata.file_name"), r".*_(\d+)(?:\..*)?$", 1).try_cast("int")
+        return frame.where(named == F.pmod(F.hash(*map(column, self.columns)), F.lit(self.number)))
 
 
 def _is_delta(path: str) -> bool:

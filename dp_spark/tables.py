@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from dp_spark import manifest as manifests
@@ -233,14 +235,14 @@ def publish(spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: Mappi
 
 def newest_version(spark: SparkSession, ref: TableRef) -> int:
     """The newest version of a table; -1 where there is none."""
-    return int(_newest_commit(spark, ref)["version"]) if exists(spark, ref) else -1
+    return _newest_commit(spark, ref)[0] if exists(spark, ref) else -1
 
 
 def published_version(spark: SparkSession, sink: TableRef, release_id: str) -> int | None:
     """The version of the table in which a release was committed, or None."""
-    newest = _newest_commit(spark, sink)
-    if newest["userMetadata"] == release_id:
-        return int(newest["version"])
+    version, committed = _newest_commit(spark, sink)
+    if committed == release_id:
+        return version
     history = spark.sql(f"DESCRIBE HISTORY {sink.sql}").collect()
     versions = [int(row["version"]) for row in history if row["userMetadata"] == release_id]
     return max(versions) if versions else None
@@ -252,8 +254,20 @@ def operations(spark: SparkSession, ref: TableRef) -> list[tuple[int, str]]:
     return sorted((int(row["version"]), str(row["operation"])) for row in rows)
 
 
-def _newest_commit(spark: SparkSession, ref: TableRef) -> Row:
-    return spark.sql(f"DESCRIBE HISTORY {ref.sql} LIMIT 1").collect()[0]
+def _newest_commit(spark: SparkSession, ref: TableRef) -> tuple[int, str | None]:
+    """The version and the userMetadata of a table's newest commit."""
+    if ref.path is not None and is_local(ref.path):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # Spark says what is wrong with a log
+            return _newest_local_commit(Path(ref.path) / "_delta_log")
+    row = spark.sql(f"DESCRIBE HISTORY {ref.sql} LIMIT 1").collect()[0]
+    return int(row["version"]), row["userMetadata"]
+
+
+def _newest_local_commit(log: Path) -> tuple[int, str | None]:
+    newest = max(file for file in log.iterdir() if re.fullmatch(r"\d{20}\.json", file.name))
+    actions = [json.loads(line) for line in newest.read_text(encoding="utf-8").splitlines()]
+    [committed] = [action["commitInfo"] for action in actions if "commitInfo" in action]
+    return int(newest.stem), committed.get("userMetadata")
 
 
 def require_manifest(spark: SparkSession, ref: TableRef) -> dict[str, Any]:

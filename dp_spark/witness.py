@@ -48,7 +48,7 @@ class Witness:
             ) from None
 
     def remember(self, seal: Seal) -> None:
-        """Remembers an entry that was read back; to be called under the ledger's lock.
+        """Remembers an entry that was committed; to be called under the ledger's lock.
 
         Raises:
             DamageError: If it cannot be written.

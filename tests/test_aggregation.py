@@ -28,8 +28,9 @@ from dp_spark.lattice import Lattice, centred_lattice, sum_lattice
 from dp_spark.public_tables import PublicKeys, public_keys
 from dp_spark.queries import PRIVACY_ID_COUNT, Query, QueryKind
 from dp_spark.sensitivity import ContributionBounds
+from dp_spark.session import BUCKETING, RELEASE_SETTINGS
 from dp_spark.session import settings as session_settings
-from dp_spark.sources import is_bucketed_by
+from dp_spark.sources import Buckets
 from dp_spark.spec import PublicPartitions, Source
 
 STR, INT, DOUBLE = pa.string(), pa.int32(), pa.float64()
@@ -405,9 +406,14 @@ def test_a_table_in_buckets_of_the_unit_is_read_without_a_shuffle_on_it(
     name, query = f"bucketed_{unit}", [PRIVACY_ID_COUNT]
     stored.write.bucketBy(4, "ID").saveAsTable(name)
     try:
-        clustered = is_bucketed_by(spark, Source.model_validate({"table": name}), [unit])
-        with session_settings(spark, {"spark.sql.adaptive.enabled": "false"}):
-            rows = aggregation.prepare_rows(spark.read.table(name), [unit], ["y"], query, None, clustered=clustered)
+        frame, buckets = spark.read.table(name), Buckets.of(spark, Source.model_validate({"table": name}), [unit])
+        assert (buckets is not None) is (unit == "id")
+        if buckets is not None:
+            frame = buckets.only_in_place(frame)
+            assert frame.count() == stored.where(F.col("id").isNotNull()).count(), "none is lost"
+        held = {"spark.sql.adaptive.enabled": "false", BUCKETING: "true" if buckets else "false"}
+        with session_settings(spark, RELEASE_SETTINGS | held):
+            rows = aggregation.prepare_rows(frame, [unit], ["y"], query, None, clustered=buckets is not None)
             whole = aggregation.aggregate(bound_contributions(rows, ContributionBounds(2, 2), SALT), query)
             plan = re.sub(r"#\d+L?", "", explained(whole, capsys))
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pyspark.sql import SparkSession
 from release_helpers import Place, data_files
@@ -47,3 +49,13 @@ def test_a_release_that_is_too_wide_costs_nothing(place: Place, monkeypatch: pyt
         place.release("wide", partitions={"public": {"values": {"ward": ["a", "b"]}}})
     assert data_files(place.ledger) == before
     assert not place.sink.exists()
+
+
+def test_a_release_that_is_drawn_already_is_published_whatever_the_memory(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "keys.csv").write_text("ward\ner\n", encoding="utf-8")
+    keys = {"public": {"source": {"format": "csv", "path": str(tmp_path / "keys.csv"), "schema": {"ward": "string"}}}}
+    place.release("wide", partitions=keys)
+    monkeypatch.setattr(driver_memory, "_driver_gib", lambda spark: 1e-7)
+    assert place.release("wide", partitions=keys).status == "already_published"

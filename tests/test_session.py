@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from pathlib import Path
+from typing import cast
 
 import pyarrow as pa
 import pytest
 from frames import frame_of, tuples
+from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 
 from dp_spark import session
@@ -52,6 +55,58 @@ def test_a_setting_that_the_platform_refuses_is_an_error_and_the_others_come_bac
     assert current(spark, fixed, OWN) == before
     with settings(spark, {fixed: str(before[0])}):  # it is what is wanted already
         assert current(spark, fixed) == before[:1]
+
+
+class Hiding:
+    """A session of a platform that hides one key, even from a question with a default."""
+
+    def __init__(self, real: SparkSession) -> None:
+        self.conf, self._real = self, real.conf
+
+    def get(self, key: str, *default: None) -> str | None:
+        if key == OWN:
+            raise Py4JError("the platform does not show it")
+        return self._real.get(key, *default)
+
+    def set(self, key: str, value: str) -> None:
+        self._real.set(key, value)
+
+    def unset(self, key: str) -> None:
+        self._real.unset(key)
+
+
+def test_a_setting_that_the_platform_hides_is_set_all_the_same(spark: SparkSession) -> None:
+    with settings(cast("SparkSession", Hiding(spark)), {OWN: "1", ANSI: "false"}):
+        assert current(spark, OWN, ANSI) == ["1", "false"]
+    assert current(spark, OWN) == [None]
+
+
+def test_threads_hold_settings_one_after_the_other(spark: SparkSession) -> None:
+    """Else one release would run under another's time zone, and put back what it found there."""
+    before, inside, seen = current(spark, ZONE), threading.Event(), []
+
+    def other() -> None:
+        inside.wait(10)
+        with settings(spark, {ZONE: "Asia/Tokyo"}):
+            seen.extend(current(spark, ZONE))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with settings(spark, {ZONE: "Europe/Berlin"}):
+        inside.set()
+        thread.join(0.5)
+        seen.extend(current(spark, ZONE))
+    thread.join()
+    assert seen == ["Europe/Berlin", "Asia/Tokyo"]
+    assert current(spark, ZONE) == before
+
+
+@pytest.mark.parametrize("variable", ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "SPARK_SUBMIT_OPTS"])
+def test_a_collector_that_was_chosen_is_the_only_one(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """Java does not start with two."""
+    assert "-XX:+UseParallelGC" in session._local_settings(False)["spark.driver.extraJavaOptions"]
+    monkeypatch.setenv(variable, "-XX:+UseZGC")
+    assert "GC" not in session._local_settings(False)["spark.driver.extraJavaOptions"]
 
 
 def test_under_the_release_settings_spark_gives_null_where_it_would_raise(spark: SparkSession) -> None:
