@@ -1,124 +1,189 @@
 """What a recipient is told: one JSON document, kept in the table property ``dp_spark.manifest``.
 
-It holds what the author declared and what the mechanisms are; nothing in it was computed from private values. So no
-row, file or byte count of the source, no source version, no number of dropped rows or candidate keys, no run time.
+This module needs nothing but Python: a recipient who installs dp-spark without its libraries (``pip install --no-deps``)
+reads a manifest and computes how wrong each number may be.
+
+    >>> from dp_spark.manifest import read_manifest, confidence_intervals  # doctest: +SKIP
+    >>> manifest = read_manifest("releases/lab_values")  # doctest: +SKIP
+    >>> confidence_intervals(manifest, "patients", frame["patients"])  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib.util
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import NormalDist
 from typing import Any
+from urllib.parse import unquote, urlparse
 
-from dp_spark.errors import DamageError
-from dp_spark.events import decimal_text
-from dp_spark.planning import ReleasePlan
-from dp_spark.queries import PRIVACY_ID_COUNT, queries_of
-from dp_spark.spec import Aggregate, ClippedAggregate, Count, RowUnit
+from dp_spark.errors import DamageError, SourceError, SpecError
 
 MANIFEST_PROPERTY = "dp_spark.manifest"
-_FORMAT = "dp_spark.manifest/1"
-_LIBRARIES = ("dp_spark", "pyspark", "delta-spark", "opendp", "dp-accounting")
+FORMAT = "dp_spark.manifest/1"
 
 
-def build_manifest(plan: ReleasePlan, *, release_id: str, file_digest: str, sequence: int, at: str) -> dict[str, Any]:
-    """The manifest of a release.
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """The manifest of a released Delta table, read from its log.
 
     Args:
-        plan: What is drawn and charged.
-        release_id: The release's identity in the ledger.
-        file_digest: The digest of the effective release file.
-        sequence: The ledger's sequence number of the charge; a later release has a higher one.
-        at: When the charge was made, ISO 8601 in UTC.
+        path: The table's folder; a place on another store needs the ``deltalake`` package.
+
+    Raises:
+        SourceError: If there is no Delta table, or one that dp-spark did not release.
+        DamageError: If its log or its manifest cannot be read.
     """
-    spec = plan.spec
-    return {
-        "format": _FORMAT,
-        "name": spec.name,
-        "dataset": spec.dataset,
-        "release_id": release_id,
-        "file_digest": file_digest,
-        "charge": {"sequence": sequence, "at": at},
-        "guarantee": _guarantee(plan),
-        "group_by": list(spec.group_by),
-        "partitions": _partitions(plan),
-        "contribution_bounds": {
-            "max_partitions_contributed": plan.bounds.max_partitions_contributed,
-            "max_contributions_per_partition": plan.bounds.max_contributions_per_partition,
-        },
-        "aggregates": [_aggregate(plan, aggregate) for aggregate in spec.aggregates],
-        "queries": [_query(plan, query) for query in plan.mechanisms],
-        "timezone": spec.timezone,
-        "libraries": {name: _version(name) for name in _LIBRARIES},
-    }
+    place = str(path)
+    if not re.match(r"^[A-Za-z][A-Za-z0-9+.-]+:", place) or place.startswith("file:"):
+        folder = Path(unquote(urlparse(place).path)) if place.startswith("file:") else Path(place)
+        properties = _properties_of_local(folder.expanduser())
+    else:
+        properties = _properties_by_delta_rs(place)
+    if MANIFEST_PROPERTY not in properties:
+        raise SourceError("this table carries no dp-spark manifest", where=place, mend="give the place of a published release")
+    return from_json(properties[MANIFEST_PROPERTY], where=place)
 
 
-def _guarantee(plan: ReleasePlan) -> dict[str, Any]:
-    spec = plan.spec
-    row_unit = isinstance(spec.privacy_unit, RowUnit)
-    unit = "row" if row_unit else ", ".join(spec.unit_columns)
-    whom = "one row" if row_unit else f"all rows that share one value of ({unit})"
-    epsilon, delta = decimal_text(plan.guarantee_epsilon), decimal_text(plan.guarantee_delta)
-    sentence = (
-        f"This table was computed by a randomised procedure that is ({epsilon}, {delta})-differentially private: "
-        f"for any set of possible published tables, adding or removing {whom} of the dataset '{spec.dataset}' changes "
-        f"the probability of publishing a table in that set by at most a factor of exp({epsilon})"
-        + (f", plus at most {delta}." if plan.guarantee_delta else ".")
-    )
-    return {
-        "epsilon": epsilon,
-        "delta": delta,
-        "rho": decimal_text(plan.cost.rho) if plan.accountant == "zcdp" else None,
-        "accountant": plan.accountant,
-        "adjacency": "add or remove one privacy unit",
-        "privacy_unit": "row" if row_unit else list(spec.unit_columns),
-        "sentence": sentence,
-    }
+def _properties_of_local(folder: Path) -> Mapping[str, str]:
+    """The table's properties, from the newest commit that sets them: each publication does."""
+    log = folder / "_delta_log"
+    commits = sorted((file for file in log.glob("*.json") if re.fullmatch(r"\d{20}\.json", file.name)), reverse=True)
+    if not commits:
+        raise SourceError("there is no Delta table", where=str(folder), mend="give the folder of a published release")
+    try:
+        for commit in commits:
+            actions = [json.loads(line) for line in commit.read_text(encoding="utf-8").splitlines() if line.strip()]
+            found = [action["metaData"] for action in actions if "metaData" in action]
+            if found:
+                return dict(found[-1].get("configuration") or {})
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise DamageError(
+            "the table's log cannot be read", where=str(commit), mend="ask the publisher for a fresh copy of the table"
+        ) from None
+    return _properties_by_delta_rs(str(folder))  # the commit that set them is in a checkpoint by now
 
 
-def _partitions(plan: ReleasePlan) -> dict[str, Any]:
-    if plan.selection is None:
-        return {"selection": "public" if plan.spec.group_by else "none"}
-    event = plan.selection.noise.event
-    return {
-        "selection": "private",
-        "threshold": plan.selection.threshold,
-        "delta": decimal_text(event.delta),
-        "noise_scale": event.scale,
-        "units_for_50_percent": plan.selection.units_for(0.5),
-        "units_for_95_percent": plan.selection.units_for(0.95),
-    }
+def _properties_by_delta_rs(place: str) -> Mapping[str, str]:
+    if importlib.util.find_spec("deltalake") is None:
+        raise SourceError("reading this table needs the deltalake package", where=place, mend="pip install deltalake")
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        return dict(DeltaTable(place).metadata().configuration)
+    except (DeltaError, OSError) as error:
+        raise SourceError(
+            f"cannot be opened as a Delta table ({type(error).__name__})", where=place, mend="check the place and your access"
+        ) from None
 
 
-def _aggregate(plan: ReleasePlan, aggregate: Aggregate) -> dict[str, Any]:
-    noise = plan.aggregate_noise(aggregate)
-    found: dict[str, Any] = {"name": aggregate.name, "function": aggregate.function}
-    if isinstance(aggregate, Count | ClippedAggregate):
-        found["column"] = aggregate.column
-    if isinstance(aggregate, ClippedAggregate):
-        found |= {"min_value": aggregate.min_value, "max_value": aggregate.max_value}
-    return found | {
-        "mechanism": plan.mechanisms[queries_of(aggregate)[0]].name,
-        "queries": [query.label for query in queries_of(aggregate)],
-        "stddev": noise.stddev,
-        "half_width_95": noise.half_width_95,
-    }
+def from_json(text: str, *, where: str) -> dict[str, Any]:
+    """Reads a stored manifest.
+
+    Raises:
+        DamageError: If it is not a manifest of a format that this version knows.
+    """
+    try:
+        manifest = json.loads(text)
+        known = isinstance(manifest, dict) and manifest["format"] == FORMAT
+    except (ValueError, KeyError):
+        known = False
+    if not known:
+        raise DamageError("the manifest cannot be read", where=where, mend="ask the publisher for a fresh copy of the table")
+    return dict(manifest)
 
 
-def _query(plan: ReleasePlan, query: Any) -> dict[str, Any]:
-    mechanism = plan.mechanisms[query]
-    event = plan.selection.noise.event if plan.selection and query == PRIVACY_ID_COUNT else mechanism.event
-    return {
-        "query": query.label,
-        "mechanism": mechanism.name,
-        "noise_scale": mechanism.scale,
-        "granularity": 1.0 if query.lattice is None else query.lattice.granularity,
-        "stddev": mechanism.stddev * (1.0 if query.lattice is None else query.lattice.granularity),
-        "epsilon": None if event.epsilon is None else decimal_text(event.epsilon),
-        "rho": None if event.rho is None else decimal_text(event.rho),
-        "delta": decimal_text(event.delta),
-    }
+def to_json(manifest: Mapping[str, Any]) -> str:
+    """The manifest as the one line of JSON that is stored."""
+    return json.dumps(manifest, separators=(",", ":"), ensure_ascii=True)
+
+
+def aggregate_of(manifest: Mapping[str, Any], column: str) -> dict[str, Any]:
+    """What the manifest says of one released column.
+
+    Raises:
+        SpecError: If it is not an aggregate of this release.
+    """
+    for aggregate in manifest["aggregates"]:
+        if aggregate["name"].lower() == column.lower():
+            return dict(aggregate)
+    known = ", ".join(aggregate["name"] for aggregate in manifest["aggregates"])
+    raise SpecError("is not an aggregate of this release", where=column, mend=f"use one of: {known}")
+
+
+def half_width(manifest: Mapping[str, Any], column: str, *, level: float = 0.95) -> float | None:
+    """How far the noise takes a cell of a column with probability ``level``, at most; None where it differs by cell.
+
+    Args:
+        manifest: The release's manifest.
+        column: A count or a sum; a mean's noise depends on the cell, and its ``_stddev`` column tells.
+        level: The probability, above 0 and below 1.
+
+    Raises:
+        SpecError: If the column is no aggregate of this release, or the level is no probability.
+
+    Guarantees: for Laplace noise w is the least that has P[|noise| <= w] >= level, from the tail of the discrete Laplace
+    distribution, P[|X| > w] = 2 q^(w+1) / (1 + q) with q = e^(-1/scale) (Ghosh, Roughgarden and Sundararajan 2009). For
+    Gaussian noise the normal quantile is rounded up by half a step: the discrete tails are at most one step heavier.
+    """
+    if not 0 < level < 1:
+        raise SpecError("is not a probability", where="level", mend="write a number above 0 and below 1, such as 0.95")
+    aggregate = aggregate_of(manifest, column)
+    if aggregate["stddev"] is None:
+        return None
+    [query] = [query for query in manifest["queries"] if query["query"] == aggregate["queries"][-1]]
+    scale, granularity = float(query["noise_scale"]), float(query["granularity"])
+    if aggregate["mechanism"] == "laplace":
+        q = math.exp(-1 / scale)
+        steps = max(0, math.ceil(math.log((1 - level) * (1 + q) / 2) / math.log(q) - 1)) if q > 0 else 0
+    else:
+        steps = math.ceil(NormalDist().inv_cdf((1 + level) / 2) * scale - 0.5)
+    return max(0, steps) * granularity
+
+
+def confidence_intervals(
+    manifest: Mapping[str, Any],
+    column: str,
+    values: Iterable[float | None],
+    stddevs: Sequence[float | None] | None = None,
+    *,
+    level: float = 0.95,
+) -> list[tuple[float, float] | None]:
+    """An interval for each cell of a column: what the noise may have hidden, not what bounding left out.
+
+    Args:
+        manifest: The release's manifest.
+        column: The aggregate.
+        values: Its released cells.
+        stddevs: Their ``_stddev`` cells; needed for a mean.
+        level: The probability that an interval covers the value without noise.
+
+    Returns:
+        (low, high) for each cell; None where the cell or its stddev is null.
+
+    Raises:
+        SpecError: If the column is no aggregate of this release, or a mean comes without its stddevs.
+    """
+    width = half_width(manifest, column, level=level)
+    cells = list(values)
+    if width is None and stddevs is None:
+        raise SpecError("the noise of its cells differs", where=column, mend=f"give the column {column}_stddev as stddevs, too")
+    factor = NormalDist().inv_cdf((1 + level) / 2)
+    widths = [width] * len(cells) if width is not None else [_times(factor, item) for item in stddevs or ()]
+    return [_interval(cell, around) for cell, around in zip(cells, widths, strict=True)]
+
+
+def _times(factor: float, stddev: float | None) -> float | None:
+    return None if stddev is None or math.isnan(stddev) else factor * stddev
+
+
+def _interval(cell: float | None, around: float | None) -> tuple[float, float] | None:
+    if cell is None or around is None or math.isnan(cell):
+        return None
+    return (cell - around, cell + around)
 
 
 def column_comments(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -133,31 +198,3 @@ def column_comments(manifest: Mapping[str, Any]) -> dict[str, str]:
         comments[name] = f"{function}{over}{clipped}; with discrete {aggregate['mechanism']} noise"
         comments[f"{name}_stddev"] = f"standard deviation of the noise in {name}"
     return comments
-
-
-def to_json(manifest: Mapping[str, Any]) -> str:
-    """The manifest as the one line of JSON that is stored."""
-    return json.dumps(manifest, separators=(",", ":"), ensure_ascii=True)
-
-
-def from_json(text: str, *, where: str) -> dict[str, Any]:
-    """Reads a stored manifest.
-
-    Raises:
-        DamageError: If it is not a manifest of a format that this version knows.
-    """
-    try:
-        manifest = json.loads(text)
-        known = isinstance(manifest, dict) and manifest["format"] == _FORMAT
-    except (ValueError, KeyError):
-        known = False
-    if not known:
-        raise DamageError("the manifest cannot be read", where=where, mend="ask the publisher for a fresh copy of the table")
-    return dict(manifest)
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

@@ -25,7 +25,7 @@ from dp_spark.errors import BudgetError, DamageError, DpSparkError, SpecError
 from dp_spark.events import Event, decimal_text, events_from_json
 from dp_spark.ledger import Ledger, check_same_file
 from dp_spark.ledger_state import LedgerState
-from dp_spark.manifest import build_manifest
+from dp_spark.manifest_building import build_manifest
 from dp_spark.outbox import Draw, Outbox, outbox_of, read_books
 from dp_spark.paths import same_source
 from dp_spark.planning import ReleasePlan, plan_release

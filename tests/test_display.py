@@ -17,7 +17,7 @@ from dp_spark import display, documents
 from dp_spark.accounting import Account, Cost
 from dp_spark.entries import GENESIS, Entry
 from dp_spark.ledger_state import AccountState
-from dp_spark.manifest import build_manifest
+from dp_spark.manifest_building import build_manifest
 from dp_spark.planning import plan_release
 from dp_spark.release import ReleaseResult
 from dp_spark.results import release_table

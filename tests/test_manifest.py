@@ -8,7 +8,8 @@ import pytest
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
 
 from dp_spark.errors import DamageError
-from dp_spark.manifest import build_manifest, column_comments, from_json, to_json
+from dp_spark.manifest import column_comments, from_json, to_json
+from dp_spark.manifest_building import build_manifest
 from dp_spark.planning import plan_release
 
 WHEN = "2024-01-01T00:00:00Z"

@@ -1,0 +1,124 @@
+"""What goes into a manifest: what the author declared and what the mechanisms are.
+
+Nothing in it was computed from private values. So no row, file or byte count of the source, no source version, no
+number of dropped rows or candidate keys, no run time.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+from dp_spark.events import decimal_text
+from dp_spark.manifest import FORMAT
+from dp_spark.planning import ReleasePlan
+from dp_spark.queries import PRIVACY_ID_COUNT, queries_of
+from dp_spark.spec import Aggregate, ClippedAggregate, Count, RowUnit
+
+_LIBRARIES = ("dp_spark", "pyspark", "delta-spark", "opendp", "dp-accounting")
+
+
+def build_manifest(plan: ReleasePlan, *, release_id: str, file_digest: str, sequence: int, at: str) -> dict[str, Any]:
+    """The manifest of a release.
+
+    Args:
+        plan: What is drawn and charged.
+        release_id: The release's identity in the ledger.
+        file_digest: The digest of the effective release file.
+        sequence: The ledger's sequence number of the charge; a later release has a higher one.
+        at: When the charge was made, ISO 8601 in UTC.
+    """
+    spec = plan.spec
+    return {
+        "format": FORMAT,
+        "name": spec.name,
+        "dataset": spec.dataset,
+        "release_id": release_id,
+        "file_digest": file_digest,
+        "charge": {"sequence": sequence, "at": at},
+        "guarantee": _guarantee(plan),
+        "group_by": list(spec.group_by),
+        "partitions": _partitions(plan),
+        "contribution_bounds": {
+            "max_partitions_contributed": plan.bounds.max_partitions_contributed,
+            "max_contributions_per_partition": plan.bounds.max_contributions_per_partition,
+        },
+        "aggregates": [_aggregate(plan, aggregate) for aggregate in spec.aggregates],
+        "queries": [_query(plan, query) for query in plan.mechanisms],
+        "timezone": spec.timezone,
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+    }
+
+
+def _guarantee(plan: ReleasePlan) -> dict[str, Any]:
+    spec = plan.spec
+    row_unit = isinstance(spec.privacy_unit, RowUnit)
+    unit = "row" if row_unit else ", ".join(spec.unit_columns)
+    whom = "one row" if row_unit else f"all rows that share one value of ({unit})"
+    epsilon, delta = decimal_text(plan.guarantee_epsilon), decimal_text(plan.guarantee_delta)
+    sentence = (
+        f"This table was computed by a randomised procedure that is ({epsilon}, {delta})-differentially private: "
+        f"for any set of possible published tables, adding or removing {whom} of the dataset '{spec.dataset}' changes "
+        f"the probability of publishing a table in that set by at most a factor of exp({epsilon})"
+        + (f", plus at most {delta}." if plan.guarantee_delta else ".")
+    )
+    return {
+        "epsilon": epsilon,
+        "delta": delta,
+        "rho": decimal_text(plan.cost.rho) if plan.accountant == "zcdp" else None,
+        "accountant": plan.accountant,
+        "adjacency": "add or remove one privacy unit",
+        "privacy_unit": "row" if row_unit else list(spec.unit_columns),
+        "sentence": sentence,
+    }
+
+
+def _partitions(plan: ReleasePlan) -> dict[str, Any]:
+    if plan.selection is None:
+        return {"selection": "public" if plan.spec.group_by else "none"}
+    event = plan.selection.noise.event
+    return {
+        "selection": "private",
+        "threshold": plan.selection.threshold,
+        "delta": decimal_text(event.delta),
+        "noise_scale": event.scale,
+        "units_for_50_percent": plan.selection.units_for(0.5),
+        "units_for_95_percent": plan.selection.units_for(0.95),
+    }
+
+
+def _aggregate(plan: ReleasePlan, aggregate: Aggregate) -> dict[str, Any]:
+    noise = plan.aggregate_noise(aggregate)
+    found: dict[str, Any] = {"name": aggregate.name, "function": aggregate.function}
+    if isinstance(aggregate, Count | ClippedAggregate):
+        found["column"] = aggregate.column
+    if isinstance(aggregate, ClippedAggregate):
+        found |= {"min_value": aggregate.min_value, "max_value": aggregate.max_value}
+    return found | {
+        "mechanism": plan.mechanisms[queries_of(aggregate)[0]].name,
+        "queries": [query.label for query in queries_of(aggregate)],
+        "stddev": noise.stddev,
+        "half_width_95": noise.half_width_95,
+    }
+
+
+def _query(plan: ReleasePlan, query: Any) -> dict[str, Any]:
+    mechanism = plan.mechanisms[query]
+    event = plan.selection.noise.event if plan.selection and query == PRIVACY_ID_COUNT else mechanism.event
+    return {
+        "query": query.label,
+        "mechanism": mechanism.name,
+        "noise_scale": mechanism.scale,
+        "granularity": 1.0 if query.lattice is None else query.lattice.granularity,
+        "stddev": mechanism.stddev * (1.0 if query.lattice is None else query.lattice.granularity),
+        "epsilon": None if event.epsilon is None else decimal_text(event.epsilon),
+        "rho": None if event.rho is None else decimal_text(event.rho),
+        "delta": decimal_text(event.delta),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
