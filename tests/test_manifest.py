@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
 
-from dp_spark.errors import DamageError
-from dp_spark.manifest import column_comments, from_json, to_json
+from dp_spark.errors import DamageError, SpecError
+from dp_spark.manifest import column_comments, confidence_intervals, from_json, half_width, to_json
 from dp_spark.manifest_building import build_manifest
+from dp_spark.mechanisms import upper_tail
 from dp_spark.planning import plan_release
 
 WHEN = "2024-01-01T00:00:00Z"
@@ -204,3 +205,52 @@ def test_what_is_no_manifest_is_damage(text: str) -> None:
     with pytest.raises(DamageError) as caught:
         from_json(text, where="warehouse/x")
     assert caught.value.where == "warehouse/x"
+
+
+# --- what a recipient computes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("accountant", ["basic", "zcdp"])
+@pytest.mark.parametrize("epsilon", ["0.01", "1", "100"])
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
+def test_a_half_width_covers_the_noise_and_is_no_wider_than_it_must_be(accountant: Any, epsilon: str, level: float) -> None:
+    """Against the exact tails of the discrete distributions that the draws come from."""
+    delta = Decimal("1e-6") if accountant == "zcdp" else Decimal(0)
+    found = manifest(
+        accountant, 3, partitions=PUBLIC, budget={"epsilon": Decimal(epsilon), "delta": delta}, aggregates=[COUNT, SUM]
+    )
+    for aggregate, query in zip(found["aggregates"], found["queries"], strict=True):
+        width = half_width(found, aggregate["name"], level=level)
+        assert width is not None
+        steps = round(width / query["granularity"])
+        name, scale = query["mechanism"], query["noise_scale"]
+        assert 2 * upper_tail(name, scale, steps + 1) <= (1 - level) * 1.001 + 1e-15
+        spare = 1 if name == "laplace" else 2 + scale / 100
+        assert steps == 0 or 2 * upper_tail(name, scale, int(steps + 1 - spare)) > (1 - level) * 0.999
+
+
+def test_intervals_are_around_the_cells_and_a_mean_needs_its_stddevs() -> None:
+    found = manifest()
+    width = half_width(found, "rows")
+    assert width == half_width(found, "ROWS") == found["aggregates"][1]["half_width_95"]
+    assert width is not None
+    assert confidence_intervals(found, "rows", [10, None, -3.0]) == [(10 - width, 10 + width), None, (-3 - width, -3 + width)]
+    assert half_width(found, "average") is None
+    stddevs = [2.0, None, float("nan"), 1.0]
+    [first, *others] = confidence_intervals(found, "average", [50.0, 50.0, 50.0, None], stddevs)
+    assert first == pytest.approx((50 - 2 * 1.959964, 50 + 2 * 1.959964))
+    assert others == [None, None, None]
+    with pytest.raises(SpecError, match="differs") as caught:
+        confidence_intervals(found, "average", [50.0])
+    assert "average_stddev" in caught.value.mend
+    with pytest.raises(ValueError, match="zip"):
+        confidence_intervals(found, "average", [50.0, 51.0], [1.0])
+
+
+def test_a_column_that_was_not_released_and_a_level_that_is_none_are_refused() -> None:
+    with pytest.raises(SpecError, match="is not an aggregate") as caught:
+        half_width(manifest(), "elsewhere")
+    assert "rows" in caught.value.mend
+    for level in (0.0, 1.0, 95.0, float("nan")):
+        with pytest.raises(SpecError, match="is not a probability"):
+            half_width(manifest(), "rows", level=level)

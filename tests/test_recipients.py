@@ -1,0 +1,185 @@
+"""What another organisation does with a release, with none of our code or with ``dp_spark.manifest`` alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import SparkSession
+from release_helpers import COUNT, MEAN, PATIENTS, ROOT, TOTAL, Place, write_delta
+
+from dp_spark.errors import DamageError, SourceError
+from dp_spark.manifest import MANIFEST_PROPERTY, read_manifest
+
+pytest_plugins = ("release_fixtures",)
+
+NIGHT = dt.datetime(2024, 3, 31, 1, 30, tzinfo=dt.UTC)
+KEYS: dict[str, tuple[Any, list[Any]]] = {
+    "word": (pa.string(), ["ünï, \"x\"\n", "b"]),
+    "number": (pa.int64(), [-(2**63), 2**63 - 1]),
+    "small": (pa.int16(), [-1, 7]),
+    "yes": (pa.bool_(), [True, False]),
+    "day": (pa.date32(), [dt.date(1900, 1, 1), dt.date(2024, 2, 29)]),
+    "moment": (pa.timestamp("us", tz="UTC"), [NIGHT, dt.datetime(1999, 1, 1, tzinfo=dt.UTC)]),
+    "price": (pa.decimal128(12, 3), [Decimal("-0.125"), Decimal("99999.999")]),
+}  # fmt: skip
+
+
+@pytest.fixture
+def released(place: Place, spark: SparkSession) -> Place:
+    """A release with a key of each common type, a null among them, selected privately."""
+    columns = {name: pa.array([values[row % 2] for row in range(4000)], kind) for name, (kind, values) in KEYS.items()}
+    columns["word"] = pa.array([None if row % 2 else KEYS["word"][1][0] for row in range(4000)], pa.string())
+    person = {"person": pa.array([f"p{row // 2}" for row in range(4000)])}
+    cost = {"cost": pa.array([float(row % 100) for row in range(4000)])}
+    source = write_delta(spark, place.folder / "typed", pa.table({**person, **columns, **cost}))
+    place.release(
+        "typed",
+        dataset="rich",
+        source={"format": "delta", "path": str(source)},
+        privacy_unit="person",
+        group_by=list(KEYS),
+        partitions={"private": {}},
+        aggregates=[PATIENTS, COUNT, TOTAL, MEAN],
+        budget={"epsilon": 1.0, "delta": 1e-6},
+    )
+    return place
+
+
+def by_spark(place: Place) -> pa.Table:
+    return place.spark.read.format("delta").load(str(place.sink)).toArrow()
+
+
+def by_pandas(place: Place) -> pa.Table:
+    return pa.Table.from_pandas(DeltaTable(place.sink).to_pandas(types_mapper=None), preserve_index=False)
+
+
+def by_polars(place: Place) -> pa.Table:
+    return pl.read_delta(str(place.sink)).to_arrow()
+
+
+def by_duckdb(place: Place) -> pa.Table:
+    dataset = DeltaTable(place.sink).to_pyarrow_dataset()
+    with duckdb.connect() as connection:
+        connection.register("release", dataset)
+        return connection.sql("SELECT * FROM release").to_arrow_table()
+
+
+def by_parquet_in_duckdb(place: Place) -> pa.Table:
+    """For a tool that knows Parquet only: the log names the one file of the newest version."""
+    with duckdb.connect() as connection:
+        log = f"{place.sink}/_delta_log/*.json"
+        added = connection.sql(
+            f"SELECT add.path FROM read_json('{log}', union_by_name=true) WHERE add.path IS NOT NULL"
+        ).fetchall()
+        [(file,)] = added
+        return connection.sql(f"SELECT * FROM read_parquet('{place.sink}/{file}')").to_arrow_table()
+
+
+READERS = [by_spark, by_pandas, by_polars, by_duckdb, by_parquet_in_duckdb]
+
+
+def plain(table: pa.Table) -> list[dict[str, Any]]:
+    """Rows in the order of their keys, as Python values; moments in UTC."""
+    rows = table.to_pylist()
+    for row in rows:
+        row["moment"] = row["moment"].astimezone(dt.UTC)
+    return sorted(rows, key=lambda row: row["number"])
+
+
+def test_every_reader_sees_the_same_rows(released: Place) -> None:
+    expected = plain(released.drawn("typed").rows)
+    assert [row["word"] for row in expected] == [KEYS["word"][1][0], None], "both keys are shown, and one is null"
+    for reader in READERS:
+        found = reader(released)
+        assert plain(found) == expected, reader.__name__
+        assert found.column_names == [
+            *KEYS,
+            *(f"{n}{s}" for n in ("patients", "visits", "total", "average") for s in ("", "_stddev")),
+        ]
+
+
+def manifest_by_spark(place: Place) -> str:
+    return str(place.spark.sql(f"DESCRIBE DETAIL delta.`{place.sink}`").collect()[0]["properties"][MANIFEST_PROPERTY])
+
+
+def manifest_by_delta_rs(place: Place) -> str:
+    return str(DeltaTable(place.sink).metadata().configuration[MANIFEST_PROPERTY])
+
+
+def manifest_by_duckdb(place: Place) -> str:
+    with duckdb.connect() as connection:
+        options = "columns={'metaData': 'STRUCT(configuration MAP(VARCHAR, VARCHAR))'}, filename=true"
+        log = f"read_json('{place.sink}/_delta_log/*.json', {options})"
+        query = (
+            f"SELECT metaData.configuration['{MANIFEST_PROPERTY}'] FROM {log} WHERE metaData IS NOT NULL ORDER BY filename DESC"
+        )
+        return str(connection.sql(f"{query} LIMIT 1").fetchall()[0][0])
+
+
+@pytest.mark.parametrize("reader", [manifest_by_spark, manifest_by_delta_rs, manifest_by_duckdb])
+def test_every_reader_finds_the_manifest(place: Place, reader: Callable[[Place], str]) -> None:
+    place.release("first")
+    place.release("second")
+    manifest = read_manifest(place.sink)
+    assert manifest["release_id"] == "second"
+    assert json.loads(reader(place)) == manifest == dict(place.drawn("second").manifest)
+
+
+ALONE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from dp_spark.manifest import confidence_intervals, read_manifest
+manifest = read_manifest(sys.argv[2])
+[interval] = confidence_intervals(manifest, "visits", [100])
+foreign = [name for name in sys.modules if name.partition(".")[0] not in sys.stdlib_module_names | {"dp_spark", "__main__"}]
+assert not foreign, foreign
+print(manifest["release_id"], 100 - interval[0] == manifest["aggregates"][0]["half_width_95"])
+"""
+
+
+def test_the_manifest_module_needs_nothing_but_python(place: Place) -> None:
+    """As after ``pip install --no-deps``: no other package can be imported."""
+    place.release("light")
+    command = [sys.executable, "-I", "-S", "-c", ALONE, str(ROOT), str(place.sink)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "light True\n"
+
+
+def test_the_manifest_is_found_behind_commits_and_checkpoints_that_do_not_name_it(place: Place) -> None:
+    place.release("r")
+    table = DeltaTable(place.sink)
+    table.create_checkpoint()
+    table.alter.set_table_description("put in order")
+    assert read_manifest(place.sink)["release_id"] == "r"
+    assert read_manifest(place.sink.as_uri())["release_id"] == "r"
+    place.spark.sql(f"DELETE FROM delta.`{place.sink}` WHERE ward = 'no such ward'")
+    place.spark.sql(f"DELETE FROM delta.`{place.sink}` WHERE ward = 'er'")
+    DeltaTable(place.sink).create_checkpoint()
+    for commit in sorted((place.sink / "_delta_log").glob("*.json"))[:-1]:
+        commit.unlink()
+    assert read_manifest(place.sink)["release_id"] == "r"
+
+
+def test_what_is_no_release_says_so(place: Place, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="carries no dp-spark manifest"):
+        read_manifest(place.source)
+    with pytest.raises(SourceError, match="there is no Delta table"):
+        read_manifest(tmp_path / "nothing")
+    with pytest.raises(SourceError, match="cannot be opened as a Delta table"):
+        read_manifest("memory:///nothing")
+    place.release("r")
+    commit = max((place.sink / "_delta_log").glob("*.json"))
+    commit.write_text("{", encoding="utf-8")
+    with pytest.raises(DamageError, match="log cannot be read"):
+        read_manifest(place.sink)
