@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 JARS := $(VENV)/.jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast durability bench bench-quick check lint types imports doctest clean
+.PHONY: help setup demo test test-fast test-connect test-matrix durability bench bench-quick wheel dist check lint types imports doctest clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,12 @@ test: $(JARS) ## Run all tests
 test-fast: $(JARS) ## Run the tests that need no Spark
 	@$(BIN)/python -m pytest -m "not spark and not slow"
 
+test-connect: $(JARS) ## Run the main parts of the suite on a local Spark Connect server (`make test` does, too)
+	@$(BIN)/python tests/test_connect.py
+
+test-matrix: $(JARS) ## Run a core of the suite with each pyspark, delta-spark and Python (about an hour; docs/versions.md)
+	@$(BIN)/python scripts/matrix.py
+
 durability: $(JARS) ## Kill 22 runs at 11 points and race 8 processes 5 times (about half an hour)
 	@$(BIN)/python -m pytest -m durability tests/test_durability.py
 
@@ -46,6 +52,12 @@ bench: $(JARS) ## Measure dp-spark, exact queries and other libraries side by si
 
 bench-quick: $(JARS) ## The same on small tables, to see that it works (written to .bench/quick)
 	@$(BIN)/python -m benchmarks.run --quick
+
+wheel: $(STAMP) ## Build the wheels and the zip into dist/ (needs no network)
+	@$(BIN)/python scripts/build_dist.py wheel
+
+dist: $(STAMP) ## Build wheels, zip and packed environment into dist/ (about two minutes)
+	@$(BIN)/python scripts/build_dist.py
 
 check: lint types imports doctest ## Run ruff, mypy --strict, import-linter and the doctests
 
@@ -62,4 +74,4 @@ doctest: $(JARS)
 	@$(BIN)/python -m pytest -q --doctest-modules dp_spark
 
 clean: ## Remove the environment and everything that was made
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build demo-out .bench
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build demo-out .bench .matrix

@@ -6,13 +6,19 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from dp_spark.budget_cli import budget_app
+from dp_spark.combine_cli import combine
 from dp_spark.errors import DpSparkError, SpecError
+from dp_spark.share_cli import share_app
 from dp_spark.terminal import AsJson, emit, log, out, report, session, stages
+
+if TYPE_CHECKING:
+    from dp_spark.tables import TableRef
 
 app = typer.Typer(
     name="dp-spark",
@@ -22,6 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # it would show local variables, and with them private values
 )
 app.add_typer(budget_app)
+app.add_typer(share_app)
+app.command()(combine)
 
 _FILE = Annotated[Path, typer.Argument(metavar="FILE", help="The release file (YAML).")]
 _SET = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a key of the file; repeatable.")]
@@ -91,17 +99,43 @@ def plan(file: _FILE, overrides: _SET = None, as_json: AsJson = False) -> None:
 @app.command()
 def show(
     release: Annotated[str, typer.Argument(metavar="RELEASE", help="A published table: a path or a name a.b.c.")],
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a report for people, as one page.")] = None,
+    ledger: Annotated[
+        str | None, typer.Option("--ledger", help="Put the budget into the report: the ledger, a path or a table name a.b.c.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the manifest of a published table."""
+    """Show the manifest of a published table; with --html, write a report on it."""
     from dp_spark.display import show_manifest
     from dp_spark.tables import TableRef, require_manifest
 
-    manifest = require_manifest(session(), TableRef.parse(release))
+    ref = TableRef.parse(release)
+    if html is not None:
+        manifest = _write_report(ref, html, ledger)
+    elif ledger is not None:
+        raise SpecError("goes into a report only", where="--ledger", mend="give --html FILE as well")
+    else:
+        manifest = require_manifest(session(), ref)
     if as_json:
         emit(manifest)
     else:
         show_manifest(out(), manifest)
+    if html is not None and not as_json:
+        out().print(f"Report      {escape(str(html))}", soft_wrap=True)
+
+
+def _write_report(release: TableRef, file: Path, ledger: str | None) -> dict[str, Any]:
+    """Writes the report on a release; returns its manifest."""
+    from dp_spark.report import check_installed, report_page, write_page
+    from dp_spark.report_reading import read_history, read_release
+    from dp_spark.tables import TableRef
+
+    check_installed()
+    spark = session()
+    manifest, rows = read_release(spark, release)
+    history = None if ledger is None else read_history(spark, TableRef.parse(ledger), manifest)
+    write_page(file, report_page(manifest, rows, history))
+    return manifest
 
 
 @app.command()
@@ -155,5 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def entry_point() -> None:
-    """The console script."""
-    sys.exit(main())
+    """The console script, and the entry point of a Databricks wheel task, for which any SystemExit is a failure, even of 0."""
+    code = main()
+    if code:
+        sys.exit(code)

@@ -20,13 +20,16 @@ from rich.table import Table
 
 from dp_spark import preprocess
 from dp_spark.accounting import Account
-from dp_spark.display import cell, show_result, shown
+from dp_spark.cells import cell, shown
+from dp_spark.display import show_result
 from dp_spark.errors import DpSparkError
 from dp_spark.ledger import Ledger
 from dp_spark.outbox import open_account
 from dp_spark.paths import conf_file
 from dp_spark.publication import ReleaseResult
 from dp_spark.release import run_release
+from dp_spark.report import report_page, write_page
+from dp_spark.report_reading import read_history
 from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.sources import column, open_source
 from dp_spark.spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount, ReleaseSpec
@@ -72,6 +75,11 @@ def run_demo(
     console.print(_comparison_table(compared, result))
     for chart in _charts(compared, result, folder):
         console.print(f"Chart       {chart}", soft_wrap=True)
+    if result.rows is not None and importlib.util.find_spec("altair") is not None:
+        report = folder / "report.html"
+        history = read_history(spark, TableRef.of(spec.ledger), result.manifest)
+        write_page(report, report_page(result.manifest, result.rows, history))
+        console.print(f"Report      {report}", soft_wrap=True)
     console.print("\nRun the demo again to see the budget shrink, or look at it:")
     console.print(f"  dp-spark budget show --ledger {spec.ledger.path}", soft_wrap=True)
     console.print(f"  dp-spark show {spec.sink.path}", soft_wrap=True)

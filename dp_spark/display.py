@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dp_spark.cells import cell, plain_rows
+from dp_spark.combine import CombinedResult
 from dp_spark.documents import account_document, cost_document, entry_document, plan_document, remaining_document
 from dp_spark.entries import Entry
 from dp_spark.ledger_state import AccountState
+from dp_spark.manifest import COMBINED_FORMAT, PARTIES
 from dp_spark.preview import Preview
 from dp_spark.publication import ReleaseResult
 from dp_spark.spec import ClippedAggregate
 from dp_spark.verification import Verification
 
 _SHOWN_ROWS = 12
-_NORMAL_95 = 1.96
 
 
 def show_result(console: Console, result: ReleaseResult) -> None:
@@ -45,19 +45,6 @@ def _budget(document: dict[str, float | None]) -> str:
     return ", ".join(f"{name} {value:.6g}" for name, value in document.items() if value is not None)
 
 
-def plain_rows(rows: pa.Table) -> list[dict[str, Any]]:
-    """Rows as Python values; a key that Python cannot hold, such as a date after the year 9999, becomes a text."""
-    columns = {name: [_python_value(value) for value in column] for name, column in zip(rows.column_names, rows, strict=True)}
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _python_value(value: pa.Scalar) -> Any:
-    try:
-        return value.as_py()
-    except (OverflowError, ValueError):
-        return "(cannot be shown)"
-
-
 def rows_table(rows: Sequence[dict[str, Any]], manifest: Any) -> Table:
     """Released rows with the 95 % half-width of each cell."""
     table = Table(title=f"{manifest['name']} (± is the 95 % half-width of the noise)", title_justify="left")
@@ -69,31 +56,6 @@ def rows_table(rows: Sequence[dict[str, Any]], manifest: Any) -> Table:
         cells = [escape(str(row[key])) for key in manifest["group_by"]]
         table.add_row(*cells, *(cell(row, item) for item in manifest["aggregates"]))
     return table
-
-
-def cell(row: dict[str, Any], aggregate: dict[str, Any]) -> str:
-    """A released cell with its half-width.
-
-    >>> cell({"mean": 12.3456, "mean_stddev": 0.5}, {"name": "mean", "half_width_95": None})
-    '12.35 ± 0.98'
-    """
-    value, stddev = row[aggregate["name"]], row[f"{aggregate['name']}_stddev"]
-    width = aggregate["half_width_95"]
-    if width is None and stddev is not None:
-        width = _NORMAL_95 * stddev
-    return f"{shown(value, width)} ± {'?' if width is None else shown(width, width)}"
-
-
-def shown(value: float, width: float | None) -> str:
-    """A number with as many digits as an error of ``width`` leaves a meaning.
-
-    >>> shown(0.24037, 0.0013), shown(2311.47, 24.0), shown(7, None)
-    ('0.2404', '2,311', '7')
-    """
-    if isinstance(value, int):
-        return f"{value:,}"
-    digits = 2 if not width else max(0, min(8, 1 - math.floor(math.log10(width))))
-    return f"{value:,.{digits}f}"
 
 
 def show_plan(console: Console, preview: Preview) -> None:
@@ -179,22 +141,20 @@ def show_verification(console: Console, found: Verification) -> None:
 def show_manifest(console: Console, manifest: dict[str, Any]) -> None:
     """A manifest for people."""
     guarantee, bounds = manifest["guarantee"], manifest["contribution_bounds"]
-    console.print(f"[bold]{manifest['name']}[/bold], a release of {manifest['dataset']}")
+    combined = manifest["format"] == COMBINED_FORMAT
+    console.print(f"[bold]{manifest['name']}[/bold], a {'combination' if combined else 'release'} of {manifest['dataset']}")
     console.print(guarantee["sentence"], soft_wrap=True)
     console.print(f"Release id  {manifest['release_id']}", soft_wrap=True)
-    console.print(f"Charged     {manifest['charge']['at']}, entry {manifest['charge']['sequence']} of the ledger")
+    if combined:
+        for given in manifest["inputs"]:
+            console.print(f"Combines    {given['release_id']} of {given['dataset']}: {_promise(given)}", soft_wrap=True)
+    else:
+        console.print(f"Charged     {manifest['charge']['at']}, entry {manifest['charge']['sequence']} of the ledger")
     console.print(
         f"Bounds      each unit: at most {bounds['max_partitions_contributed']} partitions, "
-        f"{bounds['max_contributions_per_partition']} rows in each"
+        f"{bounds['max_contributions_per_partition']} rows in each{', at each party' if combined else ''}"
     )
-    selection = manifest["partitions"]
-    if selection["selection"] == "private":
-        console.print(
-            f"Partitions  shown where a noisy count of users reaches {selection['threshold']}; "
-            f"95 % of those with {selection['units_for_95_percent']} users are"
-        )
-    else:
-        console.print(f"Partitions  {selection['selection']}")
+    console.print(f"Partitions  {_selection(manifest['partitions'])}", soft_wrap=True)
     table = Table("aggregate", "function", "mechanism", "stddev", "95 % half-width")
     for item in manifest["aggregates"]:
         stddev, width = item["stddev"], item["half_width_95"]
@@ -206,3 +166,37 @@ def show_manifest(console: Console, manifest: dict[str, Any]) -> None:
             "" if width is None else f"{width:,.4g}",
         )
     console.print(table)
+
+
+def _promise(manifest: dict[str, Any]) -> str:
+    return f"epsilon {manifest['guarantee']['epsilon']}, delta {manifest['guarantee']['delta']}"
+
+
+def _selection(partitions: dict[str, Any]) -> str:
+    if partitions["selection"] != "private":
+        return str(partitions["selection"])
+    if "note" in partitions:
+        return f"private; {partitions['note']} ({', '.join(f'{item:,}' for item in partitions['thresholds'])})"
+    return (
+        f"shown where a noisy count of users reaches {partitions['threshold']}; "
+        f"95 % of those with {partitions['units_for_95_percent']} users are"
+    )
+
+
+def show_combined(console: Console, result: CombinedResult) -> None:
+    """A combined table: its first rows, how many parties they cover, and what is guaranteed."""
+    manifest, rows = result.manifest, result.rows
+    shown_as = {**manifest, "group_by": [*manifest["group_by"], PARTIES]}
+    console.print(rows_table(plain_rows(rows.slice(0, _SHOWN_ROWS)), shown_as))
+    hidden = rows.num_rows - _SHOWN_ROWS
+    if hidden > 0:
+        console.print(f"… and {hidden} more rows", style="dim")
+    partial = result.partial_rows
+    if partial:
+        console.print(
+            f"{partial} of {rows.num_rows} rows cover fewer than all {len(manifest['inputs'])} parties: see {PARTIES}"
+        )
+    word = "Published" if result.status == "published" else "Already published, and the same:"
+    console.print(f"[bold]{word}[/bold] {escape(result.sink)} ({rows.num_rows} rows, version {result.version})", soft_wrap=True)
+    console.print(f"Release id  {manifest['release_id']}", soft_wrap=True)
+    console.print(manifest["guarantee"]["sentence"], soft_wrap=True)

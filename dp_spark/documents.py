@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from dp_spark.accounting import Cost
+from dp_spark.combine import CombinedResult
 from dp_spark.entries import PUBLISHED, Entry
 from dp_spark.ledger_state import AccountState
 from dp_spark.planning import AggregateNoise
@@ -165,3 +166,19 @@ def remaining_after(preview: Preview) -> dict[str, float | None] | None:
     if preview.account is None or after is None or not fits(preview):
         return None
     return _pair(preview.account.account.remaining_display(after))
+
+
+def combined_document(result: CombinedResult) -> dict[str, Any]:
+    """A combined table, as ``combine --json`` prints it."""
+    manifest = result.manifest
+    return {
+        "release_id": manifest["release_id"],
+        "status": result.status,
+        "path": result.sink,
+        "version": result.version,
+        "rows": result.rows.num_rows,
+        "partial_rows": result.partial_rows,
+        "same_file": manifest["same_file"],
+        "guarantee": manifest["guarantee"],
+        "inputs": [{name: given[name] for name in ("dataset", "release_id", "file_digest")} for given in manifest["inputs"]],
+    }

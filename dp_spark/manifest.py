@@ -24,6 +24,10 @@ from dp_spark.errors import DamageError, SourceError, SpecError
 
 MANIFEST_PROPERTY = "dp_spark.manifest"
 FORMAT = "dp_spark.manifest/1"
+#: Of a table that combines several organisations' releases (docs/combine.md): no charge, and ``inputs``.
+COMBINED_FORMAT = "dp_spark.combined/1"
+#: The column of a combined table that says how many parties a row covers.
+PARTIES = "parties"
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
@@ -88,7 +92,7 @@ def from_json(text: str, *, where: str) -> dict[str, Any]:
     """
     try:
         manifest = json.loads(text)
-        known = isinstance(manifest, dict) and manifest["format"] == FORMAT
+        known = isinstance(manifest, dict) and manifest["format"] in (FORMAT, COMBINED_FORMAT)
     except (ValueError, KeyError):
         known = False
     if not known:
@@ -172,7 +176,7 @@ def confidence_intervals(
     if width is None and stddevs is None:
         raise SpecError("the noise of its cells differs", where=column, mend=f"give the column {column}_stddev as stddevs, too")
     factor = NormalDist().inv_cdf((1 + level) / 2)
-    widths = [width] * len(cells) if width is not None else [_times(factor, item) for item in stddevs or ()]
+    widths = [width] * len(cells) if width is not None else [_times(factor, item) for item in ([] if stddevs is None else stddevs)]
     return [_interval(cell, around) for cell, around in zip(cells, widths, strict=True)]
 
 
@@ -196,5 +200,9 @@ def column_comments(manifest: Mapping[str, Any]) -> dict[str, str]:
             f", values clipped to [{aggregate['min_value']}, {aggregate['max_value']}]" if "min_value" in aggregate else ""
         )
         comments[name] = f"{function}{over}{clipped}; with discrete {aggregate['mechanism']} noise"
+        if aggregate.get("note"):
+            comments[name] += f"; {aggregate['note']}"
         comments[f"{name}_stddev"] = f"standard deviation of the noise in {name}"
+    if manifest["format"] == COMBINED_FORMAT:
+        comments[PARTIES] = f"how many of the {len(manifest['inputs'])} parties' releases hold this row's key"
     return comments

@@ -14,11 +14,12 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JError
-from pyspark.errors import PySparkException
+from pyspark.errors import PySparkException, PySparkImportError
 
 from dp_spark.errors import DpSparkError
 from dp_spark.paths import conf_file
@@ -26,9 +27,6 @@ from dp_spark.paths import conf_file
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-#: Held on classic Spark and declared for the cluster in docs; 4.4 needs a newer Spark.
-DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.3.1"
-_DELTA_JARS = ("io.delta_delta-spark_4.1_2.13-4.3.1.jar", "io.delta_delta-storage-4.3.1.jar")
 _MIN_JAVA = 17
 #: Where Java and Spark's launcher find options besides those that we give.
 _JAVA_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "SPARK_SUBMIT_OPTS")
@@ -96,9 +94,19 @@ def get_session(*, console_progress: bool = False) -> SparkSession:
         console_progress: Whether a local session shows Spark's progress bar on stderr.
 
     Raises:
-        DpSparkError: If Java is missing or too old for a local session.
+        DpSparkError: If Java is missing or too old for a local session, or Spark Connect's libraries for a remote one.
     """
     silence_value_quoting_loggers()
+    try:
+        return _session(console_progress)
+    except PySparkImportError:
+        raise DpSparkError(
+            "SPARK_REMOTE asks for Spark Connect, whose libraries are missing or too old",
+            mend="pip install 'dp_spark[connect]', or unset SPARK_REMOTE",
+        ) from None
+
+
+def _session(console_progress: bool) -> SparkSession:
     from pyspark.sql import SparkSession
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -132,12 +140,28 @@ def _local_settings(console_progress: bool) -> dict[str, str]:
     # The collector made for throughput: a release has no pauses to fear. Java refuses to start with two.
     settings["spark.driver.extraJavaOptions"] = options if "GC" in chosen else f"-XX:+UseParallelGC {options}"
     cache = Path(os.environ.get("DP_SPARK_IVY", Path.home() / ".ivy2.5.2")) / "jars"
-    jars = [cache / name for name in _DELTA_JARS]
+    package = _delta_package()
+    _, artifact, number = package.split(":")
+    jars = [cache / f"io.delta_{name}-{number}.jar" for name in (artifact, "delta-storage")]
     if all(jar.is_file() for jar in jars):  # the resolver talks a lot and takes seconds, so it runs only once
         settings["spark.jars"] = ",".join(str(jar) for jar in jars)
     else:
-        settings["spark.jars.packages"] = DELTA_PACKAGE
+        settings["spark.jars.packages"] = package
     return settings
+
+
+def _delta_package() -> str:
+    """The coordinate of the Delta jar that belongs to the installed pyspark and delta-spark.
+
+    Raises:
+        DpSparkError: If Delta was never built for this Spark.
+    """
+    spark, delta = (".".join(version(name).split(".")[:2]) for name in ("pyspark", "delta-spark"))
+    if delta != "4.0":  # since 4.1 there is one jar for each Spark
+        return f"io.delta:delta-spark_{spark}_2.13:{version('delta-spark')}"
+    if spark != "4.0":
+        raise DpSparkError(f"delta-spark {delta} is not for pyspark {spark}", mend="pip install --upgrade dp_spark delta-spark")
+    return f"io.delta:delta-spark_2.13:{version('delta-spark')}"
 
 
 def _driver_memory_gib() -> int:

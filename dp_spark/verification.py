@@ -9,6 +9,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
@@ -134,22 +135,45 @@ def _check_release(spark: SparkSession, outbox: Outbox, release_id: str, place: 
 
 
 def _check_newest(spark: SparkSession, outbox: Outbox, state: LedgerState, place: str) -> None:
-    """What a sink of ours shows now: a release that was charged here, as it was drawn."""
+    """What a sink of ours shows now, where it is still there."""
     sink = TableRef.parse(place)
     with _as_damage(place):
-        if not tables.exists(spark, sink):
-            return
-        manifest = tables.read_manifest(spark, sink)
+        present = tables.exists(spark, sink)
+    if present:
+        verify_release(spark, outbox, state, sink)
+
+
+def verify_release(spark: SparkSession, outbox: Outbox, state: LedgerState, release: TableRef) -> dict[str, Any]:
+    """Checks that what a table shows now is a release that was charged in this ledger, as it was drawn.
+
+    Args:
+        spark: The session.
+        outbox: The ledger's outbox.
+        state: The ledger.
+        release: The table, which is there.
+
+    Returns:
+        Its manifest.
+
+    Raises:
+        DamageError: If it carries no manifest, was not charged, or its manifest or rows are not those that were drawn.
+    """
+    place = str(release)
+    with _as_damage(place):
+        manifest = tables.read_manifest(spark, release)
         if manifest is None:
             raise DamageError("the table carries no manifest", where=place)
-        release_id = str(manifest["release_id"])
+        release_id = str(manifest.get("release_id"))
         if state.charge_of(release_id) is None:
             raise DamageError(f"{release_id}: it is published, but this ledger has no charge for it", where=place)
         draw = outbox.find(release_id)
-        if draw is not None and manifest != draw.manifest:
+        if draw is None:
+            raise DamageError(f"{release_id}: it is published, but its draw is gone from the outbox", where=place)
+        if manifest != draw.manifest:
             raise DamageError(f"{release_id}: the manifest differs from the one that was drawn", where=place)
-        if draw is not None and not _same_rows(tables.read_rows(spark, sink, tables.newest_version(spark, sink)), draw):
+        if not _same_rows(tables.read_rows(spark, release, tables.newest_version(spark, release)), draw):
             raise DamageError(f"{release_id}: the rows differ from those that were drawn", where=place)
+    return manifest
 
 
 def _same_rows(found: pa.Table, draw: StoredDraw) -> bool:

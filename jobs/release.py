@@ -7,4 +7,6 @@ import sys
 from dp_spark.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(["run", *sys.argv[1:]]))
+    code = main(["run", *sys.argv[1:]])
+    if code:  # a Databricks task takes any SystemExit for a failure, even of 0
+        sys.exit(code)

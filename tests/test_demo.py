@@ -27,6 +27,9 @@ def test_a_demo_from_end_to_end(tmp_path: Path, cli: Callable[..., Outcome]) -> 
     assert "vega" in charts[0].read_text(encoding="utf-8")
     for chart in charts:
         assert str(chart) in first.out
+    report = folder / "report.html"
+    assert f"Report      {report}" in first.out
+    assert "credit-cards" in report.read_text(encoding="utf-8")
     # 30,000 card holders: what is shown as exact really is, and what is released is near it.
     exact = _exact_holders()
     for band, holders in exact.items():

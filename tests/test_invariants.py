@@ -345,15 +345,79 @@ def names_used(tree: ast.AST) -> Iterator[str]:
             yield from node.name.split(".")
 
 
-FORBIDDEN = {"rdd", "sparkContext", "SparkContext", "_jvm", "_jdf", "_jsc", "_jsparkSession", "_sc", "DeltaTable"}
-FORBIDDEN |= {"udf", "pandas_udf", "udtf", "mapInPandas", "mapInArrow", "applyInPandas", "foreach", "foreachPartition"}
-FORBIDDEN |= {"persist", "checkpoint", "localCheckpoint", "saveAsTable", "toPandas", "explain"}
+#: What only classic Spark has, or what takes rows out of the plan: RDDs and the JVM, Python functions, kept copies, the UI's names.
+FORBIDDEN = {"rdd", "sparkContext", "SparkContext", "SparkConf", "SQLContext", "_jvm", "_jdf", "_jsc", "_jsparkSession", "_sc", "_jc"}
+FORBIDDEN |= {"_jreader", "_jwrite", "_jconf", "_gateway", "_client", "parallelize", "emptyRDD", "toJSON", "DeltaTable"}
+FORBIDDEN |= {"udf", "pandas_udf", "arrow_udf", "udtf", "arrow_udtf", "registerJavaFunction", "registerJavaUDAF", "mapPartitions"}
+FORBIDDEN |= {"mapInPandas", "mapInArrow", "applyInPandas", "applyInArrow", "foreach", "foreachPartition", "toLocalIterator"}
+FORBIDDEN |= {"persist", "checkpoint", "localCheckpoint", "cacheTable", "saveAsTable", "toPandas", "pandas_api", "explain"}
 FORBIDDEN |= {"createGlobalTempView", "createOrReplaceTempView", "createTempView", "print_exc", "format_exc"}
+#: Words of other libraries, too: forbidden after a dot only.
+FORBIDDEN_METHODS = {"cache"}
+#: Modules that exist on one kind of session only; and Delta's own Python package, whose class needs the JVM.
+FORBIDDEN_MODULES = ("delta", "pyspark.sql.classic", "pyspark.sql.connect", "pyspark.core", "pyspark.rdd", "pyspark.pandas", "py4j")
+#: The exception that a classic session can raise; where no JVM is, it is only a name.
+ALLOWED_MODULES = {"py4j.protocol", "py4j.protocol.Py4JError"}
+
+
+def code_for_spark() -> Iterator[tuple[str, ast.Module]]:
+    """The package, and what else runs where Spark runs: jobs, scripts and notebooks."""
+    for folder in ("dp_spark", "jobs", "scripts", "notebooks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def modules_imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (item.name for item in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{item.name}" for item in node.names)
+
+
+def forbidden_in(tree: ast.Module) -> set[str]:
+    """What a module uses that Connect, serverless or an accelerator would not run (invariant 8)."""
+    imported = set(modules_imported(tree))
+    names = {name for name in names_used(tree) if name in FORBIDDEN}
+    called = {(node.attr, ast.unparse(node.value)) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    names |= {name for name, owner in called if name in FORBIDDEN_METHODS and owner != "functools"}
+    if "deltalake.DeltaTable" in imported:  # delta-rs reads without Spark
+        names.discard("DeltaTable")
+    below = {
+        name
+        for name in imported - ALLOWED_MODULES
+        for module in FORBIDDEN_MODULES
+        if name == module or name.startswith(f"{module}.")
+    }
+    return names | below
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("frame.rdd.map(f)", "rdd"),
+        ("spark._jvm.x()", "_jvm"),
+        ("from pyspark import SparkContext", "SparkContext"),
+        ("from delta.tables import DeltaTable", "DeltaTable"),
+        ("import delta", "delta"),
+        ("from pyspark.sql.functions import udf as plain", "udf"),
+        ("frame.toLocalIterator()", "toLocalIterator"),
+        ("frame.cache()", "cache"),
+        ("from pyspark.sql.classic.dataframe import DataFrame", "pyspark.sql.classic.dataframe"),
+        ("from pyspark.sql import connect", "pyspark.sql.connect"),
+        ("from py4j.java_gateway import JavaGateway", "py4j.java_gateway"),
+    ],
+)
+def test_the_check_finds_what_it_looks_for(code: str, found: str) -> None:
+    assert found in forbidden_in(ast.parse(code))
+    assert not forbidden_in(ast.parse("from deltalake import DeltaTable\nfrom py4j.protocol import Py4JError\nDeltaTable(path)"))
 
 
 def test_only_the_dataframe_api_and_no_print() -> None:
-    found = {(module, name) for module, tree in trees() for name in names_used(tree) if name in FORBIDDEN}
-    assert found == set()
+    seen = {name: forbidden_in(tree) for name, tree in code_for_spark()}
+    assert {name: found for name, found in seen.items() if found} == {}
+    assert {"dp_spark/release.py", "jobs/release.py", "scripts/fetch_jars.py"} <= set(seen)
     prints = {
         module
         for module, tree in trees()
@@ -375,17 +439,9 @@ def test_noise_comes_from_opendp_and_no_other_source() -> None:
 
 
 def test_only_accounting_imports_dp_accounting_and_only_the_command_line_makes_a_session() -> None:
-    def imports(tree: ast.AST) -> Iterator[str]:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                yield from (item.name for item in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                yield node.module or ""
-                yield from (f"{node.module}.{item.name}" for item in node.names)
-
-    importers = {module for module, tree in trees() if any(name.startswith("dp_accounting") for name in imports(tree))}
+    importers = {module for module, tree in trees() if any(name.startswith("dp_accounting") for name in modules_imported(tree))}
     assert importers == {"accounting.py"}
-    makers = {module for module, tree in trees() if "dp_spark.session.get_session" in set(imports(tree))}
+    makers = {module for module, tree in trees() if "dp_spark.session.get_session" in set(modules_imported(tree))}
     assert makers == {"terminal.py"}
 
 

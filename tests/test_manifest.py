@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import pandas as pd
 import pytest
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
 
@@ -236,6 +237,8 @@ def test_intervals_are_around_the_cells_and_a_mean_needs_its_stddevs() -> None:
     assert width is not None
     assert confidence_intervals(found, "rows", [10, None, -3.0]) == [(10 - width, 10 + width), None, (-3 - width, -3 + width)]
     assert half_width(found, "average") is None
+    series = pd.Series([2.0, 3.0])  # whose truth is ambiguous
+    assert len(confidence_intervals(found, "average", pd.Series([50.0, 51.0]), series)) == 2
     stddevs = [2.0, None, float("nan"), 1.0]
     [first, *others] = confidence_intervals(found, "average", [50.0, 50.0, 50.0, None], stddevs)
     assert first == pytest.approx((50 - 2 * 1.959964, 50 + 2 * 1.959964))

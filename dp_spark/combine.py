@@ -1,0 +1,117 @@
+"""Several organisations' releases to one table: read, check, combine, publish. No ledger and no private table is read.
+
+What goes in is published already, so what comes out is post-processing of it: nothing is charged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from dp_spark import tables
+from dp_spark.combined_manifest import Users, combined_manifest
+from dp_spark.combining import combine_rows
+from dp_spark.definitions import Party, check_parties
+from dp_spark.errors import ConflictError, DamageError, SpecError
+from dp_spark.manifest import COMBINED_FORMAT, PARTIES
+from dp_spark.paths import is_local
+from dp_spark.session import RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
+from dp_spark.spark_errors import translated
+from dp_spark.tables import TableRef
+
+
+@dataclass(frozen=True)
+class CombinedResult:
+    """A combined table, as read back.
+
+    Attributes:
+        status: ``published`` by this run, or ``already_published`` before it.
+        sink: Where it is.
+        version: The version of the Delta table that holds it.
+        rows: Its rows.
+        manifest: Its manifest.
+    """
+
+    status: Literal["published", "already_published"]
+    sink: str
+    version: int
+    rows: pa.Table
+    manifest: dict[str, Any]
+
+    @property
+    def partial_rows(self) -> int:
+        """How many rows do not cover all parties."""
+        return sum(covered < len(self.manifest["inputs"]) for covered in self.rows.column(PARTIES).to_pylist())
+
+
+def combine(spark: SparkSession, releases: Sequence[TableRef], sink: TableRef, users: Users) -> CombinedResult:
+    """Combines published releases into one table, which has one row for each key of any of them.
+
+    Args:
+        spark: The session; its settings are the same afterwards.
+        releases: The parties' releases; their order does not matter.
+        sink: Where the combined table goes: an empty place, or that of an earlier combination.
+        users: Whether one user can be in the data of several parties. Nobody can see that from the releases.
+
+    Raises:
+        SpecError: Fewer than two releases, one of them twice, or a sink that is in the way of something.
+        SourceError: A release is missing, or the releases cannot be combined. ConflictError: another run came first.
+        DamageError: A release or the sink is damaged.
+
+    Guarantees: a function of published tables and public settings (post-processing). The same releases give the same table.
+    """
+    if len(releases) < 2:
+        raise SpecError("needs two releases or more", where="RELEASE", mend="give the path or name of each party's release")
+    silence_value_quoting_loggers()
+    with settings(spark, {**RELEASE_SETTINGS, "spark.sql.session.timeZone": "UTC"}), bookkeeping(spark):
+        _check_sink(spark, sink, releases)
+        parties = [_read(spark, ref) for ref in releases]
+        check_parties(parties)
+        parties.sort(key=lambda party: party.identity)
+        rows, manifest = combine_rows(parties), combined_manifest(parties, users)
+        return _publish(spark, sink, rows, manifest, releases)
+
+
+def _check_sink(spark: SparkSession, sink: TableRef, releases: Sequence[TableRef]) -> dict[str, Any] | None:
+    """The manifest of the combination that the sink holds, or None where it is empty; anything else is refused."""
+    if sink.path is not None and is_local(sink.path):
+        for folder in Path(sink.path).parents:  # a ledger, an outbox, somebody's table
+            if tables.has_local_log(str(folder)):
+                raise SpecError("the sink is inside a Delta table", where="--sink", mend="give it a place of its own")
+    apart = {f"release {ref}": tables.location_of(spark, ref) for ref in releases}
+    present = tables.read_manifest(spark, sink) if tables.exists(spark, sink) else None
+    replaceable = present is not None and present["format"] == COMBINED_FORMAT
+    try:
+        return tables.check_sink(spark, sink, str(present["dataset"]) if present is not None and replaceable else "", apart)
+    except SpecError as error:
+        raise SpecError(error.message, where="--sink", mend=error.mend) from None
+
+
+def _read(spark: SparkSession, ref: TableRef) -> Party:
+    manifest = tables.require_manifest(spark, ref)
+    mend = "ask the publisher for a fresh copy of the table"
+    with translated(DamageError, "the release cannot be read", where=str(ref), mend=mend):
+        version = tables.newest_version(spark, ref)
+        rows = tables.read_rows(spark, ref, version)
+    if tables.read_manifest(spark, ref) != manifest or tables.newest_version(spark, ref) != version:
+        raise ConflictError("was published anew while it was read", where=str(ref), mend="run the same command again")
+    return Party(str(ref), manifest, rows)
+
+
+def _publish(
+    spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: dict[str, Any], releases: Sequence[TableRef]
+) -> CombinedResult:
+    base = tables.newest_version(spark, sink)  # before the sink is looked at: a rival's commit in between makes this one void
+    status: Literal["published", "already_published"] = "already_published"
+    if _check_sink(spark, sink, releases) != manifest:
+        tables.publish(spark, sink, rows, manifest, base)
+        status = "published"
+    version = tables.published_version(spark, sink, manifest["release_id"])
+    if version is None:
+        raise ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")
+    return CombinedResult(status, str(sink), version, tables.read_rows(spark, sink, version), manifest)

@@ -1,0 +1,146 @@
+"""What a recipient of a combined table is told: each party's manifest as it is, and the guarantee of all of them together."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from dp_spark.accounting import sum_exactly
+from dp_spark.definitions import Party
+from dp_spark.events import decimal_text
+from dp_spark.manifest import COMBINED_FORMAT
+
+
+class Users(StrEnum):
+    """What the author of a combination knows about the parties' users (privacy units)."""
+
+    disjoint = "disjoint"
+    overlapping = "overlapping"
+
+
+def combined_manifest(parties: Sequence[Party], users: Users) -> dict[str, Any]:
+    """The manifest of a combined table; a function of its inputs' manifests and of ``users``.
+
+    Args:
+        parties: Releases that agree, sorted by identity.
+        users: Whether one user can be in the data of several parties.
+    """
+    manifests = [party.manifest for party in parties]
+    first = manifests[0]
+    return {
+        "format": COMBINED_FORMAT,
+        "name": " + ".join(dict.fromkeys(manifest["name"] for manifest in manifests)),
+        # No dataset can have this name, so no release is ever published over a combined table.
+        "dataset": " + ".join(manifest["dataset"] for manifest in manifests),
+        "release_id": _combination_id(manifests, users),
+        "guarantee": joint_guarantee([manifest["guarantee"] for manifest in manifests], users),
+        "group_by": first["group_by"],
+        "partitions": _partitions(manifests),
+        "contribution_bounds": first["contribution_bounds"],
+        "aggregates": [_aggregate(manifests, index, users) for index in range(len(first["aggregates"]))],
+        "timezone": first["timezone"],
+        "same_file": len({manifest["file_digest"] for manifest in manifests}) == 1,
+        "libraries": {"dp_spark": importlib.metadata.version("dp_spark")},
+        "inputs": manifests,
+    }
+
+
+def _combination_id(manifests: Sequence[Mapping[str, Any]], users: Users) -> str:
+    text = json.dumps([users, manifests], sort_keys=True)
+    return f"combined-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def joint_guarantee(guarantees: Sequence[Mapping[str, Any]], users: Users) -> dict[str, Any]:
+    """The guarantee of independent releases together.
+
+    Args:
+        guarantees: The guarantee of each release.
+        users: Whether one user can be in the data of several parties.
+
+    Guarantees: each release is (e_i, d_i)-DP and draws its noise by itself. A user in the data of one party changes the
+    distribution of that party's release alone, so the joint release is (max e_i, max d_i)-DP where users are disjoint
+    (parallel composition). A user in the data of several changes the distributions of these; the joint one changes by at most
+    the sums over them, so by at most the sums over all (basic composition; Dwork and Roth 2014, theorem 3.16).
+    """
+    total = {name: sum_exactly(Decimal(item[name]) for item in guarantees) for name in ("epsilon", "delta")}
+    largest = {name: max(Decimal(item[name]) for item in guarantees) for name in ("epsilon", "delta")}
+    rhos = [Decimal(item["rho"]) for item in guarantees if item["rho"] is not None]
+    joint = largest if users is Users.disjoint else total
+    rho = max(rhos) if rhos and users is Users.disjoint else sum_exactly(rhos)
+    accountants = {item["accountant"] for item in guarantees}
+    return {
+        "epsilon": decimal_text(joint["epsilon"]),
+        "delta": decimal_text(joint["delta"]),
+        "rho": decimal_text(rho) if len(rhos) == len(guarantees) else None,
+        "accountant": accountants.pop() if len(accountants) == 1 else None,
+        "users": users.value,
+        "composition": "parallel" if users is Users.disjoint else "sequential",
+        "adjacency": f"add or remove one privacy unit in {'one party' if users is Users.disjoint else 'any of the parties'}",
+        "privacy_unit": guarantees[0]["privacy_unit"],
+        "sentence": _sentence(guarantees, users, joint, total),
+    }
+
+
+def _sentence(
+    guarantees: Sequence[Mapping[str, Any]], users: Users, joint: Mapping[str, Decimal], total: Mapping[str, Decimal]
+) -> str:
+    unit = guarantees[0]["privacy_unit"]
+    whom = "one row" if unit == "row" else f"all rows that share one value of ({', '.join(unit)})"
+    bound, sums = _pair(joint), _pair(total)
+    start = f"This table was computed from {len(guarantees)} published releases and from nothing else. "
+    effect = (
+        f"changes the probability of any set of possible outcomes by at most a factor of exp({decimal_text(joint['epsilon'])})"
+        + (f", plus at most {decimal_text(joint['delta'])}" if joint["delta"] else "")
+    )
+    if users is Users.disjoint:
+        return start + (
+            "Its author states that nobody is in the data of more than one party. Then the releases together are "
+            f"{bound}-differentially private: adding or removing {whom} in one party's data {effect}. Whoever is in the "
+            f"data of several parties after all has the sum of their guarantees, at most {sums}."
+        )
+    return start + (
+        "A user can be in the data of several parties, and then has the sum of the guarantees of these. Over all parties the "
+        f"releases together are {bound}-differentially private: adding or removing {whom}, wherever they are, {effect}."
+    )
+
+
+def _pair(values: Mapping[str, Decimal]) -> str:
+    return f"({decimal_text(values['epsilon'])}, {decimal_text(values['delta'])})"
+
+
+def _partitions(manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found = [manifest["partitions"] for manifest in manifests]
+    if found[0]["selection"] != "private":
+        return {"selection": found[0]["selection"]}
+    thresholds = [item["threshold"] for item in found]
+    return {
+        "selection": "private",
+        "thresholds": thresholds,
+        "note": "a key that a party did not show has between none and about its threshold of users there: where parties is "
+        f"below {len(manifests)}, sums leave out what those parties have, and are too low by it",
+    }
+
+
+def _aggregate(manifests: Sequence[Mapping[str, Any]], index: int, users: Users) -> dict[str, Any]:
+    """One aggregate: the definition that all share. Its noise is no single mechanism's, so no stddev but each row's own."""
+    everywhere = [manifest["aggregates"][index] for manifest in manifests]
+    shared = {
+        name: value for name, value in everywhere[0].items() if name in ("name", "function", "column", "min_value", "max_value")
+    }
+    found = {
+        **shared,
+        "mechanism": " and ".join(sorted({item["mechanism"] for item in everywhere})),
+        "queries": everywhere[0]["queries"],
+        "stddev": None,
+        "half_width_95": None,
+    }
+    if shared["function"] == "privacy_id_count" and users is Users.overlapping:
+        found["note"] = "a user of several parties is counted once in each"
+    elif shared["function"] == "mean":
+        found["note"] = "weighted by the parties' noisy counts of values"
+    return found

@@ -1,0 +1,199 @@
+"""What the releases that are combined must have in common, and all that differs where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dp_spark.cells import key_text, plain_rows
+from dp_spark.errors import DamageError, SourceError, SpecError
+from dp_spark.manifest import COMBINED_FORMAT, PARTIES
+
+#: As many public keys as an error names.
+_SHOWN_KEYS = 5
+
+
+@dataclass(frozen=True)
+class Party:
+    """One organisation's published release, as it was read.
+
+    Attributes:
+        label: What the author of the combination calls it: a path or a name.
+        manifest: Its manifest.
+        rows: Its published rows.
+    """
+
+    label: str
+    manifest: Mapping[str, Any]
+    rows: pa.Table = field(repr=False)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What makes this release another than any other: dataset, release id, digest of the file, charge."""
+        charge = self.manifest["charge"]
+        names = ("dataset", "release_id", "file_digest")
+        return (*(str(self.manifest[name]) for name in names), f"{charge['sequence']:020}", str(charge["at"]))
+
+
+def check_parties(parties: Sequence[Party]) -> None:
+    """Checks that releases can be combined: whole, each one once, and of one definition.
+
+    Args:
+        parties: The releases.
+
+    Raises:
+        SpecError: If a release is given twice.
+        SourceError: If one is a combination already, or the definitions differ; every difference is named.
+        DamageError: If a table does not hold what its manifest says.
+    """
+    for party in parties:
+        _check_whole(party)
+    _check_each_once(parties)
+    differences = _differences(parties)
+    if differences:
+        raise SourceError(
+            f"the definitions differ: {'; '.join(differences)}",
+            where=", ".join(party.label for party in parties),
+            mend="agree on one release file, release again from it, and combine those",
+        )
+
+
+def _check_whole(party: Party) -> None:
+    if party.manifest["format"] == COMBINED_FORMAT:
+        raise SourceError("is a combination already", where=party.label, mend="give the parties' own releases, all at once")
+    wrong = DamageError(
+        "the table does not hold what its manifest says",
+        where=party.label,
+        mend="ask the publisher for a fresh copy of the table",
+    )
+    if not _is_readable(party):
+        raise wrong
+    expected, keys = _columns(party.manifest), party.manifest["group_by"]
+    found = [(field.name, str(field.type)) for field in party.rows.schema]
+    if [name for name, _ in found[: len(keys)]] != keys or found[len(keys) :] != expected:
+        raise wrong
+    presence = key_presence([party])
+    if presence.num_rows != party.rows.num_rows or (not keys and party.rows.num_rows != 1):
+        raise wrong
+    taken = [name for name in (*keys, *(name for name, _ in expected)) if name.lower() == PARTIES]
+    if taken:
+        raise SourceError(
+            f"the column {taken[0]} has the name of a column that a combined table adds",
+            where=party.label,
+            mend="give it another name in the release file, and release again",
+        )
+
+
+def _is_readable(party: Party) -> bool:
+    """Whether a manifest has all that combining reads of it."""
+    manifest = party.manifest
+    try:
+        _columns(manifest)
+        _facts(party)
+        stddevs = {query["query"]: float(query["stddev"]) for query in manifest["queries"]}
+        budgets = [Decimal(manifest["guarantee"][name]) for name in ("epsilon", "delta")]
+        drawn = {label for aggregate in manifest["aggregates"] for label in aggregate["queries"]}
+        return bool(party.identity) and drawn <= set(stddevs) and all(item.is_finite() and item >= 0 for item in budgets)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+        return False
+
+
+def _columns(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The columns behind the keys, with their types."""
+    columns = []
+    for aggregate in manifest["aggregates"]:
+        whole = aggregate["function"] in ("count", "privacy_id_count")
+        columns += [(aggregate["name"], "int64" if whole else "double"), (f"{aggregate['name']}_stddev", "double")]
+    return columns
+
+
+def _check_each_once(parties: Sequence[Party]) -> None:
+    for index, party in enumerate(parties):
+        for other in parties[:index]:
+            # Two organisations that run one file at one second have one identity; two draws of noise they have.
+            if party.identity == other.identity and _same_rows(party, other):
+                raise SpecError(
+                    f"is the release {party.manifest['release_id']} of {other.label} once more: its users would count twice",
+                    where=party.label,
+                    mend="give each release once",
+                )
+
+
+def _same_rows(one: Party, other: Party) -> bool:
+    if one.rows.schema.names != other.rows.schema.names or one.rows.schema.types != other.rows.schema.types:
+        return False
+    order = [(name, "ascending") for name in one.manifest["group_by"]]
+    tables = [party.rows.sort_by(order) if order else party.rows for party in (one, other)]  # a copy can be in another order
+    return all(column.equals(same) for column, same in zip(*(table.columns for table in tables), strict=True))
+
+
+def _differences(parties: Sequence[Party]) -> list[str]:
+    """Every fact that is not the same everywhere, with what it is at each party."""
+    facts = {party.label: _facts(party) for party in parties}
+    names = dict.fromkeys(name for found in facts.values() for name in found)
+    differences: list[str] = []
+    for name in names:
+        by_value: dict[str, list[str]] = {}
+        for label, found in facts.items():
+            by_value.setdefault(found.get(name, "absent"), []).append(label)
+        if len(by_value) > 1:
+            differences.append(f"{name} is " + ", ".join(f"{value} in {' and '.join(at)}" for value, at in by_value.items()))
+    keys = [party.rows.select(party.manifest["group_by"]).schema for party in parties]
+    all_public = all(party.manifest["partitions"]["selection"] == "public" for party in parties)
+    if all_public and all((schema.names, schema.types) == (keys[0].names, keys[0].types) for schema in keys):
+        differences += _key_differences(parties)
+    return differences
+
+
+def _facts(party: Party) -> dict[str, str]:
+    """The definition of a release as the manifest and the table tell it; names, budgets and noise are left out."""
+    manifest, bounds = party.manifest, party.manifest["contribution_bounds"]
+    unit = manifest["guarantee"]["privacy_unit"]
+    facts = {
+        "privacy_unit": unit if isinstance(unit, str) else f"({', '.join(unit)})",
+        "timezone": str(manifest["timezone"]),
+        "group_by": f"[{', '.join(manifest['group_by'])}]",
+        "partitions": str(manifest["partitions"]["selection"]),
+        "max_partitions_contributed": str(bounds["max_partitions_contributed"]),
+        "max_contributions_per_partition": str(bounds["max_contributions_per_partition"]),
+    }
+    for name in manifest["group_by"]:
+        facts[f"the type of {name}"] = str(party.rows.schema.field(name).type)
+    for aggregate in manifest["aggregates"]:
+        column = aggregate.get("column") or ""
+        clipped = f" clipped to [{aggregate['min_value']}, {aggregate['max_value']}]" if "min_value" in aggregate else ""
+        facts[f"aggregates.{aggregate['name']}"] = f"{aggregate['function']}({column}){clipped}"
+    return facts
+
+
+def _key_differences(parties: Sequence[Party]) -> list[str]:
+    """The public keys that a party lacks; whoever publishes them has made them public."""
+    presence = key_presence(parties)
+    differences = []
+    for index, party in enumerate(parties):
+        absent = presence.filter(pc.equal(presence.column(f"p{index}"), 0))
+        if absent.num_rows:
+            keys = absent.slice(0, _SHOWN_KEYS).drop_columns([f"p{other}" for other in range(len(parties))])
+            shown = [f"({', '.join(map(key_text, row.values()))})" for row in plain_rows(keys)]
+            more = f" and {absent.num_rows - len(shown)} more" if absent.num_rows > len(shown) else ""
+            differences.append(f"the public keys {', '.join(shown)}{more} are absent in {party.label}")
+    return differences
+
+
+def key_presence(parties: Sequence[Party]) -> pa.Table:
+    """The keys k0, k1, ... of any party, each once, with the number of rows p0, p1, ... that each party has of it."""
+    tables = []
+    for index, party in enumerate(parties):
+        keys = [party.rows.column(name) for name in party.manifest["group_by"]]
+        here = [pa.array([int(index == other)] * party.rows.num_rows, pa.int64()) for other in range(len(parties))]
+        names = [f"k{position}" for position in range(len(keys))] + [f"p{other}" for other in range(len(parties))]
+        tables.append(pa.table([*keys, *here], names=names))
+    keys_of_all = [name for name in tables[0].column_names if name.startswith("k")]
+    counted = [(f"p{index}", "sum") for index in range(len(parties))]
+    found = pa.concat_tables(tables).group_by(keys_of_all, use_threads=False).aggregate(counted)
+    return found.rename_columns([name.removesuffix("_sum") for name in found.column_names])

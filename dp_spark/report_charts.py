@@ -1,0 +1,176 @@
+"""The report's charts: altair to SVG, each as a picture inside the page, so that nothing is loaded and no script runs.
+
+They are as wide as a phone's page and stand side by side where there is room: text in them is never scaled down.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from dp_spark.budget_history import BudgetHistory
+from dp_spark.report_values import Released
+
+if TYPE_CHECKING:
+    import altair as alt
+
+_WIDTH = 356  # of the whole picture, on a page of 390 pixels
+_ROW = 14
+_LABEL = 110
+_INK, _BLUE, _ORANGE, _GREY, _GRID = "#1f2933", "#1d5a96", "#9a4a00", "#5c6773", "#dde3e9"
+_FONT = "'Helvetica Neue', Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart as an image.
+
+    Attributes:
+        source: A data URI.
+        width: In CSS pixels.
+        height: In CSS pixels.
+    """
+
+    source: str
+    width: int
+    height: int
+
+
+def values_picture(cells: Sequence[Released], name: str) -> Picture:
+    """Each value with its interval, one line for each partition, in the order given."""
+    import altair as alt
+
+    points = [_point(index, item) for index, item in enumerate(cells)]
+    # The line's number is its place: two keys with one text stay two.
+    names = json.dumps([item.partition for item in cells])
+    axis = alt.Axis(labelExpr=f"{names}[datum.value]", title=None, labelLimit=_LABEL, grid=False, ticks=False, domain=False)
+    base = alt.Chart(alt.Data(values=points)).encode(y=alt.Y("line:O", axis=axis, sort="ascending"))
+    scale = alt.Scale(zero=False, nice=True)
+    chart = alt.layer(
+        _zero_line(cells),
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(color=_BLUE, strokeWidth=2.5, opacity=0.55)
+        .encode(x=alt.X("low:Q", title=name, scale=scale), x2="high:Q"),
+        base.transform_filter("isValid(datum.low)")
+        .mark_point(filled=True, size=34, color=_BLUE, opacity=1)
+        .encode(x=alt.X("value:Q", title=name)),
+        base.transform_filter("!isValid(datum.low)")
+        .mark_point(filled=False, size=34, color=_GREY, strokeWidth=1.5, opacity=1)
+        .encode(x=alt.X("value:Q", title=name)),
+    )
+    return _picture(chart, alt.Step(_ROW))
+
+
+def ranks_picture(cells: Sequence[Released], name: str) -> Picture:
+    """All values with their intervals, the largest first: for more partitions than lines can be read."""
+    import altair as alt
+
+    points = [_point(index + 1, item) for index, item in enumerate(cells)]
+    base = alt.Chart(alt.Data(values=points)).encode(
+        x=alt.X(
+            "line:Q", title="rank of the released value", scale=alt.Scale(nice=False, zero=False), axis=alt.Axis(format="d")
+        )
+    )
+    chart = alt.layer(
+        _zero_line(cells, vertical=False),
+        base.mark_area(color=_BLUE, opacity=0.25).encode(y=alt.Y("low:Q", title=name), y2="high:Q"),
+        base.mark_line(color=_BLUE, strokeWidth=2).encode(y=alt.Y("value:Q", title=name)),
+    )
+    return _picture(chart, 220)
+
+
+def errors_picture(labels: Sequence[str], counts: Sequence[int]) -> Picture:
+    """How many values have which relative error."""
+    import altair as alt
+
+    points = [{"error": label, "values": count} for label, count in zip(labels, counts, strict=True)]
+    base = alt.Chart(alt.Data(values=points)).encode(
+        y=alt.Y("error:N", sort=None, axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=_LABEL)),
+        x=alt.X("values:Q", title="number of released values", axis=alt.Axis(format="d", tickMinStep=1)),
+    )
+    text = base.mark_text(align="left", dx=4, color=_INK).encode(text=alt.Text("values:Q", format=","))
+    return _picture(alt.layer(base.mark_bar(color=_BLUE), text), alt.Step(22))
+
+
+def budget_picture(history: BudgetHistory) -> Picture:
+    """What was left of the budget over time."""
+    import altair as alt
+
+    points = [
+        {"at": step.at.isoformat(), "part": part, "left": share, "line": step.entry.sequence}
+        for step in history.steps
+        for part, share in step.shares_left.items()
+    ]
+    title, form = _time_axis(history)
+    # The dashes tell the lines apart where colour does not.
+    colour = alt.Color("part:N", scale=alt.Scale(range=[_ORANGE, _BLUE]), legend=alt.Legend(title=None, orient="top"))
+    base = alt.Chart(alt.Data(values=points)).encode(
+        x=alt.X("at:T", title=title, scale=alt.Scale(type="utc"), axis=alt.Axis(tickCount=4, labelOverlap=True, format=form)),
+        y=alt.Y("left:Q", title="left of the budget", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
+        color=colour,
+        order="line:Q",
+    )
+    chart = alt.layer(
+        base.mark_line(interpolate="step-after", strokeWidth=2.5).encode(strokeDash=alt.StrokeDash("part:N", legend=None)),
+        base.mark_point(filled=True, size=40, opacity=1),
+    )
+    return _picture(chart, 220)
+
+
+def _time_axis(history: BudgetHistory) -> tuple[str, str]:
+    """The title and the format of an axis from the first to the last entry; Vega's own has hours of a 12-hour clock."""
+    first, last = (step.at.astimezone(UTC) for step in (history.steps[0], history.last))
+    if first.date() == last.date():
+        return f"{first:%Y-%m-%d}, UTC", "%H:%M"
+    days = (last - first).days
+    return "UTC", "%d %b %H:%M" if days < 6 else "%d %b" if days < 300 else "%b %Y"
+
+
+def _point(line: int, item: Released) -> dict[str, Any]:
+    low, high = item.interval or (None, None)
+    return {"line": line, "value": item.value, "low": low, "high": high}
+
+
+def _zero_line(cells: Sequence[Released], *, vertical: bool = True) -> alt.Chart:
+    """A line at 0, where the values or their intervals reach it."""
+    import altair as alt
+
+    ends = [end for item in cells for end in (item.interval or (item.value, item.value)) if end is not None]
+    reached = bool(ends) and min(ends) <= 0 <= max(ends)
+    line = alt.Chart(alt.Data(values=[{"zero": 0}] if reached else [])).mark_rule(color=_GREY, strokeDash=[3, 3])
+    placed: alt.Chart = line.encode(x="zero:Q") if vertical else line.encode(y="zero:Q")
+    return placed
+
+
+def _picture(chart: alt.LayerChart | alt.FacetChart, height: Any) -> Picture:
+    import vl_convert
+
+    chart = (
+        chart.properties(width=_WIDTH - 2, height=height, background="white", autosize={"type": "fit-x", "contains": "padding"})
+        .configure(
+            font=_FONT, aria=False, padding={"left": 16, "top": 4, "right": 6, "bottom": 4}
+        )  # a reader's font can be wider than the one measured here
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=_INK,
+            titleColor=_INK,
+            gridColor=_GRID,
+            domainColor=_GREY,
+            tickColor=_GREY,
+            labelFontSize=11,
+            titleFontSize=12,
+        )
+        .configure_axisX(labelOverlap=True, labelSeparation=8, tickCount=5)
+        .configure_legend(labelColor=_INK, labelFontSize=12, symbolStrokeWidth=2.5)
+        .configure_text(fontSize=11)
+    )
+    svg = str(vl_convert.vegalite_to_svg(chart.to_dict()))
+    size = re.search(r'width="(\d+)" height="(\d+)"', svg)
+    assert size is not None, "vl-convert writes the size of a picture first"
+    source = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    return Picture(source, int(size[1]), int(size[2]))

@@ -1,0 +1,105 @@
+"""The released values of one aggregate with their intervals, as the report shows them: post-processing of published cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dp_spark.cells import key_text
+from dp_spark.manifest import confidence_intervals
+
+#: Upper ends of the bins of half-width / |value|; above the last one the noise can be larger than the value.
+ERROR_BINS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Released:
+    """One released cell.
+
+    Attributes:
+        position: The row's position in the table.
+        partition: The row's key as text.
+        value: The cell; None where it is null.
+        interval: Its 95 % interval, cut at the clipping bounds of a mean; None where the noise is not known.
+        width: The half-width before cutting.
+    """
+
+    position: int
+    partition: str
+    value: float | None
+    interval: tuple[float, float] | None
+    width: float | None
+
+    @property
+    def relative_error(self) -> float | None:
+        """Half-width by |value|: infinite at 0, None where the noise is not known."""
+        if self.width is None or self.value is None:
+            return None
+        return self.width / abs(self.value) if self.value else math.inf
+
+
+def partition_text(row: Mapping[str, Any], group_by: Sequence[str]) -> str:
+    """A row's key in one line."""
+    return ", ".join(key_text(row[name]) for name in group_by) or "all rows"
+
+
+def released(manifest: Mapping[str, Any], aggregate: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Released]:
+    """The cells of one aggregate, in the table's order."""
+    name, keys = aggregate["name"], manifest["group_by"]
+    values = [row[name] for row in rows]
+    found = confidence_intervals(manifest, name, values, [row[f"{name}_stddev"] for row in rows])
+    return [
+        Released(
+            position,
+            partition_text(row, keys),
+            value,
+            None if interval is None else _cut(interval, aggregate),
+            None if interval is None else interval[1] - value,
+        )
+        for position, (row, value, interval) in enumerate(zip(rows, values, found, strict=True))
+    ]
+
+
+def _cut(interval: tuple[float, float], aggregate: Mapping[str, Any]) -> tuple[float, float]:
+    """A mean of clipped values lies within the clipping bounds, so an interval loses nothing that is cut off there."""
+    if aggregate["function"] != "mean":
+        return interval
+    low, high = aggregate["min_value"], aggregate["max_value"]
+    return min(max(interval[0], low), high), min(max(interval[1], low), high)
+
+
+def largest(cells: Sequence[Released], number: int) -> list[Released]:
+    """The cells with the largest values, in the table's order."""
+    known = [item for item in cells if item.value is not None]
+    chosen = sorted(known, key=lambda item: (-_value(item), item.position))[:number]
+    return sorted(chosen, key=lambda item: item.position)
+
+
+def by_rank(cells: Sequence[Released]) -> list[Released]:
+    """All cells that have a value, the largest first."""
+    return sorted((item for item in cells if item.value is not None), key=lambda item: (-_value(item), item.position))
+
+
+def _value(item: Released) -> float:
+    return -math.inf if item.value is None else item.value
+
+
+def error_counts(cells: Sequence[Released]) -> list[int]:
+    """How many cells have a relative error in each bin, in the last one above all bins, and one more: not known."""
+    counts = [0] * (len(ERROR_BINS) + 2)
+    for item in cells:
+        error = item.relative_error
+        counts[-1 if error is None else sum(error > end for end in ERROR_BINS)] += 1
+    return counts
+
+
+def error_labels() -> list[str]:
+    """What the bins of ``error_counts`` are called."""
+    starts = (0.0, *ERROR_BINS)
+    names = [
+        f"{100 * start:g} to {100 * end:g} %" if start else f"up to {100 * end:g} %"
+        for start, end in zip(starts, ERROR_BINS, strict=False)
+    ]
+    return [*names, f"over {100 * ERROR_BINS[-1]:g} %", "no error bar"]

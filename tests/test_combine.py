@@ -1,0 +1,226 @@
+"""Combining published tables through Spark: what is read, what is refused, and the one commit that is made."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import runpy
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from combine_helpers import ALL, party, plan
+from helpers import COUNT
+from pyspark.sql import SparkSession
+from release_helpers import ROOT, Outcome, put_garbage, restore, snapshot
+
+from dp_spark import combine as combine_module
+from dp_spark import tables
+from dp_spark.combine import combine
+from dp_spark.combined_manifest import Users
+from dp_spark.combining import combine_rows
+from dp_spark.definitions import Party
+from dp_spark.errors import ConflictError, SpecError
+from dp_spark.manifest import confidence_intervals, read_manifest
+from dp_spark.tables import TableRef
+
+pytest_plugins = ("release_fixtures",)
+
+PRIVATE = plan(*ALL, partitions={"private": {}})
+PARTIES = {
+    "north": party(PRIVATE, ["a", "b", None], {item: [900, 800, 700] for item in PRIVATE.mechanisms}, label="north"),
+    "south": party(PRIVATE, ["b", "c"], {item: [300, 200] for item in PRIVATE.mechanisms}, label="south", sequence=9),
+}
+
+
+def ref(path: Path) -> TableRef:
+    return TableRef(str(path), None)
+
+
+@pytest.fixture(scope="module")
+def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two parties' private releases, north and south, and one of other bounds, other."""
+    folder = tmp_path_factory.mktemp("published")
+    other = party(plan(COUNT, partitions={"private": {}}, timezone="Asia/Tokyo"), ["a"])
+    for name, given in {**PARTIES, "other": other}.items():
+        tables.publish(spark, ref(folder / name), given.rows, given.manifest, -1)
+    return folder
+
+
+def test_a_combination_from_end_to_end(
+    spark: SparkSession, published: Path, tmp_path: Path, cli: Callable[..., Outcome]
+) -> None:
+    north, south, sink = published / "north", published / "south", tmp_path / "both"
+    before = snapshot(published)
+    arguments = ("--sink", sink, "--users", "overlapping", "--json")
+    first = cli("combine", north, south, *arguments)
+    assert first.code == 0, first.err
+    document = first.document
+    assert (document["status"], document["version"], document["rows"], document["partial_rows"]) == ("published", 0, 4, 3)
+    assert document["guarantee"]["epsilon"] == "2"
+    assert [item["release_id"] for item in document["inputs"]] == ["r-north", "r-south"]
+
+    rows = spark.read.format("delta").load(str(sink)).toArrow()
+    assert rows.to_pylist() == sorted(combine_rows(list(PARTIES.values())).to_pylist(), key=lambda row: str(row["test"] or ""))
+    assert {row["test"]: (row["rows"], row["parties"]) for row in rows.to_pylist()} == {
+        None: (700, 1), "a": (900, 1), "b": (1100, 2), "c": (200, 1),
+    }  # fmt: skip
+    manifest = read_manifest(sink)
+    assert manifest["guarantee"]["composition"] == "sequential"
+    intervals = confidence_intervals(manifest, "rows", rows["rows"].to_pylist(), rows["rows_stddev"].to_pylist())
+    assert all(interval is not None for interval in intervals)
+    properties = spark.sql(f"DESCRIBE DETAIL delta.`{sink}`").collect()[0]["properties"]
+    assert properties["delta.enableChangeDataFeed"] == properties["delta.enableDeletionVectors"] == "false"
+    comments = {field.name: field.metadata.get("comment", "") for field in spark.read.format("delta").load(str(sink)).schema}
+    assert "counted once in each" in comments["patients"]
+    assert "parties' releases" in comments["parties"]
+
+    again = cli("combine", south, north, *arguments).document  # in whatever order
+    assert again == {**document, "status": "already_published"}
+    assert [version for version, _ in tables.operations(spark, ref(sink))] == [0]
+    assert snapshot(published) == before
+
+    shown = cli("show", sink)
+    assert shown.code == 0, shown.err
+    for words in (
+        "a combination of nafld + nafld",
+        "Combines    r-north of nafld: epsilon 1",
+        "at each party",
+        "see rows_stddev",
+    ):
+        assert words in shown.out
+    assert "Charged" not in shown.out
+    people = cli("combine", north, south, *arguments[:-1])
+    assert "Already published, and the same:" in people.out
+    assert "3 of 4 rows cover fewer than all 2 parties" in people.out
+    assert "warning" not in people.err
+
+    # A release is never published over it, and it is no party of another combination.
+    with pytest.raises(SpecError, match="a release of another dataset"):
+        tables.check_sink(spark, ref(sink), "nafld", {})
+    nested = cli("combine", north, sink, "--sink", tmp_path / "nested", "--users", "disjoint", "--json")
+    assert (nested.code, nested.error["message"]) == (4, "is a combination already")
+    # A later combination of other facts replaces it, as a new version.
+    replaced = cli("combine", north, south, "--sink", sink, "--users", "disjoint", "--json").document
+    assert (replaced["status"], replaced["version"], replaced["guarantee"]["epsilon"]) == ("published", 1, "1")
+    assert read_manifest(sink)["release_id"] == replaced["release_id"] != document["release_id"]
+
+
+def test_what_is_refused_with_which_exit_code(
+    spark: SparkSession, published: Path, tmp_path: Path, cli: Callable[..., Outcome]
+) -> None:
+    north, south, sink = published / "north", published / "south", tmp_path / "both"
+    copy = tmp_path / "copy"
+    shutil.copytree(north, copy)
+    foreign = tmp_path / "foreign"
+    spark.range(2).write.format("delta").save(str(foreign))  # like a ledger or an outbox: a Delta table without a manifest
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "notes.txt").write_text("kept")
+    before = snapshot(published)
+
+    def refused(*arguments: object, at: object = sink) -> tuple[int, str, str]:
+        outcome = cli("combine", *arguments, "--sink", at, "--users", "disjoint", "--json")
+        return outcome.code, outcome.error["message"], outcome.error["where"]
+
+    assert refused(north) == (2, "needs two releases or more", "RELEASE")
+    assert refused(north, copy)[0::2] == (2, str(copy))
+    assert refused(north, tmp_path / "nothing") == (4, "there is no Delta table", str(tmp_path / "nothing"))
+    assert refused(north, foreign)[:2] == (4, "this table carries no dp-spark manifest")
+    code, message, where = refused(north, published / "other")
+    assert (code, where) == (4, f"{north}, {published / 'other'}")
+    assert f"timezone is UTC in {north}, Asia/Tokyo in {published / 'other'}" in message
+    assert "aggregates.average is" in message
+    assert not sink.exists()
+
+    assert refused(north, south, at=north) == (2, f"the sink is the release {north}, or inside or above it", "--sink")
+    assert refused(north, south, at=published)[0] == 2
+    assert refused(north, south, at=copy)[:2] == (2, "the sink holds a release of another dataset (nafld)")
+    assert refused(north, south, at=foreign)[:2] == (2, "the sink is a table that is not a release")
+    assert refused(north, south, at=foreign / "inside") == (2, "the sink is inside a Delta table", "--sink")
+    assert refused(north, south, at=tmp_path / "files")[:2] == (2, "the sink holds files that are not a release")
+    assert cli("combine", north, south, "--sink", sink, "--json").code == 2  # --users has no default
+    assert cli("combine", north, south, "--sink", sink, "--users", "maybe", "--json").code == 2
+    kept = put_garbage(copy)
+    try:
+        code, message, where = refused(copy, south)
+        assert (code, where) == (6, str(copy))
+        assert "the release cannot be read" in message
+    finally:
+        restore(kept)
+    assert snapshot(published) == before
+    assert not sink.exists()
+
+
+def test_a_release_that_is_published_anew_while_it_is_read_is_not_mixed(
+    spark: SparkSession, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(published / "north", copy)
+    newer = party(PRIVATE, ["a"], label="newer", sequence=5)
+    original = tables.read_rows
+
+    def read_rows(session: SparkSession, table: TableRef, version: int) -> pa.Table:
+        if table == ref(copy) and version == 0:
+            tables.publish(session, ref(copy), newer.rows, newer.manifest, 0)
+        return original(session, table, version)
+
+    monkeypatch.setattr(combine_module.tables, "read_rows", read_rows)
+    with pytest.raises(ConflictError, match="published anew while it was read"):
+        combine(spark, [ref(copy), ref(published / "south")], ref(tmp_path / "both"), Users.disjoint)
+    assert not (tmp_path / "both").exists()
+    combine(spark, [ref(copy), ref(published / "south")], ref(tmp_path / "both"), Users.disjoint)
+
+
+def test_keys_of_every_type_keep_their_type(spark: SparkSession, tmp_path: Path) -> None:
+    keys = pa.table(
+        {
+            "flag": pa.array([True, None]),
+            "small": pa.array([1, -1], pa.int16()),
+            "price": pa.array([decimal.Decimal("1.20"), None], pa.decimal128(10, 2)),
+            "day": pa.array([dt.date(2024, 2, 29), None]),
+            "at": pa.array([dt.datetime(2024, 2, 29, 23, 30, tzinfo=dt.UTC), None], pa.timestamp("us", tz="UTC")),
+            "local": pa.array([dt.datetime(2024, 2, 29, 23, 30), None], pa.timestamp("us")),
+        }
+    )
+    found = plan(COUNT, group_by=keys.column_names, partitions={"private": {}}, timezone="America/New_York")
+    for index, label in enumerate(("one", "two")):
+        given = party(found, [None, None], label=label, sequence=index)
+        columns = {**dict(zip(keys.column_names, keys.columns, strict=True)), "rows": given.rows["rows"]}
+        given = Party(label, given.manifest, pa.table({**columns, "rows_stddev": given.rows["rows_stddev"]}))
+        tables.publish(spark, ref(tmp_path / label), given.rows, given.manifest, -1)
+    zone = spark.conf.get("spark.sql.session.timeZone")
+    result = combine(spark, [ref(tmp_path / "one"), ref(tmp_path / "two")], ref(tmp_path / "both"), Users.disjoint)
+    assert spark.conf.get("spark.sql.session.timeZone") == zone
+    assert result.rows["parties"].to_pylist() == [2, 2]
+    one, both = (spark.read.format("delta").load(str(tmp_path / name)) for name in ("one", "both"))
+    assert both.schema.fields[:6] == one.schema.fields[:6]
+    order = keys.column_names
+    assert both.select(order).toArrow().to_pylist() == one.select(order).toArrow().to_pylist()
+
+
+def test_the_job_takes_the_same_arguments(
+    spark: SparkSession, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(published / "north"), str(published / "south"), "--sink", str(tmp_path / "both"), "--users", "disjoint"]
+    monkeypatch.setattr(sys, "argv", ["combine.py", *arguments])
+    runpy.run_path(str(ROOT / "jobs" / "combine.py"), run_name="__main__")
+    assert "Published" in capfd.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["combine.py", *arguments[1:]])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / "jobs" / "combine.py"), run_name="__main__")
+    assert stop.value.code == 2
+
+
+def test_a_table_by_name_is_combined_too(spark: SparkSession, published: Path, tmp_path: Path) -> None:
+    name = f"combine_{tmp_path.name.replace('-', '_')}"
+    spark.sql(f"CREATE TABLE {name} USING delta LOCATION '{published / 'north'}'")
+    try:
+        result = combine(spark, [TableRef(None, name), ref(published / "south")], ref(tmp_path / "both"), Users.disjoint)
+        assert result.rows.num_rows == 4
+        with pytest.raises(SpecError, match=f"the sink is the release {name}"):
+            combine(spark, [TableRef(None, name), ref(published / "south")], ref(published / "north"), Users.disjoint)
+    finally:
+        spark.sql(f"DROP TABLE {name}")

@@ -1,0 +1,64 @@
+"""Spark Connect: the main parts of the suite once more, in a process whose session is a client of ``local[2]``.
+
+A local Connect server has one fixed port, so there is one process, one server, and one test for it; ``make test-connect`` runs
+the same in the foreground. What it leaves out looks at Spark from inside its JVM (``sparkContext``), which a client cannot.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+from release_helpers import ROOT
+
+#: The order of a release, its replays and its rivals, budgets, silence, settings, types; then what Connect alone has.
+PARTS = (
+    "tests/connect_only.py",
+    "tests/test_publication.py",
+    "tests/test_outbox.py",
+    "tests/test_session.py",
+    "tests/test_spark_versions.py",
+    "tests/test_ledger.py::test_ten_charges_of_a_tenth_fit_and_the_eleventh_does_not",
+    "tests/test_ledger.py::test_rivals_without_the_file_lock_get_a_sequence_of_their_own",
+    "tests/test_release.py::test_the_same_release_id_is_published_once",
+    "tests/test_release.py::test_a_run_that_dies_after_the_draw_is_completed_from_the_outbox",
+    "tests/test_release.py::test_public_keys_of_every_type_keep_their_type",
+    "tests/test_release.py::test_private_selection",
+    "tests/test_release.py::test_settings_are_held_and_put_back",
+    "tests/test_tables.py::test_every_key_type_survives_with_its_nulls",
+    "tests/test_invariants.py::test_no_exact_value_leaves",
+    "tests/test_invariants.py::test_a_failure_that_quotes_a_value_is_not_passed_on",
+    "tests/test_invariants.py::test_errors_while_reading_name_no_value",
+    "tests/test_invariants.py::test_errors_while_writing_name_no_value",
+)
+
+
+#: A server beside the JVMs of the other tests; and a client waits long for a server that died.
+MEMORY, SECONDS = "-Xmx4g", 1200
+
+
+def on_connect(*more: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    """Runs the parts in a process of its own."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "SPARK_"))}
+    environment |= {"SPARK_REMOTE": "local[2]", "_JAVA_OPTIONS": MEMORY}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *PARTS, *more]
+    return subprocess.run(command, cwd=ROOT, env=environment, text=True, check=False, timeout=SECONDS, **how)
+
+
+@pytest.mark.slow
+def test_the_main_parts_of_the_suite_pass_on_spark_connect(tmp_path: Path) -> None:
+    done = on_connect(f"--junitxml={tmp_path / 'result.xml'}", capture_output=True)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-1000:]
+    suite = ET.parse(tmp_path / "result.xml").getroot()[0]
+    assert suite.get("skipped") == "0"
+    ran = {str(case.get("classname")).rpartition(".")[2] for case in suite.iter("testcase")}
+    assert ran == {Path(part.partition("::")[0]).stem for part in PARTS}
+
+
+if __name__ == "__main__":
+    sys.exit(on_connect("--durations=15").returncode)

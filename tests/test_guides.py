@@ -1,0 +1,92 @@
+"""Every command of the guides is run, in order, in an empty folder, as a reader would."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from release_helpers import ROOT, Outcome
+
+pytest_plugins = ("release_fixtures",)
+
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+
+
+def snippets(guide: Path) -> list[tuple[str, str]]:
+    return re.findall(r"^```(\w+)\n(.*?)^```$", guide.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def run(snippet: str, cli: Callable[..., Outcome]) -> list[Outcome]:
+    """The commands of a snippet; ``# exit N`` behind one says how it is meant to end."""
+    outcomes = []
+    for line in snippet.splitlines():
+        expected = re.search(r"# exit (\d+)$", line)
+        words = shlex.split(line, comments=True)
+        assert words[0] == "dp-spark", line
+        outcome = cli(*words[1:])
+        assert outcome.code == (int(expected[1]) if expected else 0), (line, outcome.err)
+        outcomes.append(outcome)
+    return outcomes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+def test_a_guide_does_what_it_says(
+    guide: Path, cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said: list[Outcome] = []
+    for kind, text in snippets(guide):
+        if kind == "yaml":
+            name = re.match(r"# (\S+\.yaml)\n", text)
+            assert name is not None, "a release file says in its first line what it is saved as"
+            Path(name[1]).write_text(text, encoding="utf-8")
+        elif kind == "bash":
+            said += run(text, cli)
+        elif kind == "python":
+            exec(compile(text, str(guide), "exec"), {})
+        else:
+            assert kind == "text", "a new kind of snippet needs a way to be run"
+    CLAIMS[guide.stem](said)
+
+
+def half_widths(outcome: Outcome, name: str) -> float:
+    """The 95 % half-width that ``plan`` shows for an aggregate."""
+    [row] = [line for line in outcome.out.splitlines() if re.match(rf"^│ {name}\s", line)]
+    return float(re.findall(r"[\d,.]+(?:e[+]\d+)?", row.split("│")[-2])[0].replace(",", ""))
+
+
+def check_bounds(said: list[Outcome]) -> None:
+    _, plan, more_partitions, more_rows, wider = said
+    for other, patients, minutes in ((more_partitions, 2, 2), (more_rows, 1, 2), (wider, 1, 8)):
+        assert half_widths(other, "patients") == pytest.approx(patients * half_widths(plan, "patients"), rel=0.1)
+        assert half_widths(other, "minutes") == pytest.approx(minutes * half_widths(plan, "minutes"), rel=0.1)
+
+
+def check_published(count: int) -> Callable[[list[Outcome]], None]:
+    def check(said: list[Outcome]) -> None:
+        text = "".join(outcome.out for outcome in said)
+        found = text.count("Published ") + text.count('"status": "published"')
+        assert found == count, text
+
+    return check
+
+
+CLAIMS: dict[str, Any] = {
+    "healthcare": check_published(2),
+    "transport": check_published(2),
+    "finance": check_published(2),
+    "schedule": check_published(3),
+    "choose-bounds": check_bounds,
+    "choose-epsilon": lambda said: None,
+}
+
+
+def test_the_links_of_the_documents_lead_somewhere() -> None:
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
