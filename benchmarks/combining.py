@@ -43,6 +43,8 @@ from dp_spark.tables import TableRef
 GUIDE = Path(__file__).parent.parent / "docs" / "combine.md"
 SITES = ("north", "south")
 REPEATS = 100
+#: A cell of so many values, after bounding, has a mean of which noise leaves something.
+MANY = 1000
 
 
 @dataclass(frozen=True)
@@ -155,41 +157,54 @@ def _clip(spec: ReleaseSpec) -> tuple[float, float]:
 
 
 def measure(sides: Mapping[str, Side], repeats: int) -> dict[str, Figures]:
-    """The errors of each aggregate over all cells and repeats.
+    """The errors of each aggregate over all cells and repeats; of a mean twice.
 
-    A cell counts where both sides say how wrong it may be: a mean of too few values has no stddev.
+    A mean's error depends on how many values a cell has. So it is measured where there are at least ``MANY`` of them, and
+    wherever both sides say how wrong it may be: a mean of too few values has no stddev.
     """
     spec = sides["whole"].plan.spec
     bounded = _frame(sides["whole"].bounded().rows), _frame(combine_rows([sides[site].bounded() for site in SITES]))
     exact = exact_cells(spec).reindex(bounded[0].index)  # the cells of the public keys
-    drawn = [
+    pairs = [
         (_frame(sides["whole"].drawn().rows), _frame(combine_rows([sides[site].drawn() for site in SITES])))
         for _ in range(repeats)
     ]
+    everywhere = [pd.Series(True, exact.index)] * repeats
     figures = {}
     for item in spec.aggregates:
-        name, deviation = item.name, f"{item.name}_stddev"
-        known = [pair[0][deviation].notna() & pair[1][deviation].notna() for pair in drawn]
-
-        def error(side: int, truth: pd.DataFrame, name: str = name, known: list[Any] = known) -> float:
-            return _root_mean_square(pair[side][name][at] - truth[name][at] for pair, at in zip(drawn, known, strict=True))
-
-        figures[name] = Figures(
-            (error(0, bounded[0]), error(1, bounded[1])),
-            (error(0, exact), error(1, exact)),
-            tuple(  # type: ignore[arg-type]
-                _root_mean_square(pair[side][deviation][at] for pair, at in zip(drawn, known, strict=True)) for side in (0, 1)
-            ),
-        )
+        if item.function != "mean":
+            figures[item.name] = _figures(item.name, pairs, bounded, exact, everywhere)
+            continue
+        many = [bounded[0]["values"] >= MANY] * repeats
+        said = [pair[0][f"{item.name}_stddev"].notna() & pair[1][f"{item.name}_stddev"].notna() for pair in pairs]
+        label = f"{item.name}, {int(many[0].sum())} cells with {MANY:,} values or more"
+        figures[label] = _figures(item.name, pairs, bounded, exact, many)
+        figures[f"{item.name}, cells with a stddev"] = _figures(item.name, pairs, bounded, exact, said)
     return figures
+
+
+def _figures(
+    name: str,
+    pairs: Sequence[tuple[pd.DataFrame, pd.DataFrame]],
+    bounded: tuple[pd.DataFrame, pd.DataFrame],
+    exact: pd.DataFrame,
+    cells: Sequence[pd.Series],
+) -> Figures:
+    def over_cells(side: int, column: str, truth: pd.DataFrame | None) -> float:
+        found = [
+            pair[side][column][at] - (0 if truth is None else truth[column][at]) for pair, at in zip(pairs, cells, strict=True)
+        ]
+        return float(np.sqrt(np.mean(np.concatenate([item.to_numpy(float) for item in found]) ** 2)))
+
+    return Figures(
+        noise=(over_cells(0, name, bounded[0]), over_cells(1, name, bounded[1])),
+        whole=(over_cells(0, name, exact), over_cells(1, name, exact)),
+        stddev=(over_cells(0, f"{name}_stddev", None), over_cells(1, f"{name}_stddev", None)),
+    )
 
 
 def _frame(rows: pa.Table) -> pd.DataFrame:
     return rows.to_pandas().set_index(["test", "year"]).sort_index()
-
-
-def _root_mean_square(errors: Iterator[pd.Series]) -> float:
-    return float(np.sqrt(np.mean(np.concatenate([np.asarray(item, dtype=float) for item in errors]) ** 2)))
 
 
 def table(figures: Mapping[str, Figures]) -> str:
@@ -201,7 +216,7 @@ def table(figures: Mapping[str, Figures]) -> str:
     for name, found in figures.items():
         ratio, promised = found.noise[1] / found.noise[0], found.stddev[1] / found.stddev[0]
         lines.append(
-            f"| `{name}` | {found.noise[0]:,.4g} | {found.noise[1]:,.4g} | {ratio:.2f} | {promised:.2f} | "
+            f"| {name} | {found.noise[0]:,.4g} | {found.noise[1]:,.4g} | {ratio:.2f} | {promised:.2f} | "
             f"{found.whole[0]:,.4g} | {found.whole[1]:,.4g} |"
         )
     return "\n".join(lines)

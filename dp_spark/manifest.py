@@ -171,13 +171,13 @@ def confidence_intervals(
     Raises:
         SpecError: If the column is no aggregate of this release, or a mean comes without its stddevs.
     """
-    width = half_width(manifest, column, level=level)
-    cells = list(values)
-    if width is None and stddevs is None:
+    width, cells = half_width(manifest, column, level=level), list(values)
+    if width is not None:
+        return [_interval(cell, width) for cell in cells]
+    if stddevs is None:
         raise SpecError("the noise of its cells differs", where=column, mend=f"give the column {column}_stddev as stddevs, too")
     factor = NormalDist().inv_cdf((1 + level) / 2)
-    widths = [width] * len(cells) if width is not None else [_times(factor, item) for item in ([] if stddevs is None else stddevs)]
-    return [_interval(cell, around) for cell, around in zip(cells, widths, strict=True)]
+    return [_interval(cell, _times(factor, stddev)) for cell, stddev in zip(cells, stddevs, strict=True)]
 
 
 def _times(factor: float, stddev: float | None) -> float | None:
