@@ -42,7 +42,7 @@ from dp_spark.tables import TableRef
 
 GUIDE = Path(__file__).parent.parent / "docs" / "combine.md"
 SITES = ("north", "south")
-REPEATS = 100
+REPEATS = 1000
 #: A cell of so many values, after bounding, has a mean of which noise leaves something.
 MANY = 1000
 
@@ -210,7 +210,7 @@ def _frame(rows: pa.Table) -> pd.DataFrame:
 def table(figures: Mapping[str, Figures]) -> str:
     """The figures as the guide shows them."""
     lines = [
-        "| aggregate | noise: one curator | combined | ratio | of `_stddev` | error to all rows: one curator | combined |",
+        "| aggregate | noise: one curator | combined | ratio | of `_stddev` | all rows: one curator | combined |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, found in figures.items():

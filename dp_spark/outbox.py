@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from dp_spark import manifest as manifests
@@ -36,6 +36,8 @@ payload BINARY, digest STRING, at TIMESTAMP"""
 # No column statistics: the payload is one opaque value.
 _PROPERTIES = "'delta.isolationLevel' = 'Serializable', 'delta.appendOnly' = 'true', 'delta.dataSkippingNumIndexedCols' = '1'"
 _ATTEMPTS = 3
+#: A client of Spark Connect takes messages of up to 128 MiB; a payload can be longer, so it is read in pieces.
+_PIECE = 32 * 2**20
 _MEND = "restore the outbox from its own history (docs/ledger.md); never remove it"
 
 
@@ -64,6 +66,17 @@ class StoredDraw(Draw):
     """
 
     digest: str
+
+
+def in_pieces(draws: DataFrame) -> DataFrame:
+    """Each draw as rows of (manifest, digest, number, piece) whose pieces, put together, are its payload.
+
+    A draw without a payload is one row without a number: it is there, and it is not whole.
+    """
+    last = ((F.octet_length("payload") - 1) / _PIECE).cast("int")
+    numbered = draws.select("manifest", "digest", "payload", F.explode(F.sequence(F.lit(0), last)).alias("number"))
+    piece = F.substring("payload", F.col("number") * _PIECE + 1, F.lit(_PIECE))
+    return numbered.select("manifest", "digest", "number", piece.alias("piece"))
 
 
 def outbox_of(ledger: TableRef) -> TableRef:
@@ -113,12 +126,13 @@ class Outbox:
         if not exists(self.spark, self.ref):
             return None
         with self._read_errors():
-            frame = read(self.spark, self.ref).where(F.col("release_id") == release_id)
-            rows = frame.select("manifest", "payload", "digest").toArrow().to_pylist()
+            rows = in_pieces(read(self.spark, self.ref).where(F.col("release_id") == release_id)).toArrow().to_pylist()
         if not rows:
             return None
-        text, payload, digest = rows[0]["manifest"], rows[0]["payload"], rows[0]["digest"]
-        if len(rows) > 1 or text is None or payload is None or _digest(text, payload) != digest:
+        pieces = {row["number"]: row["piece"] for row in rows}
+        text, digest, whole = rows[0]["manifest"], rows[0]["digest"], len(pieces) == len(rows) and None not in pieces
+        payload = b"".join(pieces[number] for number in sorted(pieces)) if whole else b""
+        if not whole or text is None or _digest(text, payload) != digest:
             raise DamageError(f"the draw of {release_id} was changed", where=str(self.ref), mend=_MEND)
         with pa.ipc.open_stream(payload) as reader:
             return StoredDraw(reader.read_all(), manifests.from_json(text, where=str(self.ref)), digest)

@@ -46,8 +46,8 @@ def test_the_command_line_is_a_client_of_a_server(place: Place) -> None:
     assert [first.document["status"], second.document["status"]] == ["published", "already_published"]
     assert first.document["rows"] == len(place.sink_rows()) == 3
     assert place.kinds() == [("charge", "r1"), ("published", "r1")]
-    refused = command("run", place.file(dataset="poor"), "--release-id", "r2", "--json")
-    assert (refused.code, refused.error["code"]) == (3, "budget")
+    refused = command("run", place.file(dataset="poor", sink={"path": f"{place.sink}2"}), "--release-id", "r2", "--json")
+    assert (refused.code, refused.error["code"]) == (3, "budget_refused")
 
 
 def test_a_client_says_nothing_of_a_value_that_does_not_fit(place: Place, spark: SparkSession) -> None:
@@ -67,8 +67,8 @@ def test_a_client_says_nothing_of_a_value_that_does_not_fit(place: Place, spark:
     assert outcome.err.startswith("dp-spark: source: reading and aggregating the source failed (")
 
 
-def test_rivals_that_delta_refuses_are_told_from_their_text(spark: SparkSession, tmp_path: Path) -> None:
-    """Connect knows no class of Delta's exceptions: conflicts are found in what they say."""
+def test_rivals_that_delta_refuses_are_known_as_such(spark: SparkSession, tmp_path: Path) -> None:
+    """Connect knows no class of Delta's exceptions: a conflict is told by its condition or its text."""
     ref, refused = TableRef(str(tmp_path / "table"), None), []
     spark.sql(f"CREATE TABLE {ref.sql} (n BIGINT) USING delta TBLPROPERTIES ('delta.isolationLevel' = 'Serializable')")
 
@@ -98,7 +98,9 @@ def test_a_draw_of_more_than_one_message_comes_back_whole(place: Place) -> None:
     rows = pa.table({"ward": pa.array(range(130 * 2**20 // 8), pa.int64())})
     outbox = place.outbox()
     outbox.create()
-    stored = outbox.commit(Draw(rows, {"release_id": "big", "dataset": "visits"}), place.entries()[0].seal)
+    stored = outbox.commit(
+        Draw(rows, {"format": "dp_spark.manifest/1", "release_id": "big", "dataset": "visits"}), place.entries()[0].seal
+    )
     assert stored.rows.equals(rows)
 
 

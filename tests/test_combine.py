@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import math
+import re
 import runpy
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -17,8 +20,10 @@ from helpers import COUNT
 from pyspark.sql import SparkSession
 from release_helpers import ROOT, Outcome, put_garbage, restore, snapshot
 
+from benchmarks.combining import GUIDE, SITES, measure, run_sides, table
 from dp_spark import combine as combine_module
 from dp_spark import tables
+from dp_spark.cli import main
 from dp_spark.combine import combine
 from dp_spark.combined_manifest import Users
 from dp_spark.combining import combine_rows
@@ -224,3 +229,58 @@ def test_a_table_by_name_is_combined_too(spark: SparkSession, published: Path, t
             combine(spark, [TableRef(None, name), ref(published / "south")], ref(published / "north"), Users.disjoint)
     finally:
         spark.sql(f"DROP TABLE {name}")
+
+
+# --- the guide, on real data -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_walk_through_of_the_guide(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    snippets = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert [kind for kind, _ in snippets] == ["python", "yaml", "bash", "bash", "bash"]
+    for kind, text in snippets:
+        if kind == "python":
+            exec(compile(text, str(GUIDE), "exec"), {})
+        elif kind == "yaml":
+            Path("release.yaml").write_text(text, encoding="utf-8")
+        else:
+            for line in text.splitlines():
+                _run_line(line, monkeypatch)
+    manifest = read_manifest(tmp_path / "combined")
+    assert manifest["same_file"] is True
+    assert (manifest["guarantee"]["epsilon"], manifest["guarantee"]["composition"]) == ("1", "parallel")
+    rows = spark.read.format("delta").load(str(tmp_path / "combined")).toArrow()
+    assert (rows.num_rows, set(rows["parties"].to_pylist())) == (40, {2})
+
+
+def _run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(line)
+    while "=" in words[0]:
+        monkeypatch.setenv(*words.pop(0).split("=", 1))
+    assert words[0] == "dp-spark"
+    assert main(words[1:]) == 0, line
+
+
+@pytest.mark.slow
+def test_two_hospitals_have_the_noise_of_two(spark: SparkSession, tmp_path: Path) -> None:
+    """On real data, end to end: 40 cells and 40 draws, so a root mean square is known to about 2 %."""
+    sides, published = run_sides(spark, tmp_path)
+    expected = combine_rows([sides[site].published for site in SITES]).sort_by([("test", "ascending"), ("year", "ascending")])
+    assert published.rows.to_pylist() == expected.to_pylist()
+    figures = measure(sides, 40)
+    for name in ("patients", "measurements", "values", "total"):
+        found = figures[name]
+        assert found.noise[1] / found.noise[0] == pytest.approx(math.sqrt(2), rel=0.13), name
+        assert found.stddev[1] / found.stddev[0] == pytest.approx(math.sqrt(2), rel=1e-3), name
+        assert found.noise[1] == pytest.approx(found.stddev[1], rel=0.1), name
+        assert found.whole[1] == pytest.approx(found.whole[0], rel=0.05), name  # nearly all of it is the bounds' bias
+    [many] = [found for name, found in figures.items() if "values or more" in name]
+    assert many.noise[1] / many.noise[0] == pytest.approx(math.sqrt(2), rel=0.3)
+    # The published figures in the guide are a table of this very shape.
+    assert [line.split("|")[1].strip() for line in table(figures).splitlines()[2:6]] == [
+        "patients",
+        "measurements",
+        "values",
+        "total",
+    ]

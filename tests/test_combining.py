@@ -153,6 +153,17 @@ def test_a_combined_release_is_the_release_of_the_sum_where_nothing_is_clamped()
         assert combined[row["test"]]["average_stddev"] == pytest.approx(math.sqrt(2) * row["average_stddev"], rel=1e-6)
 
 
+def test_a_mean_has_no_stddev_below_three_stddevs_of_the_summed_count() -> None:
+    sigma = MEANS.mechanisms[query(MEANS, QueryKind.COUNT_OF_COLUMN)].stddev
+    limit = math.ceil(3 * math.sqrt(2) * sigma)
+    counts = [limit - 1 - 20, limit - 20]
+    found = combine_rows([mean_party(MEANS, counts, [0, 0]), mean_party(MEANS, [20, 20], [0, 0], "B")])
+    assert [value is None for value in found["average_stddev"].to_pylist()] == [True, False]
+    exact = plan(VALUES, MEAN, accountant="basic", budget={"epsilon": Decimal(10_000)})  # a count with hardly any noise
+    found = combine_rows([mean_party(exact, [0, 1], [0, 0]), mean_party(exact, [0, 0], [0, 0], "B")])
+    assert [value is None for value in found["average_stddev"].to_pylist()] == [True, False]
+
+
 def test_a_clamped_mean_hides_its_sum_beyond_the_bounds() -> None:
     found = plan(VALUES, MEAN)
     inside, outside = mean_party(found, [100], [0]), mean_party(found, [100], [80 * 100 * UNIT], "B")

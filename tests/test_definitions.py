@@ -134,9 +134,10 @@ def test_a_key_that_stands_twice_is_damage() -> None:
     with pytest.raises(DamageError):
         check_parties([party(BASE, ["a", "b", "b"]), party(BASE, label="B")])
     whole = plan(*ALL, group_by=[], partitions=None)
-    two = party(whole, [None, None])
-    with pytest.raises(DamageError):
-        check_parties([Party("A", two.manifest, two.rows.drop_columns(["test"])), two])
+    for rows in (2, 0):
+        given = party(whole, [None] * rows)
+        with pytest.raises(DamageError):
+            check_parties([Party("A", given.manifest, given.rows.drop_columns(["test"])), given])
 
 
 def test_the_presence_of_keys_counts_rows_at_each_party() -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
+from dp_spark import outbox as outbox_module
 from dp_spark.entries import Seal
 from dp_spark.errors import DamageError
-from dp_spark.outbox import Draw, Outbox
+from dp_spark.outbox import Draw, Outbox, in_pieces
 from dp_spark.tables import TableRef
 
 
@@ -87,6 +89,35 @@ def test_every_type_comes_back_as_it_was(outbox: Outbox) -> None:
     assert found.manifest == manifest("types")
     empty = rows.slice(0, 0)
     assert outbox.commit(Draw(empty, manifest("empty")), PAID).rows.equals(empty)
+
+
+def test_a_long_draw_is_read_in_pieces_that_a_message_holds(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "_PIECE", 100)
+    stored = outbox.commit(draw("long", *range(500)), PAID)
+    assert stored.rows["n"].to_pylist() == list(range(500))
+    frame = outbox.spark.read.format("delta").load(str(outbox.ref.path)).where("release_id = 'long'")
+    pieces = [len(row["piece"]) for row in in_pieces(frame).toArrow().to_pylist()]
+    assert max(pieces) == 100
+    assert sum(pieces) == len(stored.payload)
+
+
+@pytest.mark.parametrize("size", [100, 32 * 2**20])
+@pytest.mark.parametrize("payload", ["null", "x''", "payload", "substring(payload, 1, 200)"])
+def test_a_draw_that_is_not_whole_is_damage(
+    outbox: Outbox, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, payload: str, size: int
+) -> None:
+    """Nothing instead of the rows, too little, or the same draw twice: never a draw that is not there yet."""
+    monkeypatch.setattr(outbox_module, "_PIECE", size)
+    other = Outbox(spark, TableRef(str(tmp_path / "ledger"), None))
+    other.create()
+    outbox.commit(draw("whole", *range(50)), PAID)
+    rows = spark.read.format("delta").load(str(outbox.ref.path)).where("release_id = 'whole'")
+    for _ in range(2 if payload == "payload" else 1):
+        rows.withColumn("payload", F.expr(payload).cast("binary")).write.format("delta").mode("append").save(
+            str(other.ref.path)
+        )
+    with pytest.raises(DamageError, match="the draw of whole was changed"):
+        other.find("whole")
 
 
 def test_it_is_private_append_only_and_without_statistics_of_the_payload(outbox: Outbox, spark: SparkSession) -> None:
