@@ -12,7 +12,7 @@ from dp_spark.terminal import AsJson, emit, log, out, session
 
 def combine(
     releases: Annotated[
-        list[str], typer.Argument(metavar="RELEASE RELEASE...", help="The parties' published tables: paths or names a.b.c.")
+        list[str], typer.Argument(metavar="RELEASE", help="The parties' published tables: paths or names a.b.c.")
     ],
     sink: Annotated[str, typer.Option("--sink", help="Where the combined table goes: a path or a table name a.b.c.")],
     users: Annotated[

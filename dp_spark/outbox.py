@@ -74,7 +74,7 @@ def in_pieces(draws: DataFrame) -> DataFrame:
     A draw without a payload is one row without a number: it is there, and it is not whole.
     """
     last = ((F.octet_length("payload") - 1) / _PIECE).cast("int")
-    numbered = draws.select("manifest", "digest", "payload", F.explode(F.sequence(F.lit(0), last)).alias("number"))
+    numbered = draws.select("manifest", "digest", "payload", F.explode_outer(F.sequence(F.lit(0), last)).alias("number"))
     piece = F.substring("payload", F.col("number") * _PIECE + 1, F.lit(_PIECE))
     return numbered.select("manifest", "digest", "number", piece.alias("piece"))
 
