@@ -215,7 +215,7 @@ def test_schema_accepts_the_examples_and_refuses_mistakes(cli: Cli) -> None:
     assert outcome.code == 0
     validator = jsonschema.Draft202012Validator(outcome.document)
     examples = sorted((ROOT / "conf").glob("*.yaml"))
-    assert len(examples) == 3
+    assert len(examples) == 4
     for file in examples:
         data = json.loads(json.dumps(parse_yaml(file.read_text()), default=float))
         assert list(validator.iter_errors(data)) == []
