@@ -16,7 +16,7 @@ from release_helpers import COUNT, MEAN, PATIENTS, ROOT, TOTAL, Outcome, Place, 
 
 from dp_spark.events import Event
 from dp_spark.preview import preview_release
-from dp_spark.spec import ReleaseSpec
+from dp_spark.spec import Location, ReleaseSpec
 
 pytest_plugins = ("release_fixtures",)
 
@@ -155,7 +155,9 @@ def test_a_plan_refuses_what_a_run_refuses(place: Place, cli: Cli, code: int, ch
 
 @pytest.mark.parametrize("file", sorted((ROOT / "conf").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_examples_can_be_planned(file: Path, tmp_path: Path) -> None:
-    spec = ReleaseSpec.from_yaml(file, [f"ledger.path={tmp_path}/ledger"])
+    spec = ReleaseSpec.from_yaml(file).model_copy(
+        update={"ledger": Location.model_validate({"path": str(tmp_path / "ledger")})}
+    )
     plan = preview_release(spec, no_spark).plan
     assert plan.cost.epsilon == spec.budget.epsilon or plan.cost.rho > 0
     assert plan.guarantee_epsilon == Decimal(spec.budget.epsilon)
