@@ -245,10 +245,9 @@ def _explicit(spark: SparkSession, key: str) -> str | None:
 def _set(spark: SparkSession, key: str, value: str, current: str | None) -> None:
     try:
         spark.conf.set(key, value)
-    except (
-        PySparkException,
-        Py4JError,
-    ):  # a managed platform may fix a setting; a fixed default that it hides is the right one
+    except (PySparkException, Py4JError):
+        # A managed platform may fix a setting. Where it hides the value, too, Spark's default is taken to hold, which is the
+        # one that is wanted but for three (docs/databricks.md says what follows).
         if current is not None:
             raise DpSparkError(
                 f"the platform does not let {key} be set to {value}", mend="run where it can be set, or ask its admins"
