@@ -6,6 +6,8 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,8 +24,28 @@ MODULES = {
 }
 
 
+#: The environment that draws the chart.
+REPORT = "report"
+
+
 class EnvironmentFailedError(Exception):
     """An environment could not be made; the message is what pip said last."""
+
+
+def make_environments(names: Iterable[str]) -> dict[str, str]:
+    """Makes environments at once, as most of that is waiting; returns those that cannot be made here, and why."""
+    wanted = list(names)
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        reasons = dict(zip(wanted, pool.map(_failure, wanted), strict=True))
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def _failure(name: str) -> str:
+    try:
+        python_of(name)
+    except EnvironmentFailedError as error:
+        return str(error)
+    return ""
 
 
 def python_of(name: str) -> Path:

@@ -11,13 +11,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environments import PRODUCT, ROOT, WORK, EnvironmentFailedError, python_of
+from benchmarks.environments import MODULES, PRODUCT, REPORT, ROOT, WORK, EnvironmentFailedError, make_environments, python_of
 from benchmarks.machine import describe_machine
 from benchmarks.plan import CALL_LIMIT, Entry, Plan, Section, full_plan, quick_plan
 from benchmarks.processes import HEAP, Contestant, ContestantFailedError
@@ -31,10 +31,10 @@ _TABLES = WORK / "tables"
 class _Run:
     """A run under way: its processes, and what it has found so far."""
 
-    def __init__(self, plan: Plan, path: Path) -> None:
+    def __init__(self, plan: Plan, path: Path, failed: Mapping[str, str]) -> None:
         self._plan, self._path, self._began = plan, path, time.monotonic()
         self._processes: dict[str, Contestant] = {}
-        self._failed: dict[str, str] = {}
+        self._failed = {name: f"does not start here: {reason}" for name, reason in failed.items()}
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         self.results = Results(plan.name, now, HEAP, describe_machine())
 
@@ -141,7 +141,7 @@ def _empty(section: Section, entry: Entry) -> Measurement:
 def _draw_chart(results: Path, chart: Path) -> None:
     """The chart is drawn in an environment of its own; without it the report is just without a picture."""
     try:
-        command = [str(python_of("report")), "-m", "benchmarks.chart", str(results), str(chart)]
+        command = [str(python_of(REPORT)), "-m", "benchmarks.chart", str(results), str(chart)]
         subprocess.run(command, cwd=ROOT, check=True)
     except (EnvironmentFailedError, subprocess.CalledProcessError) as error:
         sys.stderr.write(f"no chart: {error}\n")
@@ -156,7 +156,8 @@ def main() -> int:
     for old in (WORK / "scratch", _TABLES):
         shutil.rmtree(old, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    run = _Run(quick_plan() if quick else full_plan(), folder / "results.json")
+    failed = make_environments([*MODULES, REPORT])
+    run = _Run(quick_plan() if quick else full_plan(), folder / "results.json", failed)
     try:
         run.all_sections()
     finally:

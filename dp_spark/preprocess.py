@@ -81,7 +81,7 @@ def _apply(spark: SparkSession, frame: DataFrame, step: Step, spec: ReleaseSpec,
     if step.cast is not None:
         for name, kind in step.cast.items():
             present = _present(frame, name, f"{where}.cast")
-            frame = frame.withColumn(present, guarded_cast(frame, column(present), kind))
+            frame = frame.withColumn(present, guarded_cast(frame, column(present), kind, f"{where}.cast.{name}"))
         return frame
     if step.fill is not None:
         return _fill(frame, step.fill, spec.timezone, f"{where}.fill")

@@ -15,10 +15,10 @@ from dp_spark.ledger_state import AccountState, LedgerState
 from dp_spark.paths import is_local
 from dp_spark.planning import ReleasePlan, plan_release
 from dp_spark.public_tables import collect_public
-from dp_spark.release import check_public_sources
 from dp_spark.source_identity import source_identity
 from dp_spark.spec import ReleaseSpec
 from dp_spark.tables import TableRef
+from dp_spark.validation import check_public_sources
 
 
 @dataclass(frozen=True)

@@ -8,53 +8,34 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from dp_spark import aggregation, preprocess, tables
 from dp_spark.accounting import covers
 from dp_spark.bounding import Salt, bound_contributions
 from dp_spark.driver_memory import check_fits
 from dp_spark.entries import Entry, check_release_id
-from dp_spark.errors import BudgetError, DamageError, DpSparkError, SpecError
+from dp_spark.errors import BudgetError, DpSparkError
 from dp_spark.events import Event, decimal_text, events_from_json
 from dp_spark.ledger import Ledger, check_same_file
 from dp_spark.ledger_state import LedgerState
 from dp_spark.manifest_building import build_manifest
-from dp_spark.outbox import Draw, Outbox, outbox_of, read_books
-from dp_spark.paths import same_source
+from dp_spark.outbox import Draw, Outbox, read_books
 from dp_spark.planning import ReleasePlan, plan_release
-from dp_spark.public_tables import PublicKeys, public_keys
-from dp_spark.publication import ReleaseResult, already_published, check_order, publish
+from dp_spark.publication import ReleaseResult, already_published, publish
 from dp_spark.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.results import release_table
 from dp_spark.session import BUCKETING, RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
-from dp_spark.source_identity import source_identity, source_location
-from dp_spark.sources import Buckets, field, missing, open_source, require_key, require_numeric
-from dp_spark.spec import ClippedAggregate, Count, ReleaseSpec, Source
+from dp_spark.spec import ReleaseSpec
 from dp_spark.tables import TableRef
+from dp_spark.validation import Checked, has_table_of_keys, kept_apart, number_of, validate
 
 #: The stages that a progress display names, in order.
 STAGES = ("validate", "charge", "read and aggregate", "noise", "publish")
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """A release that passed every check that reads no private value."""
-
-    spec: ReleaseSpec
-    digest: str
-    frame: DataFrame
-    clustered: bool
-    keys: PublicKeys | None
-    source: str
-    sink: TableRef
-    state: LedgerState
 
 
 def run_release(
@@ -93,9 +74,9 @@ def run_release(
             ref = TableRef.of(located.ledger)
             ledger, outbox = Ledger(spark, ref), Outbox(spark, ref)
             state, drawn = read_books(ledger, outbox)
-            if release_id in drawn and not _has_table_of_keys(spec):  # even if the source is gone by now
+            if release_id in drawn and not has_table_of_keys(spec):  # even if the source is gone by now
                 return _complete(spark, ledger, outbox, state, located, release_id, spec.digest(), on_stage)
-            checked = _validate(spark, spec, located, state, release_id)
+            checked = validate(spark, spec, located, state, release_id)
             if release_id in drawn:
                 return _complete(spark, ledger, outbox, state, located, release_id, checked.digest, on_stage)
             on_stage("charge")
@@ -125,7 +106,7 @@ def _complete(
     assert charge is not None, "a draw's charge is in the ledger: read_books checked it"
     assert draw is not None, "the outbox is append-only"
     check_same_file(charge, digest)
-    tables.check_sink(spark, sink, spec.dataset, _kept_apart(spark, spec), resumed=True)
+    tables.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec), resumed=True)
     on_stage("publish")
     return publish(spark, ledger, sink, state, charge, draw)
 
@@ -135,95 +116,10 @@ def new_release_id(spec: ReleaseSpec) -> str:
     return f"{spec.name[:80]}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
-# --- validate: metadata, public tables and the ledger; no private value ---------------------------------------------
-
-
-def _has_table_of_keys(spec: ReleaseSpec) -> bool:
-    return spec.public_partitions is not None and spec.public_partitions.source is not None
-
-
-def _validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state: LedgerState, release_id: str) -> _Checked:
-    account = state.account(spec.dataset)
-    source = source_identity(spark, spec.source)
-    check_public_sources(spark, spec, [source, *state.charged_sources])
-    frame, buckets = open_source(spark, spec.source, where="source"), Buckets.of(spark, spec.source, spec.unit_columns)
-    if buckets is not None:
-        frame = buckets.only_in_place(frame)
-    frame = preprocess.apply_steps(spark, frame, spec)
-    keys = _check_columns(spark, frame, spec)
-    plan_release(spec, account.account.accountant, _number_of(keys))
-    sink = TableRef.of(spec.sink)
-    digest = written.digest(keys.digest if keys is not None and _has_table_of_keys(spec) else "")
-    charge = state.charge_of(release_id)
-    if charge is not None:
-        check_same_file(charge, digest)
-    if state.publication_of(release_id) is None:
-        present = tables.check_sink(spark, sink, spec.dataset, _kept_apart(spark, spec), resumed=charge is not None)
-        if charge is not None and present is not None:
-            check_order(state, charge, present, sink)
-            _check_not_drawn(spark, spec, present, release_id)
-    return _Checked(spec, digest, frame, buckets is not None, keys, source, sink, state)
-
-
-def _check_not_drawn(spark: SparkSession, spec: ReleaseSpec, present: Mapping[str, Any], release_id: str) -> None:
-    """What is in the sink was drawn: where the outbox has no draw of it, drawing again would be a second draw."""
-    outbox = Outbox(spark, TableRef.of(spec.ledger))
-    if present["release_id"] == release_id and outbox.find(release_id) is None:
-        raise DamageError(
-            f"the sink holds the release {release_id}, but its draw is gone from the outbox",
-            where=str(outbox.ref),
-            mend="restore the outbox from its own history: drawing again would be a second draw for one charge",
-        )
-
-
-def check_public_sources(spark: SparkSession, spec: ReleaseSpec, protected: list[str]) -> None:
-    """A table that is protected cannot be declared public: as keys or in a join it would be released unpaid."""
-    for where, public in _public_sources(spec).items():
-        if any(same_source(source_identity(spark, public), other) for other in protected):
-            raise SpecError("this table is protected, not public", where=where, mend="use a table that holds no one's data")
-
-
-def _public_sources(spec: ReleaseSpec) -> dict[str, Source]:
-    joined = {f"preprocess.{index}.join.source": step.join.source for index, step in enumerate(spec.preprocess) if step.join}
-    public = spec.public_partitions
-    return joined | ({"partitions.public.source": public.source} if public is not None and public.source is not None else {})
-
-
-def _check_columns(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> PublicKeys | None:
-    for name in spec.unit_columns:
-        require_key(frame, name, where="privacy_unit", binary=True)
-    for name in spec.group_by:
-        require_key(frame, name, where="group_by")
-    for aggregate in spec.aggregates:
-        where = f"aggregates.{aggregate.name}"
-        if isinstance(aggregate, ClippedAggregate):
-            require_numeric(frame, aggregate.column, where=where)
-        elif isinstance(aggregate, Count) and aggregate.column is not None and field(frame, aggregate.column) is None:
-            raise missing(aggregate.column, where, frame)
-    if spec.public_partitions is None:
-        return None
-    grouped = {name: require_key(frame, name, where="group_by") for name in spec.group_by}
-    return public_keys(spark, spec.public_partitions, grouped, spec.timezone)
-
-
-def _kept_apart(spark: SparkSession, spec: ReleaseSpec) -> dict[str, str]:
-    ledger = TableRef.of(spec.ledger)
-    apart = {"ledger": tables.location_of(spark, ledger), "outbox": tables.location_of(spark, outbox_of(ledger))}
-    for role, source in {"source": spec.source, **_public_sources(spec)}.items():
-        location = source_location(spark, source)
-        if location is not None:
-            apart[role] = location
-    return apart
-
-
-def _number_of(keys: PublicKeys | None) -> int | None:
-    return None if keys is None else keys.table.num_rows
-
-
 # --- charge: committed and read back before anything private is read -------------------------------------------------
 
 
-def _charge(ledger: Ledger, checked: _Checked, release_id: str) -> tuple[LedgerState, Entry]:
+def _charge(ledger: Ledger, checked: Checked, release_id: str) -> tuple[LedgerState, Entry]:
     plan, spec = _plan(checked, checked.state), checked.spec
     if checked.keys is not None:
         check_fits(ledger.spark, checked.keys.table.num_rows, len(spec.group_by) + 2 * len(spec.aggregates))
@@ -259,16 +155,16 @@ def _check_resumable(charge: Entry, source: str, events: Sequence[Event]) -> Non
         )
 
 
-def _plan(checked: _Checked, state: LedgerState) -> ReleasePlan:
+def _plan(checked: Checked, state: LedgerState) -> ReleasePlan:
     accountant = state.account(checked.spec.dataset).account.accountant
-    return plan_release(checked.spec, accountant, _number_of(checked.keys))
+    return plan_release(checked.spec, accountant, number_of(checked.keys))
 
 
 # --- read, bound, aggregate, noise: the only place where exact aggregates exist --------------------------------------
 
 
 def _draw_quietly(
-    spark: SparkSession, checked: _Checked, state: LedgerState, charge: Entry, on_stage: Callable[[str], None]
+    spark: SparkSession, checked: Checked, state: LedgerState, charge: Entry, on_stage: Callable[[str], None]
 ) -> Draw:
     """``_draw``, whose failures say nothing: a library's own message could quote an exact value."""
     try:
@@ -283,7 +179,7 @@ def _draw_quietly(
         ) from None
 
 
-def _draw(spark: SparkSession, checked: _Checked, state: LedgerState, charge: Entry, on_stage: Callable[[str], None]) -> Draw:
+def _draw(spark: SparkSession, checked: Checked, state: LedgerState, charge: Entry, on_stage: Callable[[str], None]) -> Draw:
     plan, spec = _plan(checked, state), checked.spec
     on_stage("read and aggregate")
     queries = list(plan.mechanisms)

@@ -54,6 +54,10 @@ _VALUE_QUOTING_LOGGERS = ("SQLQueryContextLogger", "DataFrameQueryContextLogger"
 
 #: Whether Spark reads a table that is stored in buckets without a shuffle of its own.
 BUCKETING = "spark.sql.sources.bucketing.enabled"
+#: Whether the names of folders decide the types of columns.
+PARTITION_TYPES = "spark.sql.sources.partitionColumnTypeInference.enabled"
+#: Whether what two expressions share is computed before either.
+SHARED_EXPRESSIONS = "spark.sql.subexpressionElimination.enabled"
 
 #: What a release needs of the session, from building its frames until collecting them (invariant 11).
 RELEASE_SETTINGS = {
@@ -65,9 +69,9 @@ RELEASE_SETTINGS = {
     "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
     "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
     # The names of folders (code=X9/) are private values: the type of a key must not depend on them.
-    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+    PARTITION_TYPES: "false",
     # Spark would compute what two expressions share before either, outside of what gives null for errors (time_guard).
-    "spark.sql.subexpressionElimination.enabled": "false",
+    SHARED_EXPRESSIONS: "false",
     # Spark believes the name of a file about its bucket; bounding must not, unless each row is checked (sources.Buckets).
     BUCKETING: "false",
 }
@@ -228,6 +232,27 @@ def settings(spark: SparkSession, wanted: Mapping[str, str], *, required: bool =
                         spark.conf.set(key, old)
 
 
+def check_held(spark: SparkSession, key: str, depends: str, *, where: str, mend: str) -> None:
+    """Refuses what depends on a setting of a release where the platform neither takes it nor shows it.
+
+    Args:
+        spark: The session, with ``RELEASE_SETTINGS`` held.
+        key: One of ``RELEASE_SETTINGS``.
+        depends: What depends on it, for the error.
+        where: The key in the release file.
+        mend: What the author can do without another platform.
+
+    Raises:
+        DpSparkError: If the setting may have another value.
+    """
+    if _effective(spark, key) != RELEASE_SETTINGS[key]:
+        raise DpSparkError(
+            f"{depends}, and this platform neither lets {key} be set to {RELEASE_SETTINGS[key]} nor says that it is",
+            where=where,
+            mend=f"{mend}, or run where it can be set (on Databricks: a job cluster)",
+        )
+
+
 def _effective(spark: SparkSession, key: str) -> str | None:
     try:
         return spark.conf.get(key)
@@ -247,7 +272,7 @@ def _set(spark: SparkSession, key: str, value: str, current: str | None) -> None
         spark.conf.set(key, value)
     except (PySparkException, Py4JError):
         # A managed platform may fix a setting. Where it hides the value, too, Spark's default is taken to hold, which is the
-        # one that is wanted but for three (docs/databricks.md says what follows).
+        # one that is wanted but for three: ``check_held`` refuses what depends on those.
         if current is not None:
             raise DpSparkError(
                 f"the platform does not let {key} be set to {value}", mend="run where it can be set, or ask its admins"

@@ -97,17 +97,10 @@ class Buckets:
     @staticmethod
     def of(spark: SparkSession, source: Source, units: Sequence[str]) -> Buckets | None:
         """The buckets of a table that Spark itself filled and that keep each unit together, or None."""
-        if source.table is None:
-            return None
-        try:
-            rows = spark.sql(f"DESCRIBE TABLE EXTENDED {quoted_name(source.table)}").collect()
-        except SPARK_ERRORS:
-            return None
-        names = [row["col_name"] for row in rows]
-        if "# Detailed Table Information" not in names or any(name.lower() == "_metadata" for name in names):
-            return None
-        about = {row["col_name"]: row["data_type"] for row in rows[names.index("# Detailed Table Information") :]}
+        names, about = _described(spark, source)
         if about.get("Type") != "MANAGED" or about.get("Provider") not in ("parquet", "orc") or "Num Buckets" not in about:
+            return None
+        if "_metadata" in names:  # it would hide the file names
             return None
         found = tuple(re.findall(r"`([^`]+)`", about["Bucket Columns"]))
         within = {name.lower() for name in found} <= {unit.lower() for unit in units}
@@ -121,6 +114,24 @@ class Buckets:
         """
         named = F.regexp_extract(F.col("_metadata.file_name"), r".*_(\d+)(?:\..*)?$", 1).try_cast("int")
         return frame.where(named == F.pmod(F.hash(*map(column, self.columns)), F.lit(self.number)))
+
+
+def in_buckets(spark: SparkSession, source: Source) -> bool:
+    """Whether Spark may believe the names of a source's files about its buckets."""
+    return source.table is not None and _described(spark, source)[1].get("Num Buckets", "0") not in ("0", "-1")
+
+
+def _described(spark: SparkSession, source: Source) -> tuple[set[str], dict[str, str]]:
+    """The columns of a catalog table in lower case, and what the catalog says about it."""
+    if source.table is None:
+        return set(), {}
+    try:
+        rows = spark.sql(f"DESCRIBE TABLE EXTENDED {quoted_name(source.table)}").collect()
+    except SPARK_ERRORS:
+        return set(), {}
+    names = [row["col_name"] for row in rows]
+    start = names.index("# Detailed Table Information") if "# Detailed Table Information" in names else len(names)
+    return {name.lower() for name in names[:start]}, {row["col_name"]: row["data_type"] for row in rows[start:]}
 
 
 def _is_delta(path: str) -> bool:

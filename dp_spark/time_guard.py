@@ -15,6 +15,7 @@ from pyspark.sql import types as T
 
 from dp_spark.errors import SpecError
 from dp_spark.expressions import CLOCK, Expression
+from dp_spark.session import SHARED_EXPRESSIONS, check_held
 from dp_spark.sources import field
 
 _TIMES = (T.DateType, T.TimestampType, T.TimestampNTZType)
@@ -32,14 +33,20 @@ def guarded(frame: DataFrame, expression: Expression, where: str) -> Column:
     if kinds and expression.names_clock:
         raise SpecError(CLOCK, where=where, mend="write the date itself, or compare texts")
     can_fail = expression.can_raise or len(kinds) > 1 or (expression.adds and bool(kinds))
-    return null_for_errors(plain, _type(frame, plain)) if can_fail else plain
+    return _guard(frame, plain, where) if can_fail else plain
 
 
-def guarded_cast(frame: DataFrame, value: Column, kind: str) -> Column:
+def guarded_cast(frame: DataFrame, value: Column, kind: str, where: str) -> Column:
     """A cast; null for a date that has no timestamp."""
     cast = value.cast(kind)
     from_time, to_time = isinstance(_type(frame, value), _TIMES), isinstance(_type(frame, cast), _TIMES)
-    return null_for_errors(cast, _type(frame, cast)) if from_time and to_time else cast
+    return _guard(frame, cast, where) if from_time and to_time else cast
+
+
+def _guard(frame: DataFrame, value: Column, where: str) -> Column:
+    mend = "compute the date in the source, or as a text"
+    check_held(frame.sparkSession, SHARED_EXPRESSIONS, "a date that is out of range could fail the run", where=where, mend=mend)
+    return null_for_errors(value, _type(frame, value))
 
 
 def null_for_errors(value: Column, kind: T.DataType) -> Column:

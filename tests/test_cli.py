@@ -295,7 +295,7 @@ def test_an_unforeseen_error_says_nothing_of_its_text(
     def fail(*_: Any, **__: Any) -> None:
         raise kind("secret 123456")
 
-    monkeypatch.setattr(dp_spark.release, "_validate", fail)
+    monkeypatch.setattr(dp_spark.release, "validate", fail)
     for more in ([], ["--json"]):
         outcome = cli("run", place.file(), *more)
         assert outcome.code == 1

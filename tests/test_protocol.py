@@ -5,7 +5,7 @@ with the same release id, as is one that lost to its rival. What must hold (``br
 every state in which both have ended each is run once more, alone: it must complete, or be refused for good (``unhealed``).
 
 The steps, and what they are in the code:
-    read outbox, witness, ledger: ``outbox.read_books``; check_sink: ``release._validate`` with ``tables.check_sink``
+    read outbox, witness, ledger: ``outbox.read_books``; check_sink: ``validation.validate`` with ``tables.check_sink``
     decide, append, read_back, remember: ``Ledger._append`` for ``charge`` and ``mark_published``: decide on a known state,
         MERGE guarded on the sequence number, look for one's own entry, ``Witness.remember``
     make_draw: ``release._draw``, fresh noise: here a token that names the run and its attempt
@@ -17,7 +17,7 @@ A local ledger has the witness and ``private_tables.local_lock``, which is freed
 neither. One thing is simpler here: an append tries until it succeeds, in the code 12 times (then exit code 5).
 
 The model is the protocol as it should be. The known gaps of docs/ledger.md are mutations of it: ``TWO_TRANSACTIONS``
-(``tables.publish``) and ``STALE_ALARM`` (``release._validate``).
+(``tables.publish``) and ``STALE_ALARM`` (``validation.validate``).
 """
 
 from __future__ import annotations
