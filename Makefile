@@ -33,7 +33,7 @@ demo: $(JARS) ## Release real data (healthcare) and show exact against released 
 	@$(BIN)/dp-spark demo healthcare
 
 test: $(JARS) ## Run all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(JARS) ## Run the tests that need no Spark
 	@$(BIN)/python -m pytest -m "not spark and not slow"
@@ -47,7 +47,7 @@ test-matrix: $(JARS) ## Run a core of the suite with each pyspark, delta-spark a
 durability: $(JARS) ## Kill 22 runs at 11 points and race 8 processes 5 times (about half an hour)
 	@$(BIN)/python -m pytest -m durability tests/test_durability.py
 
-bench: $(JARS) ## Measure dp-spark, exact queries and other libraries side by side (under an hour; run it alone)
+bench: $(JARS) ## Measure dp-spark, exact queries and other libraries side by side (about half an hour; run it alone)
 	@$(BIN)/python -m benchmarks.run
 
 bench-quick: $(JARS) ## The same on small tables, to see that it works (written to .bench/quick)

@@ -12,7 +12,7 @@ from dp_spark.accounting import NOTHING, Account, Accountant, Cost, cost_of
 from dp_spark.entries import CHARGE, OPEN, Entry
 from dp_spark.errors import SpecError
 from dp_spark.events import events_from_json
-from dp_spark.ledger_state import LedgerState
+from dp_spark.ledger_state import LedgerState, account_of
 
 
 @dataclass(frozen=True)
@@ -106,16 +106,11 @@ def _steps(state: LedgerState, dataset: str, counted: set[int]) -> Iterator[Step
     for entry in state.entries:
         opens = entry.entry == OPEN and entry.dataset == dataset
         if opens:
-            account = _account_of(entry)
+            account = account_of(entry)
         elif entry.sequence in counted:  # a charge of the group can be older than the account: it counts from its opening
             spent = spent.plus(cost_of(events_from_json(entry.events), cast(Accountant, entry.accountant)))
         if account is not None and (opens or entry.sequence in counted):
             yield Step(entry, account, spent)
-
-
-def _account_of(opening: Entry) -> Account:
-    rho = None if opening.rho is None else Decimal(opening.rho)
-    return Account(cast(Accountant, opening.accountant), Decimal(opening.epsilon), Decimal(opening.delta), rho)
 
 
 def _left(total: Decimal, used: Decimal) -> float:

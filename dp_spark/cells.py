@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-_NORMAL_95 = 1.96
+from dp_spark.manifest import stddevs_for
 
 
 def plain_rows(rows: pa.Table) -> list[dict[str, Any]]:
@@ -26,13 +26,13 @@ def _python_value(value: pa.Scalar) -> Any:
 def cell(row: dict[str, Any], aggregate: dict[str, Any]) -> str:
     """A released cell with its half-width.
 
-    >>> cell({"mean": 12.3456, "mean_stddev": 0.5}, {"name": "mean", "half_width_95": None})
+    >>> cell({"mean": 12.3456, "mean_stddev": 0.5}, {"name": "mean", "half_width_95": None, "mechanism": "gaussian"})
     '12.35 ± 0.98'
     """
     value, stddev = row[aggregate["name"]], row[f"{aggregate['name']}_stddev"]
     width = aggregate["half_width_95"]
     if width is None and stddev is not None:
-        width = _NORMAL_95 * stddev
+        width = stddevs_for(aggregate["mechanism"]) * stddev
     return f"{shown(value, width)} ± {'?' if width is None else shown(width, width)}"
 
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from dp_spark.budget_cli import budget_app
 from dp_spark.combine_cli import combine
-from dp_spark.errors import DpSparkError, SpecError
+from dp_spark.errors import BudgetError, DpSparkError, SpecError
 from dp_spark.share_cli import share_app
 from dp_spark.terminal import AsJson, emit, log, out, report, session, stages
 
@@ -32,7 +32,14 @@ app.add_typer(share_app)
 app.command()(combine)
 
 _FILE = Annotated[Path, typer.Argument(metavar="FILE", help="The release file (YAML).")]
-_SET = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a key of the file; repeatable.")]
+_SET = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="A.B=VALUE",
+        help="Override a key, as budget.epsilon=0.5 or aggregates.0.max_value=20 (the value is YAML); repeatable.",
+    ),
+]
 
 
 class Scenario(StrEnum):
@@ -69,10 +76,13 @@ def run(
 
     try:
         result = run_release(session(), spec, release_id=id_of_this_run, on_stage=on_stage)
-    except DpSparkError as error:
-        if release_id is None and STAGES[2] in begun:  # it was charged; a retry that is another release would be, too
-            error.mend = f"{error.mend}; it was charged: run it again with --release-id {id_of_this_run}".lstrip("; ")
-        raise
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it goes on, with what a retry needs
+        known = error if isinstance(error, DpSparkError) else _unexpected(error)
+        charged = STAGES[1] in begun and not isinstance(known, BudgetError)  # or perhaps: a commit can be hidden by an error
+        if charged and release_id is None:  # a retry that is another release would be charged again
+            word = "was" if STAGES[2] in begun else "may have been"
+            known.mend = f"{known.mend}; it {word} charged: run it again with --release-id {id_of_this_run}".lstrip("; ")
+        raise known from None
     if as_json:
         emit(result_document(result))
         return
@@ -107,7 +117,8 @@ def show(
 ) -> None:
     """Show the manifest of a published table; with --html, write a report on it."""
     from dp_spark.display import show_manifest
-    from dp_spark.tables import TableRef, require_manifest
+    from dp_spark.release_reading import read_manifest
+    from dp_spark.tables import TableRef
 
     ref = TableRef.parse(release)
     if html is not None:
@@ -115,7 +126,7 @@ def show(
     elif ledger is not None:
         raise SpecError("goes into a report only", where="--ledger", mend="give --html FILE as well")
     else:
-        manifest = require_manifest(session(), ref)
+        manifest = read_manifest(session(), ref)
     if as_json:
         emit(manifest)
     else:
@@ -126,14 +137,14 @@ def show(
 
 def _write_report(release: TableRef, file: Path, ledger: str | None) -> dict[str, Any]:
     """Writes the report on a release; returns its manifest."""
+    from dp_spark.release_reading import read_history, read_release
     from dp_spark.report import check_installed, report_page, write_page
-    from dp_spark.report_reading import read_history, read_release
     from dp_spark.tables import TableRef
 
     check_installed()
     spark = session()
     manifest, rows = read_release(spark, release)
-    history = None if ledger is None else read_history(spark, TableRef.parse(ledger), manifest)
+    history = None if ledger is None else read_history(spark, TableRef.parse(ledger), release)
     write_page(file, report_page(manifest, rows, history))
     return manifest
 
@@ -157,8 +168,10 @@ def demo(
     run_demo(scenario.value, folder, session, out(), stages())
 
 
-def _unexpected(error: Exception) -> DpSparkError:
+def _unexpected(error: BaseException) -> DpSparkError:
     """An error nobody foresaw: its kind and its place, but not its text, which can quote private values."""
+    if isinstance(error, KeyboardInterrupt):
+        return DpSparkError("interrupted", mend="a retry with the same --release-id is safe")
     trace, place = error.__traceback__, ""
     while trace is not None:
         file = Path(trace.tb_frame.f_code.co_filename)

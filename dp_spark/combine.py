@@ -20,6 +20,8 @@ from dp_spark.definitions import Party, check_parties
 from dp_spark.errors import ConflictError, DamageError, SpecError
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES
 from dp_spark.paths import is_local
+from dp_spark.release_reading import read_release
+from dp_spark.results import same_rows
 from dp_spark.session import RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
 from dp_spark.spark_errors import translated
 from dp_spark.tables import TableRef
@@ -70,7 +72,7 @@ def combine(spark: SparkSession, releases: Sequence[TableRef], sink: TableRef, u
     silence_value_quoting_loggers()
     with settings(spark, {**RELEASE_SETTINGS, "spark.sql.session.timeZone": "UTC"}), bookkeeping(spark):
         _check_sink(spark, sink, releases)
-        parties = [_read(spark, ref) for ref in releases]
+        parties = [Party(str(ref), *read_release(spark, ref, timezone="UTC")) for ref in releases]
         check_parties(parties)
         parties.sort(key=lambda party: party.identity)
         rows, manifest = combine_rows(parties), combined_manifest(parties, users)
@@ -92,26 +94,22 @@ def _check_sink(spark: SparkSession, sink: TableRef, releases: Sequence[TableRef
         raise SpecError(error.message, where="--sink", mend=error.mend) from None
 
 
-def _read(spark: SparkSession, ref: TableRef) -> Party:
-    manifest = tables.require_manifest(spark, ref)
-    mend = "ask the publisher for a fresh copy of the table"
-    with translated(DamageError, "the release cannot be read", where=str(ref), mend=mend):
-        version = tables.newest_version(spark, ref)
-        rows = tables.read_rows(spark, ref, version)
-    if tables.read_manifest(spark, ref) != manifest or tables.newest_version(spark, ref) != version:
-        raise ConflictError("was published anew while it was read", where=str(ref), mend="run the same command again")
-    return Party(str(ref), manifest, rows)
-
-
 def _publish(
     spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: dict[str, Any], releases: Sequence[TableRef]
 ) -> CombinedResult:
     base = tables.newest_version(spark, sink)  # before the sink is looked at: a rival's commit in between makes this one void
-    status: Literal["published", "already_published"] = "already_published"
-    if _check_sink(spark, sink, releases) != manifest:
+    same = _check_sink(spark, sink, releases) == manifest and same_rows(_shown(spark, sink, base), rows, manifest["group_by"])
+    if not same:
         tables.publish(spark, sink, rows, manifest, base)
-        status = "published"
     version = tables.published_version(spark, sink, manifest["release_id"])
     if version is None:
         raise ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")
-    return CombinedResult(status, str(sink), version, tables.read_rows(spark, sink, version), manifest)
+    shown = tables.read_rows(spark, sink, version)
+    return CombinedResult("already_published" if same else "published", str(sink), version, shown, manifest)
+
+
+def _shown(spark: SparkSession, sink: TableRef, version: int) -> pa.Table:
+    """What readers see: somebody can have written rows under a manifest that stayed."""
+    mend = "remove it: the same command makes it again"
+    with translated(DamageError, "the combined table cannot be read", where=str(sink), mend=mend):
+        return tables.read_rows(spark, sink, version)

@@ -92,7 +92,10 @@ def _sentence(
     unit = guarantees[0]["privacy_unit"]
     whom = "one row" if unit == "row" else f"all rows that share one value of ({', '.join(unit)})"
     bound, sums = _pair(joint), _pair(total)
-    start = f"This table was computed from {len(guarantees)} published releases and from nothing else. "
+    start = (
+        f"This table was computed from {len(guarantees)} published releases and from nothing else. What follows holds if each "
+        "of them is what its manifest states, which a published table cannot show. "
+    )
     effect = (
         f"changes the probability of any set of possible outcomes by at most a factor of exp({decimal_text(joint['epsilon'])})"
         + (f", plus at most {decimal_text(joint['delta'])}" if joint["delta"] else "")
@@ -122,7 +125,7 @@ def _partitions(manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "selection": "private",
         "thresholds": thresholds,
         "note": "a key that a party did not show has between none and about its threshold of users there: where parties is "
-        f"below {len(manifests)}, sums leave out what those parties have, and are too low by it",
+        f"below {len(manifests)}, counts and sums leave out what those parties have",
     }
 
 

@@ -20,9 +20,7 @@ from dp_spark.definitions import Party
 from dp_spark.errors import SourceError
 from dp_spark.lattice import centred_lattice
 from dp_spark.manifest import PARTIES
-
-#: As in ``results``: below this many of its own stddevs a noisy denominator says too little for an error bar.
-_MIN_DENOMINATOR_STDDEVS = 3.0
+from dp_spark.results import MIN_DENOMINATOR_STDDEVS
 
 _Doubles = npt.NDArray[np.float64]
 
@@ -146,7 +144,7 @@ def mean_cells(
     denominator = np.maximum(count, 1.0)
     quotient = total / denominator
     stddev = np.sqrt(total_variance + quotient**2 * count_variance) / denominator
-    unknown = (count < _MIN_DENOMINATOR_STDDEVS * np.sqrt(count_variance)) | (count < 1)
+    unknown = (count < MIN_DENOMINATOR_STDDEVS * np.sqrt(count_variance)) | (count < 1)
     return midpoint + quotient, stddev, unknown
 
 

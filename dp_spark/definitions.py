@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -13,9 +14,12 @@ import pyarrow.compute as pc
 from dp_spark.cells import key_text, plain_rows
 from dp_spark.errors import DamageError, SourceError, SpecError
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES
+from dp_spark.results import same_rows
 
 #: As many public keys as an error names.
 _SHOWN_KEYS = 5
+#: The most characters of a budget in a manifest: sums of such numbers are exact.
+_LONGEST_NUMBER = 100
 
 
 @dataclass(frozen=True)
@@ -89,17 +93,43 @@ def _check_whole(party: Party) -> None:
 
 
 def _is_readable(party: Party) -> bool:
-    """Whether a manifest has all that combining reads of it."""
+    """Whether a manifest has all that combining reads of it, with values that a release can have."""
     manifest = party.manifest
     try:
         _columns(manifest)
         _facts(party)
         stddevs = {query["query"]: float(query["stddev"]) for query in manifest["queries"]}
-        budgets = [Decimal(manifest["guarantee"][name]) for name in ("epsilon", "delta")]
         drawn = {label for aggregate in manifest["aggregates"] for label in aggregate["queries"]}
-        return bool(party.identity) and drawn <= set(stddevs) and all(item.is_finite() and item >= 0 for item in budgets)
+        return (
+            bool(party.identity)
+            and drawn <= set(stddevs)
+            and all(math.isfinite(stddev) and stddev >= 0 for stddev in stddevs.values())
+            and all(
+                _bounds_agree(aggregate) and isinstance(aggregate["mechanism"], str) for aggregate in manifest["aggregates"]
+            )
+            and _is_guarantee(manifest["guarantee"])
+            and (manifest["partitions"]["selection"] != "private" or isinstance(manifest["partitions"]["threshold"], int))
+        )
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         return False
+
+
+def _bounds_agree(aggregate: Mapping[str, Any]) -> bool:
+    if "min_value" not in aggregate:
+        return aggregate["function"] in ("count", "privacy_id_count")
+    low, high = float(aggregate["min_value"]), float(aggregate["max_value"])
+    return math.isfinite(low) and math.isfinite(high) and low < high
+
+
+def _is_guarantee(guarantee: Mapping[str, Any]) -> bool:
+    texts = [guarantee["epsilon"], guarantee["delta"], *([] if guarantee["rho"] is None else [guarantee["rho"]])]
+    if any(len(text) > _LONGEST_NUMBER for text in texts):
+        return False
+    epsilon, delta, *rho = (Decimal(text) for text in texts)
+    small = all(
+        item.is_finite() and 0 <= item < 10**12 and item.adjusted() > -_LONGEST_NUMBER for item in (epsilon, delta, *rho)
+    )
+    return small and epsilon > 0 and delta < 1 and guarantee["accountant"] in ("basic", "zcdp")
 
 
 def _columns(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -114,21 +144,13 @@ def _columns(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _check_each_once(parties: Sequence[Party]) -> None:
     for index, party in enumerate(parties):
         for other in parties[:index]:
-            # Two organisations that run one file at one second have one identity; two draws of noise they have.
-            if party.identity == other.identity and _same_rows(party, other):
+            # Two organisations that run one file on one day can have one identity; two draws of noise they have.
+            if party.identity == other.identity and same_rows(party.rows, other.rows, party.manifest["group_by"]):
                 raise SpecError(
                     f"is the release {party.manifest['release_id']} of {other.label} once more: its users would count twice",
                     where=party.label,
                     mend="give each release once",
                 )
-
-
-def _same_rows(one: Party, other: Party) -> bool:
-    if one.rows.schema.names != other.rows.schema.names or one.rows.schema.types != other.rows.schema.types:
-        return False
-    order = [(name, "ascending") for name in one.manifest["group_by"]]
-    tables = [party.rows.sort_by(order) if order else party.rows for party in (one, other)]  # a copy can be in another order
-    return all(column.equals(same) for column, same in zip(*(table.columns for table in tables), strict=True))
 
 
 def _differences(parties: Sequence[Party]) -> list[str]:

@@ -6,7 +6,7 @@ Only a demo may show exact values, because its data are public already; nothing 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ from dp_spark.cells import cell, shown
 from dp_spark.display import show_result
 from dp_spark.errors import DpSparkError
 from dp_spark.ledger import Ledger
+from dp_spark.manifest import stddevs_for
 from dp_spark.outbox import open_account
 from dp_spark.paths import conf_file
 from dp_spark.publication import ReleaseResult
 from dp_spark.release import run_release
+from dp_spark.release_reading import read_history
 from dp_spark.report import report_page, write_page
-from dp_spark.report_reading import read_history
 from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.sources import column, open_source
 from dp_spark.spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount, ReleaseSpec
@@ -77,7 +78,7 @@ def run_demo(
         console.print(f"Chart       {chart}", soft_wrap=True)
     if result.rows is not None and importlib.util.find_spec("altair") is not None:
         report = folder / "report.html"
-        history = read_history(spark, TableRef.of(spec.ledger), result.manifest)
+        history = read_history(spark, TableRef.of(spec.ledger), TableRef.of(spec.sink))
         write_page(report, report_page(result.manifest, result.rows, history))
         console.print(f"Report      {report}", soft_wrap=True)
     console.print("\nRun the demo again to see the budget shrink, or look at it:")
@@ -171,7 +172,7 @@ def _charts(rows: list[dict[str, Any]], result: ReleaseResult, folder: Path) -> 
 
     aggregate = result.manifest["aggregates"][-1]
     name, keys = aggregate["name"], result.manifest["group_by"]
-    points = [_point(row, keys, name, aggregate["half_width_95"]) for row in rows if row[f"{name}_stddev"] is not None]
+    points = [_point(row, keys, aggregate) for row in rows if row[f"{name}_stddev"] is not None]
     base = alt.Chart(alt.Data(values=points)).encode(
         x=alt.X("partition:N", sort=None, title=", ".join(keys), axis=alt.Axis(labelAngle=-60))
     )
@@ -193,8 +194,10 @@ def _charts(rows: list[dict[str, Any]], result: ReleaseResult, folder: Path) -> 
     return paths
 
 
-def _point(row: dict[str, Any], keys: list[str], name: str, half_width: float | None) -> dict[str, Any]:
-    width = 1.96 * row[f"{name}_stddev"] if half_width is None else half_width
+def _point(row: dict[str, Any], keys: list[str], aggregate: Mapping[str, Any]) -> dict[str, Any]:
+    name, width = aggregate["name"], aggregate["half_width_95"]
+    if width is None:
+        width = stddevs_for(aggregate["mechanism"]) * row[f"{name}_stddev"]
     return {
         "partition": ", ".join(str(row[key]) for key in keys),
         "exact": row[f"exact_{name}"],

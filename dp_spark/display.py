@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dp_spark.cells import cell, plain_rows
+from dp_spark.cells import cell, key_text, plain_rows
 from dp_spark.combine import CombinedResult
 from dp_spark.documents import account_document, cost_document, entry_document, plan_document, remaining_document
 from dp_spark.entries import Entry
@@ -41,19 +41,24 @@ def show_result(console: Console, result: ReleaseResult) -> None:
     console.print(f"Remaining   {_budget(left)} for dataset {result.account.dataset}")
 
 
+def _safe(text: Any) -> str:
+    """Somebody else's text: no markup of rich in it, and nothing that a terminal would obey."""
+    return escape(key_text(text))
+
+
 def _budget(document: dict[str, float | None]) -> str:
     return ", ".join(f"{name} {value:.6g}" for name, value in document.items() if value is not None)
 
 
 def rows_table(rows: Sequence[dict[str, Any]], manifest: Any) -> Table:
     """Released rows with the 95 % half-width of each cell."""
-    table = Table(title=f"{manifest['name']} (± is the 95 % half-width of the noise)", title_justify="left")
+    table = Table(title=f"{_safe(manifest['name'])} (± is the 95 % half-width of the noise)", title_justify="left")
     for key in manifest["group_by"]:
-        table.add_column(key)
+        table.add_column(_safe(key))
     for aggregate in manifest["aggregates"]:
-        table.add_column(aggregate["name"], justify="right")
+        table.add_column(_safe(aggregate["name"]), justify="right")
     for row in rows:
-        cells = [escape(str(row[key])) for key in manifest["group_by"]]
+        cells = [_safe(row[key]) for key in manifest["group_by"]]
         table.add_row(*cells, *(cell(row, item) for item in manifest["aggregates"]))
     return table
 
@@ -111,7 +116,7 @@ def show_accounts(console: Console, states: Sequence[AccountState]) -> None:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else escape(str(value))
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else _safe(value)
 
 
 def show_entries(console: Console, entries: Sequence[Entry]) -> None:
@@ -132,9 +137,12 @@ def show_verification(console: Console, found: Verification) -> None:
     for release_id in found.unreachable:
         console.print(f"  {release_id}: its table or version is gone; it could not be compared", soft_wrap=True)
     for release_id in found.unfinished:
-        console.print(f"  {release_id}: charged and not published; run it again with --release-id {release_id}", soft_wrap=True)
+        console.print(
+            f"  {release_id}: charged and not published; run it again with --release-id {release_id}",
+            soft_wrap=True,
+        )
     for item in found.damage:
-        console.print(f"[red]damaged[/red] {escape(item.where)}: {escape(item.message)}", soft_wrap=True)
+        console.print(f"[red]damaged[/red] {_safe(item.where)}: {_safe(item.message)}", soft_wrap=True)
     console.print("[red]The ledger or a release is damaged.[/red]" if found.damage else "All of it is sound.")
 
 
@@ -142,12 +150,14 @@ def show_manifest(console: Console, manifest: dict[str, Any]) -> None:
     """A manifest for people."""
     guarantee, bounds = manifest["guarantee"], manifest["contribution_bounds"]
     combined = manifest["format"] == COMBINED_FORMAT
-    console.print(f"[bold]{manifest['name']}[/bold], a {'combination' if combined else 'release'} of {manifest['dataset']}")
-    console.print(guarantee["sentence"], soft_wrap=True)
-    console.print(f"Release id  {manifest['release_id']}", soft_wrap=True)
+    kind = "combination" if combined else "release"
+    console.print(f"[bold]{_safe(manifest['name'])}[/bold], a {kind} of {_safe(manifest['dataset'])}")
+    console.print(_safe(guarantee["sentence"]), soft_wrap=True)
+    console.print(f"Release id  {_safe(manifest['release_id'])}", soft_wrap=True)
     if combined:
         for given in manifest["inputs"]:
-            console.print(f"Combines    {given['release_id']} of {given['dataset']}: {_promise(given)}", soft_wrap=True)
+            promise = f"{given['release_id']} of {given['dataset']}: {_promise(given)}"
+            console.print(f"Combines    {_safe(promise)}", soft_wrap=True)
     else:
         console.print(f"Charged     {manifest['charge']['at']}, entry {manifest['charge']['sequence']} of the ledger")
     console.print(
@@ -159,9 +169,9 @@ def show_manifest(console: Console, manifest: dict[str, Any]) -> None:
     for item in manifest["aggregates"]:
         stddev, width = item["stddev"], item["half_width_95"]
         table.add_row(
-            item["name"],
-            item["function"] + (f"({item['column']})" if item.get("column") else ""),
-            f"discrete {item['mechanism']}",
+            _safe(item["name"]),
+            _safe(item["function"] + (f"({item['column']})" if item.get("column") else "")),
+            _safe(f"discrete {item['mechanism']}"),
             f"see {item['name']}_stddev" if stddev is None else f"{stddev:,.4g}",
             "" if width is None else f"{width:,.4g}",
         )
@@ -199,4 +209,4 @@ def show_combined(console: Console, result: CombinedResult) -> None:
     word = "Published" if result.status == "published" else "Already published, and the same:"
     console.print(f"[bold]{word}[/bold] {escape(result.sink)} ({rows.num_rows} rows, version {result.version})", soft_wrap=True)
     console.print(f"Release id  {manifest['release_id']}", soft_wrap=True)
-    console.print(manifest["guarantee"]["sentence"], soft_wrap=True)
+    console.print(_safe(manifest["guarantee"]["sentence"]), soft_wrap=True)

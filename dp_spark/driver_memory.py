@@ -40,7 +40,8 @@ def check_fits(spark: SparkSession, rows: int, columns: int) -> None:
         raise SpecError(
             f"{rows} public keys with {columns} columns are more than a driver with {gib:g} GiB of memory can publish",
             where="partitions.public",
-            mend=f"set spark.driver.memory to {-(-cells // CELLS_PER_GIB)}g or more, or release fewer keys or aggregates",
+            mend=f"give the driver {-(-cells // CELLS_PER_GIB)}g or more (spark-submit --driver-memory; a local dp-spark takes "
+            "half of the machine, at most 16g), or release fewer keys or aggregates",
         )
 
 

@@ -42,7 +42,7 @@ class DpSparkError(Exception):
 
 
 class SpecError(DpSparkError):
-    """The release file or the usage is wrong: nothing was read, charged or written."""
+    """The release file, the usage or a place is wrong: nothing private was read, and an earlier charge stays."""
 
     exit_code = 2
     code = "bad_release_file"
@@ -63,7 +63,7 @@ class SourceError(DpSparkError):
 
 
 class ConflictError(DpSparkError):
-    """Another run got there first; running the same command again is safe."""
+    """Another run got there first; running the same command again is safe, and useless where a newer release is in the sink."""
 
     exit_code = 5
     code = "lost_to_concurrent_run"

@@ -276,7 +276,7 @@ class LedgerState:
         self._first.setdefault((entry.entry, entry.release_id), entry)
 
     def _follow_opening(self, entry: Entry) -> None:
-        account, group, before = _account_of(entry), _group_of(entry), self.accounts.get(entry.dataset)
+        account, group, before = account_of(entry), _group_of(entry), self.accounts.get(entry.dataset)
         if before is not None and not (entry.reason and before.group == group and _covers(account, before.account)):
             raise self._damaged(f"entry {entry.sequence} opens the account of {entry.dataset} again")
         if any(member.account.accountant != account.accountant for member in self._members(group)):
@@ -316,7 +316,12 @@ def _in_order(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(entries, key=lambda item: item.sequence or 0)  # a damaged one may have none
 
 
-def _account_of(opening: Entry) -> Account:
+def account_of(opening: Entry) -> Account:
+    """The account that an opening or a raise leaves.
+
+    Raises:
+        ValueError, ArithmeticError: If the entry is not one.
+    """
     accountant, rho = opening.accountant, None if opening.rho is None else _amount(opening.rho)
     if (accountant, rho is None) not in (("basic", True), ("zcdp", False)):
         raise ValueError

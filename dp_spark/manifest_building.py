@@ -26,7 +26,7 @@ def build_manifest(plan: ReleasePlan, *, release_id: str, file_digest: str, sequ
         release_id: The release's identity in the ledger.
         file_digest: The digest of the effective release file.
         sequence: The ledger's sequence number of the charge; a later release has a higher one.
-        at: When the charge was made, ISO 8601 in UTC.
+        at: The day of the charge in UTC, ISO 8601.
     """
     spec = plan.spec
     return {

@@ -4,10 +4,11 @@ For neighbours D and D' and a release M, a pure guarantee says P[M(D) = x] <= e^
 rule the odds of "the unit is in the data" after seeing x are at most e^epsilon times, and at least e^-epsilon times, the
 odds before. With a delta, the pair (M(D), M(D')) can be simulated from a procedure that reveals everything with
 probability delta and otherwise keeps to that factor (Kairouz, Oh and Viswanath 2015, "The Composition Theorem for
-Differential Privacy"): so the factor fails with probability at most delta.
+Differential Privacy"): a release tells no more than if, with a chance of delta, everything were told. That is not the
+probability of a table for which the odds pass the limit: under Gaussian noise that can be a few times delta.
 
-Two versions of a unit's rows are two steps apart (remove one, add the other): the factor is e^(2 epsilon), and it fails
-with probability at most (1 + e^epsilon) delta (Dwork and Roth 2014, theorem 2.2 and its proof for delta above 0).
+Two versions of a unit's rows are two steps apart (remove one, add the other): the factor is e^(2 epsilon), and the chance
+at most (1 + e^epsilon) delta (Dwork and Roth 2014, theorem 2.2 and its proof for delta above 0).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _LARGEST_EXPONENT = 700.0  # e to the power of more is no double
 
 
 def posteriors(prior: float, epsilon: float) -> tuple[float, float]:
-    """The least and the largest probability that a suspicion can have after a release, where the guarantee does not fail.
+    """The least and the largest probability that a suspicion can have after a release, if not for delta.
 
     Args:
         prior: The probability before, above 0 and below 1.
@@ -40,8 +41,8 @@ def factor(epsilon: float) -> float:
     return math.exp(epsilon) if epsilon < _LARGEST_EXPONENT else math.inf
 
 
-def failure_for_contents(epsilon: float, delta: float) -> float:
-    """The probability, at most, that the limit for two versions of a unit's rows fails."""
+def delta_for_contents(epsilon: float, delta: float) -> float:
+    """The delta between two versions of a unit's rows, at most."""
     return min(1.0, (1 + factor(epsilon)) * delta) if delta else 0.0
 
 

@@ -38,7 +38,7 @@ _PROPERTIES = "'delta.isolationLevel' = 'Serializable', 'delta.appendOnly' = 'tr
 _ATTEMPTS = 3
 #: A client of Spark Connect takes messages of up to 128 MiB; a payload can be longer, so it is read in pieces.
 _PIECE = 32 * 2**20
-_MEND = "restore the outbox from its own history (docs/ledger.md); never remove it"
+_MEND = "put the outbox's files back from a backup (docs/ledger.md); never remove it"
 
 
 @dataclass(frozen=True)

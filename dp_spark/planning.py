@@ -14,6 +14,7 @@ from decimal import Decimal
 from dp_spark.accounting import Accountant, Cost, cost_of, split, zcdp_from_budget
 from dp_spark.errors import SpecError
 from dp_spark.events import Event
+from dp_spark.manifest import stddevs_for
 from dp_spark.mechanisms import Mechanism, MechanismName, calibrate
 from dp_spark.partition_selection import Selection, calibrate_selection
 from dp_spark.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
@@ -66,7 +67,8 @@ class ReleasePlan:
         assert queries[-1].lattice is not None
         count, radius = self.mechanisms[queries[0]], queries[-1].lattice.radius
         # |S / n| <= R for the exact S and n, so this bounds the propagated error at n values.
-        at = {n: 1.96 * unit * math.hypot(last.stddev, radius * count.stddev) / n for n in (100, 1_000, 10_000)}
+        most = stddevs_for(last.name) * unit * math.hypot(last.stddev, radius * count.stddev)
+        at = {n: most / n for n in (100, 1_000, 10_000)}
         return AggregateNoise(None, None, at)
 
 

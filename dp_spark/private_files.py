@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from dp_spark.errors import SpecError
 
 
-def write_private(path: Path, text: str, *, replace: bool) -> None:
-    """Writes a file of mode 0600.
+def write_private(files: Mapping[Path, str], *, replace: bool) -> None:
+    """Writes files of mode 0600: all of them, or none.
 
     Args:
-        path: Where it goes.
-        text: What is written.
-        replace: Whether a file that is there is replaced, in one step; else it is an error.
+        files: Where each goes, and what is written.
+        replace: Whether files that are there are replaced, each in one step; else they are an error.
 
     Raises:
-        SpecError: If the file is there already, or cannot be written.
+        SpecError: If a file is there already, or cannot be written.
 
-    Guarantees: no other user can open the file at any moment, whatever the umask is and whatever was there before.
+    Guarantees: no other user can open a file at any moment, whatever the umask is and whatever was there before.
     """
-    # A new file each time: the old one's mode, its open handles and a link in its place must not matter.
-    target = path.with_name(f".{path.name}.{secrets.token_hex(8)}") if replace else path
+    made: dict[Path, Path] = {}
+    path = next(iter(files))
     try:
-        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - a handle, not a path
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        for path, text in files.items():
+            # A new file each time: the old one's mode, its open handles and a link in its place must not matter.
+            target = path.with_name(f".{path.name}.{secrets.token_hex(8)}") if replace else path
+            handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            made[path] = target
+            with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - a handle, not a path
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
         if replace:
-            target.replace(path)
-    except FileExistsError:
-        raise already_there(path) from None
+            for path, target in made.items():
+                target.replace(path)
     except OSError as error:
-        if replace:
-            target.unlink(missing_ok=True)
-        raise not_writable(path, error) from None
+        for target in made.values():
+            with contextlib.suppress(OSError):
+                target.unlink()
+        raise (already_there(path) if isinstance(error, FileExistsError) else not_writable(path, error)) from None
 
 
 def already_there(path: Path) -> SpecError:

@@ -108,7 +108,7 @@ def check_order(state: LedgerState, charge: Entry, present: Mapping[str, Any], s
         raise ConflictError(
             f"a newer release ({present['release_id']}) is published there already",
             where=str(sink),
-            mend="run this file with a new release id",
+            mend="this release is too late and its charge is spent; a new release id is a new release and a new charge",
         )
 
 
@@ -126,7 +126,7 @@ def already_published(
         raise DamageError(
             f"the release {release_id} is published, but its charge or its draw is gone",
             where=str(outbox.ref),
-            mend="restore ledger and outbox from their own history",
+            mend="put the files of ledger and outbox back from a backup (docs/ledger.md)",
         )
     check_same_file(charge, file_digest)
     place, rows = Publication.of(done), None
@@ -134,9 +134,9 @@ def already_published(
         raise DamageError(
             f"the draw of {release_id} is not the one that the ledger names",
             where=str(outbox.ref),
-            mend="restore the outbox from its own history (docs/ledger.md)",
+            mend="put the outbox's files back from a backup (docs/ledger.md)",
         )
-    sink, version = TableRef.parse(place.sink), place.version
+    sink, version = TableRef.stored(place.sink), place.version
     with contextlib.suppress(*SPARK_ERRORS):  # what is gone, or was vacuumed, cannot be shown
         if tables.exists(spark, sink) and tables.published_version(spark, sink, release_id) == version:
             rows = tables.read_rows(spark, sink, version)

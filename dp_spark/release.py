@@ -25,14 +25,14 @@ from dp_spark.ledger import Ledger, check_same_file
 from dp_spark.ledger_state import LedgerState
 from dp_spark.manifest_building import build_manifest
 from dp_spark.outbox import Draw, Outbox, read_books
-from dp_spark.planning import ReleasePlan, plan_release
+from dp_spark.planning import ReleasePlan
 from dp_spark.publication import ReleaseResult, already_published, publish
 from dp_spark.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.results import release_table
 from dp_spark.session import BUCKETING, RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
 from dp_spark.spec import ReleaseSpec
 from dp_spark.tables import TableRef
-from dp_spark.validation import Checked, has_table_of_keys, kept_apart, number_of, validate
+from dp_spark.validation import Checked, has_table_of_keys, kept_apart, validate
 
 #: The stages that a progress display names, in order.
 STAGES = ("validate", "charge", "read and aggregate", "noise", "publish")
@@ -82,7 +82,7 @@ def run_release(
             on_stage("charge")
             state, charge = _charge(ledger, checked, release_id)
             outbox.create()
-        draw = _draw_quietly(spark, checked, state, charge, on_stage)
+        draw = _draw_quietly(spark, checked, charge, on_stage)
         with bookkeeping(spark):
             stored = outbox.commit(draw, charge.seal)
             on_stage("publish")
@@ -113,14 +113,14 @@ def _complete(
 
 def new_release_id(spec: ReleaseSpec) -> str:
     """An id of its own for a run that was given none: two deliberate runs are two releases."""
-    return f"{spec.name[:80]}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    return f"{spec.name[:80]}-{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(6)}"
 
 
 # --- charge: committed and read back before anything private is read -------------------------------------------------
 
 
 def _charge(ledger: Ledger, checked: Checked, release_id: str) -> tuple[LedgerState, Entry]:
-    plan, spec = _plan(checked, checked.state), checked.spec
+    plan, spec = checked.plan, checked.spec
     if checked.keys is not None:
         check_fits(ledger.spark, checked.keys.table.num_rows, len(spec.group_by) + 2 * len(spec.aggregates))
     state = ledger.charge(
@@ -155,20 +155,13 @@ def _check_resumable(charge: Entry, source: str, events: Sequence[Event]) -> Non
         )
 
 
-def _plan(checked: Checked, state: LedgerState) -> ReleasePlan:
-    accountant = state.account(checked.spec.dataset).account.accountant
-    return plan_release(checked.spec, accountant, number_of(checked.keys))
-
-
 # --- read, bound, aggregate, noise: the only place where exact aggregates exist --------------------------------------
 
 
-def _draw_quietly(
-    spark: SparkSession, checked: Checked, state: LedgerState, charge: Entry, on_stage: Callable[[str], None]
-) -> Draw:
+def _draw_quietly(spark: SparkSession, checked: Checked, charge: Entry, on_stage: Callable[[str], None]) -> Draw:
     """``_draw``, whose failures say nothing: a library's own message could quote an exact value."""
     try:
-        return _draw(spark, checked, state, charge, on_stage)
+        return _draw(spark, checked, charge, on_stage)
     except DpSparkError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
@@ -179,8 +172,8 @@ def _draw_quietly(
         ) from None
 
 
-def _draw(spark: SparkSession, checked: Checked, state: LedgerState, charge: Entry, on_stage: Callable[[str], None]) -> Draw:
-    plan, spec = _plan(checked, state), checked.spec
+def _draw(spark: SparkSession, checked: Checked, charge: Entry, on_stage: Callable[[str], None]) -> Draw:
+    plan, spec = checked.plan, checked.spec
     on_stage("read and aggregate")
     queries = list(plan.mechanisms)
     public = checked.keys.frame(spark) if checked.keys is not None else None
@@ -201,7 +194,7 @@ def _draw(spark: SparkSession, checked: Checked, state: LedgerState, charge: Ent
         release_id=str(charge.release_id),
         file_digest=checked.digest,
         sequence=charge.sequence,
-        at=charge.at.isoformat(timespec="seconds"),
+        at=charge.at.date().isoformat(),  # no time of day: with the commit's it would tell how long computing took
     )
     return Draw(release_table(plan, keys.rename_columns(list(spec.group_by)), noisy), manifest)
 

@@ -83,7 +83,7 @@ def _content(manifest: Mapping[str, Any], rows: pa.Table, history: BudgetHistory
     values = {item["name"]: released(manifest, item, plain) for item in manifest["aggregates"]}
     return {
         "manifest": manifest,
-        "charged_at": _moment(manifest["charge"]["at"]),
+        "charged_at": str(manifest["charge"]["at"])[:10],
         "rows": f"{len(plain):,}",
         "has_rows": bool(plain),
         "columns": words.columns(manifest, rows.schema),
@@ -116,7 +116,6 @@ def _values_figure(name: str, cells: Sequence[Released]) -> dict[str, Any]:
         "number": f"{len(cells):,}",
         "drawn": f"{len(drawn):,}",
         "left_out": f"{left_out:,}" if left_out else None,
-        "unknown": sum(1 for item in drawn if item.interval is None),
         "least": "none" if not ranked else significant(ranked[-1].value or 0),
         "most": "none" if not ranked else significant(ranked[0].value or 0),
         "picture": values_picture(drawn, name),
@@ -144,7 +143,6 @@ def _errors(values: Mapping[str, Sequence[Released]]) -> dict[str, Any]:
 
     labels, counts = error_labels(), {name: error_counts(cells) for name, cells in values.items()}
     return {
-        "labels": labels,
         "names": list(counts),
         "table": [(label, [f"{found[index]:,}" for found in counts.values()]) for index, label in enumerate(labels)],
         "pictures": [

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from dp_spark.cells import shown, significant
-from dp_spark.odds import PRIORS, factor, failure_for_contents, one_in, percent_down, percent_up, posteriors
+from dp_spark.manifest import stddevs_for
+from dp_spark.odds import PRIORS, delta_for_contents, factor, one_in, percent_down, percent_up, posteriors
 from dp_spark.report_values import Released
 
 _MEANINGS = {
@@ -58,13 +59,13 @@ def guarantee(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The guarantee as odds."""
     found = manifest["guarantee"]
     epsilon, delta = float(found["epsilon"]), float(found["delta"])
-    contents = failure_for_contents(epsilon, delta)
+    contents = delta_for_contents(epsilon, delta)
     return {
         **odds(epsilon),
         "epsilon": found["epsilon"],
         "delta": found["delta"] if delta else None,
-        "failure": one_in(delta) if delta else None,
-        "failure_for_contents": (one_in(contents) if contents < 1 else "1 in 1") if delta else None,
+        "chance": one_in(delta) if delta else None,
+        "chance_for_contents": (one_in(contents) if contents < 1 else "1 in 1") if delta else None,
         "unit": unit_words(manifest),
         "is_row": found["privacy_unit"] == "row",
         "sentence": found["sentence"],
@@ -165,7 +166,7 @@ def adding_up(manifest: Mapping[str, Any], number: int) -> dict[str, str] | None
         "number": f"{number:,}",
         "stddev": significant(same["stddev"]),
         "total": significant(total),
-        "width": significant(1.96 * total),
+        "width": significant(stddevs_for(same["mechanism"]) * total),
         "wrong": significant(number * same["half_width_95"]),
     }
 

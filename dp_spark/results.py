@@ -13,7 +13,7 @@ from dp_spark.queries import Query, queries_of
 from dp_spark.spec import Aggregate, ClippedAggregate
 
 #: Below this many of its own stddevs a noisy denominator says too little for an error bar.
-_MIN_DENOMINATOR_STDDEVS = 3.0
+MIN_DENOMINATOR_STDDEVS = 3.0
 
 
 def release_table(plan: ReleasePlan, keys: pa.Table, noisy: Mapping[Query, Sequence[int]]) -> pa.Table:
@@ -32,6 +32,25 @@ def release_table(plan: ReleasePlan, keys: pa.Table, noisy: Mapping[Query, Seque
         names += [aggregate.name, f"{aggregate.name}_stddev"]
         columns += [values, stddevs]
     return pa.table(columns, names=names)
+
+
+def same_rows(found: pa.Table, expected: pa.Table, group_by: Sequence[str]) -> bool:
+    """Whether two tables hold the same rows under the same names, in whatever order and zone of timestamps.
+
+    Args:
+        found: The rows of a table that was read.
+        expected: The rows it should hold, one for each key.
+        group_by: The key columns.
+    """
+    if found.column_names != expected.column_names:
+        return False
+    try:
+        found = found.cast(expected.schema)
+    except pa.ArrowException:
+        return False
+    order = [(key, "ascending") for key in group_by]
+    tables = [table.sort_by(order) if order else table for table in (found, expected)]
+    return all(column.equals(same) for column, same in zip(*(table.columns for table in tables), strict=True))
 
 
 def _cells(plan: ReleasePlan, aggregate: Aggregate, noisy: Mapping[Query, Sequence[int]]) -> tuple[pa.Array, pa.Array]:
@@ -63,7 +82,7 @@ def _mean(
     mean = np.clip((lattice.midpoint + quotient) * lattice.granularity, aggregate.min_value, aggregate.max_value)
     count_stddev, total_stddev = (plan.mechanisms[query].stddev for query in queries)
     stddev = np.hypot(total_stddev, quotient * count_stddev) / denominator * lattice.granularity
-    unknown = (count < _MIN_DENOMINATOR_STDDEVS * count_stddev) | (count < 1)
+    unknown = (count < MIN_DENOMINATOR_STDDEVS * count_stddev) | (count < 1)
     return pa.array(mean, pa.float64()), pa.array(stddev, pa.float64(), mask=unknown)
 
 

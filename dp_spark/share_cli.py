@@ -81,9 +81,9 @@ def _add_to_config(name: SharedName, release: TableRef, ledger: TableRef, config
     if release.path is None:
         raise SpecError("the server needs a path, not a name", where=str(release), mend="share it on Databricks with --sql")
     location = server_location(release.path)
+    manifest = check_shareable(session(), ledger, release)  # takes its time: others may change the file meanwhile
     with editing(config, create=True) as server:
         server.add(name, location)
-        manifest = check_shareable(session(), ledger, release)
     if is_local(release.path):
         log().print(
             "[yellow]warning:[/yellow] the reference server hands out files of S3, Azure and Google storage only; "

@@ -11,6 +11,7 @@ import secrets
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -231,6 +232,8 @@ def editing(path: Path, *, create: bool = False) -> Iterator[ServerConfig]:
     if path.suffix not in (".yaml", ".yml"):
         raise SpecError("the server reads only .yaml and .yml files", where=str(path), mend="rename it")
     path = path.resolve()
+    if not create:
+        read_config(path)  # taking the lock would make the folder of a mistyped path
     try:
         lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_SECONDS, mode=0o600)
         lock.acquire()
@@ -242,7 +245,7 @@ def editing(path: Path, *, create: bool = False) -> Iterator[ServerConfig]:
         fresh = create and not path.exists()
         config = _new_config() if fresh else read_config(path)
         yield config
-        write_private(path, _to_yaml(config), replace=True)
+        write_private({path: _to_yaml(config)}, replace=True)
     finally:
         lock.release()
 
@@ -262,6 +265,7 @@ def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _quoted)
+_Dumper.add_representer(Decimal, lambda dumper, value: dumper.represent_float(float(value)))  # a setting of the provider's
 
 
 def _to_yaml(config: ServerConfig) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dp_spark.errors import SpecError
-from dp_spark.private_files import already_there, write_private
+from dp_spark.private_files import write_private
 from dp_spark.share_config import ServerConfig
 
 #: A token lives this long at most: a profile file that is found in an old mail should be of no use.
@@ -65,11 +65,8 @@ def issue_profiles(config: ServerConfig, profiles: Sequence[Path], *, endpoint: 
     for path in profiles:
         if path.suffix != ".share":
             raise SpecError("is not the name of a profile file", where=str(path), mend="let it end in .share")
-        if path.exists() and not overwrite:
-            raise already_there(path)
     expires = (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S.0Z")
     token = config.new_token(expires)
     document = {"shareCredentialsVersion": 1, "endpoint": endpoint, "bearerToken": token, "expirationTime": expires}
-    for path in profiles:
-        write_private(path, json.dumps(document, indent=2) + "\n", replace=overwrite)
+    write_private(dict.fromkeys(profiles, json.dumps(document, indent=2) + "\n"), replace=overwrite)
     return expires

@@ -8,6 +8,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from dp_spark import tables
+from dp_spark.entries import PUBLISHED
 from dp_spark.errors import DamageError, SpecError
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState, Publication
@@ -54,7 +55,7 @@ def check_shareable(spark: SparkSession, ledger: TableRef, release: TableRef) ->
         _check_apart(spark, state, outbox, release)
         tables.require_manifest(spark, release)
         manifest = verify_release(spark, outbox, state, release)
-        _check_place(spark, state, release, str(manifest["release_id"]))
+        _check_place(spark, state, outbox, release, str(manifest["release_id"]))
         _check_history(spark, state, release)
     return manifest
 
@@ -68,30 +69,44 @@ def _check_apart(spark: SparkSession, state: LedgerState, outbox: Outbox, releas
             raise SpecError(f"this is the {role}, or inside or above it: it is private", where=str(release), mend=_MEND)
 
 
-def _check_place(spark: SparkSession, state: LedgerState, release: TableRef, release_id: str) -> None:
-    """A copy has a history of its own, which nobody checked when it was made."""
-    done = state.publication_of(release_id)
+def _check_place(spark: SparkSession, state: LedgerState, outbox: Outbox, release: TableRef, release_id: str) -> None:
+    """A copy has a history of its own, which nobody checked when it was made; a draw can be replaced with its digest."""
+    done, draw = state.publication_of(release_id), outbox.find(release_id)
     if done is None:
         raise DamageError(
             f"{release_id}: the ledger does not say that it is published",
             where=str(release),
             mend=f"complete it: dp-spark run FILE --release-id {release_id}",
         )
-    sink = TableRef.parse(Publication.of(done).sink)
-    if canonical(tables.location_of(spark, sink)) != canonical(tables.location_of(spark, release)):
-        raise SpecError(f"{release_id} was published elsewhere ({sink})", where=str(release), mend=_MEND)
+    place = Publication.of(done)
+    if draw is None or draw.digest != place.draw:
+        raise DamageError(f"{release_id}: the draw is not the one that the ledger names", where=str(outbox.ref))
+    if _location(spark, place.sink) != _location(spark, str(release)):
+        raise SpecError(f"{release_id} was published elsewhere ({place.sink})", where=str(release), mend=_MEND)
+
+
+def _location(spark: SparkSession, sink: str) -> str:
+    return canonical(tables.location_of(spark, TableRef.stored(sink)))
 
 
 def _check_history(spark: SparkSession, state: LedgerState, release: TableRef) -> None:
-    """An older version can be read by whoever gets at the files, and a deleted row can still be in one of them."""
+    """An older version can be read by whoever gets at the files, and a deleted row can still be in one of them.
+
+    What the ledger says was published counts, not what a commit says of itself: anybody can write a release id into one.
+    """
+    location = _location(spark, str(release))
+    published = [(entry.release_id, Publication.of(entry)) for entry in state.entries if entry.entry == PUBLISHED]
+    here = {sink for sink in {place.sink for _, place in published} if _location(spark, sink) == location}
+    ours = {(place.version, release_id) for release_id, place in published if place.sink in here}
     with translated(DamageError, "the table's history cannot be read", where=str(release)):
         history = spark.sql(f"DESCRIBE HISTORY {release.sql}").select("version", "operation", "userMetadata").collect()
     for version, operation, release_id in history:
-        if operation not in _UPKEEP and (release_id is None or state.charge_of(release_id) is None):
+        if operation not in _UPKEEP and (version, release_id) not in ours:
             raise DamageError(
-                f"version {version} ({operation}) is not a release that this ledger was charged for",
+                f"version {version} ({operation}) is not one that this ledger says was published",
                 where=str(release),
-                mend="publish into a fresh place and share that: what was written here may be private",
+                mend="complete what `dp-spark budget verify` lists as unfinished; if that is not it, publish into a fresh "
+                "place and share that: what was written here may be private",
             )
 
 

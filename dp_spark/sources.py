@@ -97,7 +97,10 @@ class Buckets:
     @staticmethod
     def of(spark: SparkSession, source: Source, units: Sequence[str]) -> Buckets | None:
         """The buckets of a table that Spark itself filled and that keep each unit together, or None."""
-        names, about = _described(spark, source)
+        described = _described(spark, source)
+        if described is None:
+            return None
+        names, about = described
         if about.get("Type") != "MANAGED" or about.get("Provider") not in ("parquet", "orc") or "Num Buckets" not in about:
             return None
         if "_metadata" in names:  # it would hide the file names
@@ -118,17 +121,18 @@ class Buckets:
 
 def in_buckets(spark: SparkSession, source: Source) -> bool:
     """Whether Spark may believe the names of a source's files about its buckets."""
-    return source.table is not None and _described(spark, source)[1].get("Num Buckets", "0") not in ("0", "-1")
+    described = _described(spark, source)
+    return source.table is not None and (described is None or described[1].get("Num Buckets", "0") not in ("0", "-1"))
 
 
-def _described(spark: SparkSession, source: Source) -> tuple[set[str], dict[str, str]]:
-    """The columns of a catalog table in lower case, and what the catalog says about it."""
+def _described(spark: SparkSession, source: Source) -> tuple[set[str], dict[str, str]] | None:
+    """The columns of a catalog table in lower case, and what the catalog says about it; None where it does not say."""
     if source.table is None:
-        return set(), {}
+        return None
     try:
         rows = spark.sql(f"DESCRIBE TABLE EXTENDED {quoted_name(source.table)}").collect()
     except SPARK_ERRORS:
-        return set(), {}
+        return None
     names = [row["col_name"] for row in rows]
     start = names.index("# Detailed Table Information") if "# Detailed Table Information" in names else len(names)
     return {name.lower() for name in names[:start]}, {row["col_name"]: row["data_type"] for row in rows[start:]}

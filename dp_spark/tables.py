@@ -47,10 +47,20 @@ class TableRef:
         >>> TableRef.parse("main.gold.visits").name, TableRef.parse("./visits").name
         ('main.gold.visits', None)
         """
-        looks_like_name = 1 <= text.count(".") <= 2 and not set(text) & set("/\\:~ ") and all(text.split("."))
+        looks_like_name = 1 <= text.count(".") <= 2 and not set(text) & set("/\\:~` ") and all(text.split("."))
         if looks_like_name and not Path(text).is_dir():
             return TableRef(None, text)
         return TableRef(resolve(str(Path(text).expanduser()) if text.startswith("~") else text), None)
+
+    @staticmethod
+    def stored(text: str) -> TableRef:
+        """The table that ``str`` of a reference said: a stored path is absolute or has a scheme, a name is neither.
+
+        >>> TableRef.stored("visits").name, TableRef.stored("/data/visits").path, TableRef.stored("s3a://b/visits").name
+        ('visits', '/data/visits', None)
+        """
+        is_path = text.startswith("/") or ":" in text
+        return TableRef(text, None) if is_path else TableRef(None, text)
 
     @property
     def sql(self) -> str:
@@ -72,7 +82,11 @@ class TableRef:
 
 def quoted_name(name: str) -> str:
     """A table's name of plain parts as Spark SQL reads it literally."""
-    return ".".join(f"`{part}`" for part in name.split("."))
+    return ".".join("`" + part.replace("`", "``") + "`" for part in name.split("."))
+
+
+#: What Spark says of a name for which it has no catalog.
+_NO_SUCH_PLACE = ("REQUIRES_SINGLE_PART_NAMESPACE", "CATALOG_NOT_FOUND")
 
 
 def exists(spark: SparkSession, ref: TableRef) -> bool:
@@ -80,7 +94,12 @@ def exists(spark: SparkSession, ref: TableRef) -> bool:
     if ref.path is not None and is_local(ref.path):
         return has_local_log(ref.path)
     if ref.name is not None:
-        return bool(spark.catalog.tableExists(ref.name))
+        try:
+            return bool(spark.catalog.tableExists(ref.sql))
+        except AnalysisException as error:
+            if condition(error) in _NO_SUCH_PLACE:
+                return False
+            raise
     try:
         spark.sql(f"DESCRIBE DETAIL {ref.sql}").collect()
     except AnalysisException:

@@ -55,5 +55,6 @@ def report(error: DpSparkError, as_json: bool) -> int:
         emit({"error": error.to_dict()})
     else:
         log().print("[red]dp-spark:[/red] ", end="")
-        sys.stderr.write(" ".join(str(error).split()) + "\n")
+        text = " ".join(str(error).split())
+        sys.stderr.write("".join(letter for letter in text if letter.isprintable()) + "\n")  # it can quote others' texts
     return error.exit_code

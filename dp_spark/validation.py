@@ -14,7 +14,7 @@ from dp_spark.ledger import check_same_file
 from dp_spark.ledger_state import LedgerState
 from dp_spark.outbox import Outbox, outbox_of
 from dp_spark.paths import same_source
-from dp_spark.planning import plan_release
+from dp_spark.planning import ReleasePlan, plan_release
 from dp_spark.public_tables import PublicKeys, public_keys
 from dp_spark.publication import check_order
 from dp_spark.session import BUCKETING, PARTITION_TYPES, check_held
@@ -29,6 +29,7 @@ class Checked:
     """A release that passed every check that reads no private value."""
 
     spec: ReleaseSpec
+    plan: ReleasePlan
     digest: str
     frame: DataFrame
     clustered: bool
@@ -65,7 +66,7 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
         frame = buckets.only_in_place(frame)
     frame = preprocess.apply_steps(spark, frame, spec)
     keys = _check_columns(spark, frame, spec)
-    plan_release(spec, account.account.accountant, number_of(keys))
+    plan = plan_release(spec, account.account.accountant, None if keys is None else keys.table.num_rows)
     sink = TableRef.of(spec.sink)
     digest = written.digest(keys.digest if keys is not None and has_table_of_keys(spec) else "")
     charge = state.charge_of(release_id)
@@ -76,7 +77,7 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
         if charge is not None and present is not None:
             check_order(state, charge, present, sink)
             _check_not_drawn(spark, spec, present, release_id)
-    return Checked(spec, digest, frame, buckets is not None, keys, source, sink, state)
+    return Checked(spec, plan, digest, frame, buckets is not None, keys, source, sink, state)
 
 
 def _check_files(spark: SparkSession, source: Source) -> None:
@@ -96,7 +97,7 @@ def _check_not_drawn(spark: SparkSession, spec: ReleaseSpec, present: Mapping[st
         raise DamageError(
             f"the sink holds the release {release_id}, but its draw is gone from the outbox",
             where=str(outbox.ref),
-            mend="restore the outbox from its own history: drawing again would be a second draw for one charge",
+            mend="put the outbox's files back from a backup: drawing again would be a second draw for one charge",
         )
 
 
@@ -139,8 +140,3 @@ def kept_apart(spark: SparkSession, spec: ReleaseSpec) -> dict[str, str]:
         if location is not None:
             apart[role] = location
     return apart
-
-
-def number_of(keys: PublicKeys | None) -> int | None:
-    """How many public keys there are, or None for private keys."""
-    return None if keys is None else keys.table.num_rows

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from dp_spark import tables
@@ -19,7 +18,8 @@ from dp_spark.entries import CHARGE, PUBLISHED
 from dp_spark.errors import DamageError, DpSparkError
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState, Publication
-from dp_spark.outbox import Outbox, StoredDraw, read_books
+from dp_spark.outbox import Outbox, read_books
+from dp_spark.results import same_rows
 from dp_spark.spark_errors import SPARK_ERRORS, translated
 from dp_spark.tables import TableRef
 
@@ -112,7 +112,7 @@ def _raising(error: DamageError) -> Callable[[], object]:
 
 def _check_release(spark: SparkSession, outbox: Outbox, release_id: str, place: Publication) -> None:
     """One published release: its draw is the one that the ledger names, and its version of the table holds that draw."""
-    draw, sink = outbox.find(release_id), TableRef.parse(place.sink)
+    draw, sink = outbox.find(release_id), TableRef.stored(place.sink)
     if draw is None:
         raise DamageError("it was published, but its draw is gone", where=str(outbox.ref))
     if draw.digest != place.draw:
@@ -130,13 +130,13 @@ def _check_release(spark: SparkSession, outbox: Outbox, release_id: str, place: 
         if newest == place.version:
             raise
         raise _OutOfReachError from None  # an overwritten version may have been vacuumed
-    if not _same_rows(rows, draw):
+    if not same_rows(rows, draw.rows, draw.manifest["group_by"]):
         raise DamageError("the rows differ from those that were drawn", where=place.sink)
 
 
 def _check_newest(spark: SparkSession, outbox: Outbox, state: LedgerState, place: str) -> None:
     """What a sink of ours shows now, where it is still there."""
-    sink = TableRef.parse(place)
+    sink = TableRef.stored(place)
     with _as_damage(place):
         present = tables.exists(spark, sink)
     if present:
@@ -171,20 +171,7 @@ def verify_release(spark: SparkSession, outbox: Outbox, state: LedgerState, rele
             raise DamageError(f"{release_id}: it is published, but its draw is gone from the outbox", where=place)
         if manifest != draw.manifest:
             raise DamageError(f"{release_id}: the manifest differs from the one that was drawn", where=place)
-        if not _same_rows(tables.read_rows(spark, release, tables.newest_version(spark, release)), draw):
+        shown = tables.read_rows(spark, release, tables.newest_version(spark, release))
+        if not same_rows(shown, draw.rows, draw.manifest["group_by"]):
             raise DamageError(f"{release_id}: the rows differ from those that were drawn", where=place)
     return manifest
-
-
-def _same_rows(found: pa.Table, draw: StoredDraw) -> bool:
-    drawn = draw.rows
-    if found.column_names != drawn.column_names:
-        return False
-    try:
-        found = found.cast(drawn.schema)  # a timestamp comes back in the session's zone
-    except pa.ArrowException:
-        return False
-    order = [(key, "ascending") for key in draw.manifest["group_by"]]
-    if not order:
-        return bool(found.equals(drawn))
-    return bool(found.sort_by(order).equals(drawn.sort_by(order)))

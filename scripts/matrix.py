@@ -102,6 +102,8 @@ def run(combination: Combination) -> tuple[str, str]:
             cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
     exact = subprocess.run([python, "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
+    if not result.exists():
+        return f"pytest did not start: see {FOLDER / combination.name}.log", exact
     counts = ET.parse(result).getroot()[0].attrib  # noqa: S314 - pytest wrote it a moment ago
     bad, skipped = int(counts["failures"]) + int(counts["errors"]), int(counts["skipped"])
     passed = int(counts["tests"]) - bad - skipped
@@ -117,8 +119,12 @@ def main(wanted: list[str]) -> int:
         if all(word in combination.name for word in wanted):
             result, python = run(combination)
             table.add_row(python, combination.pyspark, combination.delta, result)
-            failed = failed or " 0 failed" not in result
+            failed = failed or " 0 failed" not in result or result.startswith("0 passed")
             Console(stderr=True, highlight=False).print(f"{combination.name}: {result}")
+    if not table.row_count:
+        names = ", ".join(combination.name for combination in COMBINATIONS)
+        Console(stderr=True, highlight=False).print(f"no combination has {' and '.join(wanted)} in its name: {names}")
+        return 2
     Console(highlight=False).print(table)
     return int(failed)
 

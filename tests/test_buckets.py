@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from release_helpers import Place
 
-from dp_spark.sources import Buckets
+from dp_spark.sources import Buckets, in_buckets
 from dp_spark.spec import Source
 
 pytest_plugins = ("release_fixtures",)
@@ -46,6 +46,12 @@ def test_buckets_are_used_where_they_keep_a_unit_together(spark: SparkSession, t
     assert buckets(spark, units=("ward", "PATIENT")) == Buckets(("patient",), 4)
     assert buckets(spark, units=("ward",)) is None
     assert buckets(spark, units=()) is None
+
+
+def test_a_table_that_cannot_be_described_may_be_in_buckets(spark: SparkSession, table: Path) -> None:
+    assert in_buckets(spark, Source.model_validate({"table": NAME}))
+    assert in_buckets(spark, Source.model_validate({"table": "no_such_table"}))
+    assert not in_buckets(spark, Source.model_validate({"format": "parquet", "path": str(table)}))
 
 
 def test_a_release_counts_what_is_in_the_buckets(place: Place, table: Path) -> None:

@@ -246,6 +246,24 @@ def test_what_was_charged_only_is_unfinished(place: Place, cli: Cli, monkeypatch
     assert "--release-id r1" in cli("budget", "verify", "--ledger", place.ledger).out
 
 
+@pytest.mark.slow
+def test_a_sink_whose_name_is_one_word_is_verified_like_any_other(
+    place: Place, cli: Cli, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The ledger says ``one_word``; a folder of that name has nothing to do with it."""
+    (tmp_path / "one_word").mkdir()
+    monkeypatch.chdir(tmp_path)
+    try:
+        place.release("r1", sink={"table": "one_word"})
+        found = cli("budget", "verify", "--ledger", place.ledger, "--json").document
+        assert (found["verified"], found["unreachable"]) == (["r1"], [])
+        assert place.release("r1", sink={"table": "one_word"}).rows is not None
+        spark.sql("INSERT INTO one_word SELECT * FROM one_word LIMIT 1")
+        assert cli("budget", "verify", "--ledger", place.ledger).code == 6
+    finally:
+        spark.sql("DROP TABLE IF EXISTS one_word")
+
+
 def test_a_deleted_sink_is_out_of_reach_and_no_damage(place: Place, cli: Cli) -> None:
     place.release("r1")
     shutil.rmtree(place.sink)

@@ -105,6 +105,7 @@ def test_ledger_and_sink_as_tables_by_name(place: Place, cli: Cli, spark: SparkS
     assert cli("run", place.file(**names), "--release-id", "r1", "--json").document["status"] == "already_published"
     assert spark.table("cli_test.out").count() == 3
     assert cli("show", "cli_test.out", "--json").document["release_id"] == "r1"
+    assert cli("budget", "verify", "--ledger", "cli_test.ledger", "--json").document["verified"] == ["r1"]
     shown = cli("budget", "show", "--ledger", "cli_test.ledger", "--json").document
     assert (shown["remaining"]["epsilon"], [item["release_id"] for item in shown["charges"]]) == (0, ["r1"])
     by_path = cli("run", place.file(**names | {"source": {"format": "delta", "path": str(place.own_source())}}, dataset="x"))

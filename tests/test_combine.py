@@ -159,6 +159,46 @@ def test_what_is_refused_with_which_exit_code(
     assert not sink.exists()
 
 
+def test_a_combined_table_that_somebody_wrote_to_is_made_again(
+    spark: SparkSession, published: Path, tmp_path: Path, cli: Callable[..., Outcome]
+) -> None:
+    arguments = (published / "north", published / "south", "--sink", tmp_path / "both", "--users", "disjoint", "--json")
+    first = cli("combine", *arguments).document
+    rows = tables.read_rows(spark, ref(tmp_path / "both"), 0)
+    spark.sql(f"INSERT INTO delta.`{tmp_path / 'both'}` SELECT * FROM delta.`{tmp_path / 'both'}` LIMIT 1")
+    again = cli("combine", *arguments).document
+    assert again == {**first, "version": 2}
+    assert spark.read.format("delta").load(str(tmp_path / "both")).toArrow().equals(rows)
+    kept = put_garbage(tmp_path / "both")
+    try:
+        broken = cli("combine", *arguments)
+        assert (broken.code, broken.error["where"]) == (6, str(tmp_path / "both"))
+    finally:
+        restore(kept)
+
+
+def test_a_log_that_is_damaged_is_said_to_be(published: Path, tmp_path: Path, cli: Callable[..., Outcome]) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(published / "north", copy)
+    log = copy / "_delta_log" / f"{0:020}.json"
+    log.write_text(log.read_text()[:200])
+    for checksum in (copy / "_delta_log").glob(".*.crc"):
+        checksum.unlink()
+    for command in (
+        ("show", copy),
+        ("show", copy, "--html", tmp_path / "x.html"),
+        ("combine", copy, published / "south", "--sink", tmp_path / "both", "--users", "disjoint"),
+    ):
+        outcome = cli(*command, "--json")
+        assert (outcome.code, outcome.error["where"]) == (6, str(copy)), outcome.out
+        assert "cannot be read" in outcome.error["message"]
+
+
+@pytest.mark.parametrize("name", ["lab-values.v2", "a`b.c", "prod-eu.gold.visits"])
+def test_a_name_that_is_no_table_is_not_found(name: str, spark: SparkSession, cli: Callable[..., Outcome]) -> None:
+    assert cli("show", name, "--json").code == 4
+
+
 def test_a_release_that_is_published_anew_while_it_is_read_is_not_mixed(
     spark: SparkSession, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from combine_helpers import ALL, budget, party, plan
-from helpers import COUNT, MEAN
+from helpers import COUNT
 
 from dp_spark.combined_manifest import Users, combined_manifest, joint_guarantee
 from dp_spark.errors import SpecError
@@ -53,6 +53,7 @@ def test_the_sentence_says_what_was_declared_and_what_holds_if_it_is_wrong() -> 
     for words in ("can be in the data of several parties", "the sum of the guarantees", "(1.75, 0.0000013)", "exp(1.75)"):
         assert words in sentence
     assert "nobody" not in sentence
+    assert "if each of them is what its manifest states" in sentence
     rows = plan(COUNT, privacy_unit={"row": True}, contribution_bounds=None, accountant="basic", budget={"epsilon": Decimal(1)})
     sentence = combined_manifest([party(rows), party(rows, label="B")], Users.disjoint)["guarantee"]["sentence"]
     assert "one row in one party's data" in sentence
@@ -94,7 +95,7 @@ def test_private_partitions_say_what_an_absent_key_means() -> None:
     parties = [party(item, label=label) for item, label in zip(private, "AB", strict=True)]
     found = combined_manifest(parties, Users.disjoint)["partitions"]
     assert found["thresholds"] == [item.selection.threshold for item in private if item.selection]
-    assert "where parties is below 2, sums leave out what those parties have, and are too low by it" in found["note"]
+    assert "where parties is below 2, counts and sums leave out what those parties have" in found["note"]
     assert manifest()["partitions"] == {"selection": "public"}
 
 
@@ -125,4 +126,3 @@ def test_no_release_can_have_the_dataset_of_a_combination() -> None:
 
 def test_means_are_weighted_by_counts_and_say_so() -> None:
     assert column_comments(manifest())["average"].endswith("weighted by the parties' noisy counts of values")
-    assert MEAN["name"] == "average"

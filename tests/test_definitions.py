@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -122,6 +123,18 @@ def test_a_combination_is_no_party() -> None:
         lambda item: item.update(group_by=[]),
         lambda item: item.update(group_by=["rows"]),
         lambda item: item["contribution_bounds"].clear(),
+        lambda item: item["guarantee"].update(epsilon="0"),
+        lambda item: item["guarantee"].update(epsilon="1E-500"),
+        lambda item: item["guarantee"].update(epsilon="0." + "1" * 200),
+        lambda item: item["guarantee"].update(delta="7"),
+        lambda item: item["guarantee"].update(rho="x"),
+        lambda item: item["guarantee"].update(rho="-1"),
+        lambda item: item["guarantee"].pop("accountant"),
+        lambda item: item["queries"][0].update(stddev=math.nan),
+        lambda item: item["queries"][0].update(stddev=-1.0),
+        lambda item: item["aggregates"][0].pop("mechanism"),
+        lambda item: item["aggregates"][-1].pop("min_value"),
+        lambda item: item.update(partitions={"selection": "private"}),
     ],
 )
 def test_a_manifest_that_does_not_fit_its_table_is_damage(change: Callable[[dict[str, Any]], object]) -> None:

@@ -135,6 +135,21 @@ def test_keys_and_paths_are_shown_as_they_are() -> None:
         assert word in text
 
 
+def test_what_others_wrote_is_neither_markup_nor_a_command_to_the_terminal() -> None:
+    found = result(["a\x1b]0;title\x07", "[red]b[/red]", "c"])
+    text = shown(display.show_result, found)
+    assert "\x1b" not in text
+    assert "\\u001b]0;title\\u0007" in text
+    assert "[red]b[/red]" in text
+    guarantee = {**found.manifest["guarantee"], "sentence": "all rows of one patient [id] \x1b[2J [/x]"}
+    manifest = {**found.manifest, "name": "lab[/x]", "guarantee": guarantee}
+    manifest["aggregates"] = [{**item, "column": "weight[kg]"} for item in found.manifest["aggregates"]]
+    text = shown(display.show_manifest, manifest)
+    assert "\x1b" not in text
+    for words in ("lab[/x]", "patient [id] \\u001b[2J [/x]", "mean(weight[kg])"):
+        assert words in text
+
+
 def test_the_document_of_a_manifest_for_people() -> None:
     found = result(["a"])
     text = shown(display.show_manifest, found.manifest)
@@ -149,9 +164,13 @@ def test_the_document_of_a_manifest_for_people() -> None:
         (12_345, 10.0, 20.0, "12,345 ± 20"),
         (-3, 10.0, 1236.5, "-3 ± 1,236"),
         (2.54, 1.0, None, "2.5 ± 2.0"),
+        (50.0, 10.0, None, "50 ± 20"),
         (2.5, None, None, "2.50 ± ?"),
         (1234.5678, 0.01, 0.0196, "1,234.568 ± 0.020"),
     ],
 )
 def test_cells(value: float, stddev: float | None, width: float | None, text: str) -> None:
-    assert display.cell({"a": value, "a_stddev": stddev}, {"name": "a", "half_width_95": width}) == text
+    aggregate = {"name": "a", "half_width_95": width, "mechanism": "gaussian"}
+    assert display.cell({"a": value, "a_stddev": stddev}, aggregate) == text
+    if width is None and stddev == 10:  # one draw of Laplace noise is beyond 1.96 stddevs more often
+        assert display.cell({"a": value, "a_stddev": stddev}, {**aggregate, "mechanism": "laplace"}) == "50 ± 21"

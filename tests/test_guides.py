@@ -76,13 +76,25 @@ def check_published(count: int) -> Callable[[list[Outcome]], None]:
     return check
 
 
+def check_epsilon(said: list[Outcome]) -> None:
+    _, zcdp, _, basic, less, more = said
+
+    def left(outcome: Outcome) -> float:
+        return float(re.search(r"Afterwards  epsilon ([\d.]+)", outcome.out)[1])  # type: ignore[index]
+
+    assert left(basic) == 3.8
+    assert left(zcdp) > 3.9, "a zcdp account adds better than epsilons do"
+    widths = [half_widths(outcome, "patients") for outcome in (less, zcdp, more)]
+    assert widths[0] > 1.9 * widths[1] > 1.9 * 2.4 * widths[2], "half of epsilon is twice the noise"
+
+
 CLAIMS: dict[str, Any] = {
     "healthcare": check_published(2),
     "transport": check_published(2),
     "finance": check_published(2),
     "schedule": check_published(3),
     "choose-bounds": check_bounds,
-    "choose-epsilon": lambda said: None,
+    "choose-epsilon": check_epsilon,
 }
 
 

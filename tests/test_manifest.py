@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
 from decimal import Decimal
+from statistics import NormalDist
 from typing import Any
 
 import pandas as pd
@@ -9,7 +11,7 @@ import pytest
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
 
 from dp_spark.errors import DamageError, SpecError
-from dp_spark.manifest import column_comments, confidence_intervals, from_json, half_width, to_json
+from dp_spark.manifest import column_comments, confidence_intervals, from_json, half_width, stddevs_for, to_json
 from dp_spark.manifest_building import build_manifest
 from dp_spark.mechanisms import upper_tail
 from dp_spark.planning import plan_release
@@ -175,6 +177,24 @@ def test_the_stddev_of_a_query_is_in_the_columns_unit() -> None:
     (found,) = manifest("zcdp", 3, partitions=PUBLIC, aggregates=[SUM])["queries"]
     assert found["stddev"] == pytest.approx(found["noise_scale"] * found["granularity"])
     assert found["granularity"] == 2.0**-17
+
+
+@pytest.mark.parametrize("level", [0.05, 0.5, 0.68, 0.8, 0.9, 0.95, 0.99, 0.999])
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.3, 0.499, 0.75, 0.999])
+def test_the_noise_of_a_mean_keeps_within_its_interval(share: float, level: float) -> None:
+    """The tail of a sum of two Laplace variables of variance 1, of which one has this share."""
+    scales = math.sqrt(share / 2), math.sqrt((1 - share) / 2)
+    width = stddevs_for("laplace", level)
+    weights = [scale**2 * math.exp(-width / scale) for scale in scales]
+    tail = (weights[0] - weights[1]) / (scales[0] ** 2 - scales[1] ** 2)
+    assert tail <= (1 - level) * (1 + 1e-9)
+    assert stddevs_for("gaussian", level) == pytest.approx(NormalDist().inv_cdf((1 + level) / 2))
+
+
+def test_a_mean_with_laplace_noise_has_wider_intervals() -> None:
+    found = manifest("basic", 3, partitions=PUBLIC, budget={"epsilon": Decimal(1)})
+    [[low, high]] = confidence_intervals(found, "average", [50.0], [1.0])  # type: ignore[misc]
+    assert (high - low) / 2 == pytest.approx(math.log(20) / math.sqrt(2))
 
 
 def test_each_column_has_a_comment() -> None:

@@ -193,5 +193,7 @@ def test_the_noise_of_a_mean_falls_with_the_number_of_values() -> None:
     assert noise.half_width_95_at is not None
     sum_stddev, count_stddev = math.sqrt(2) * 3 * 2 * 50 / 0.5, noise_stddev("laplace", 12.0)
     for size, half_width in noise.half_width_95_at.items():
-        assert half_width == pytest.approx(1.96 * math.hypot(sum_stddev, 50 * count_stddev) / size, rel=1e-5)
+        assert half_width == pytest.approx(
+            math.log(20) / math.sqrt(2) * math.hypot(sum_stddev, 50 * count_stddev) / size, rel=1e-5
+        )
     assert set(noise.half_width_95_at) == {100, 1_000, 10_000}

@@ -168,3 +168,23 @@ def test_a_failure_after_the_charge_says_how_to_retry(
     error = cli("run", place.file(), "--json").error
     assert error["mend"] == f"try again; it was charged: run it again with --release-id {place.kinds()[0][1]}"
     assert cli("run", place.file(), "--release-id", "r1", "--json").error["mend"] == "try again"
+
+
+@pytest.mark.parametrize("kind", [DpSparkError, RuntimeError, KeyboardInterrupt])
+def test_a_failure_between_charging_and_reading_says_how_to_retry(
+    place: Place, cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
+    def fail(*_: Any) -> NoReturn:
+        raise kind("secret")
+
+    monkeypatch.setattr(release.Outbox, "create", fail)
+    outcome = cli("run", place.file(), "--json")
+    [(_, release_id)] = place.kinds()
+    assert outcome.code == 1
+    assert outcome.error["mend"].endswith(f"it may have been charged: run it again with --release-id {release_id}")
+
+
+def test_a_refused_charge_needs_no_retry(place: Place, cli: Callable[..., Outcome]) -> None:
+    error = cli("run", place.file(budget={"epsilon": 1000}), "--json").error
+    assert error["code"] == "budget_refused"
+    assert "--release-id" not in error["mend"]

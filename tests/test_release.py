@@ -6,6 +6,7 @@ Invariants 1, 2, 6, 11 and 12 of the design; the statistics of the noise are in 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -539,6 +540,9 @@ def test_the_manifest_does_not_depend_on_the_data(place: Place, spark: SparkSess
     known = {"format", "name", "dataset", "release_id", "file_digest", "charge", "guarantee", "group_by", "partitions"}
     assert set(many.manifest) == known | {"contribution_bounds", "aggregates", "queries", "timezone", "libraries"}
     assert set(many.manifest["charge"]) == {"sequence", "at"}
+    # No time of day in what recipients get: with the time of the commit it would say how long computing took.
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", many.manifest["charge"]["at"])
+    assert re.fullmatch(r"visits-by-ward-\d{8}-[0-9a-f]{12}", release.new_release_id(place.spec()))
 
 
 # --- invariant 11: settings ------------------------------------------------------------------------------------------

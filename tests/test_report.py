@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import math
 import os
 import re
@@ -106,9 +107,9 @@ def test_no_evidence_within_the_guarantee_moves_a_suspicion_further(prior: float
 def test_odds_at_the_ends() -> None:
     assert odds.posteriors(0.5, 1e8) == (0.0, 1.0)
     assert odds.factor(1e8) == math.inf
-    assert odds.failure_for_contents(1.0, 0.0) == 0
-    assert odds.failure_for_contents(1.0, 1e-6) == pytest.approx(3.71828e-6, rel=1e-5)
-    assert odds.failure_for_contents(1e8, 1e-6) == 1
+    assert odds.delta_for_contents(1.0, 0.0) == 0
+    assert odds.delta_for_contents(1.0, 1e-6) == pytest.approx(3.71828e-6, rel=1e-5)
+    assert odds.delta_for_contents(1e8, 1e-6) == 1
 
 
 # --- what it says ----------------------------------------------------------------------------------------------------
@@ -122,8 +123,10 @@ def test_the_guarantee_in_plain_words() -> None:
     assert "at most a factor of 7.39," in page  # its square, for two versions of a unit's rows
     assert "50 % 26.8 % to 73.2 % 11.9 % to 88.1 %" in page
     assert "1 % 0.3 % to 2.7 %" in page
-    assert "at most 1 in 1,000,000 for whether" in page
-    assert "at most 1 in 268,941 for what" in page
+    assert "tells everything with a chance of 1 in 1,000,000, and otherwise keeps to the limit for whether" in page
+    assert "For what they say, that chance is at most 1 in 268,941" in page
+    # Delta bounds no probability of a posterior beyond the limit: for Gaussian noise that is more likely than delta.
+    assert not re.search(r"fails? |but for a chance|with a probability of at most", page)
     assert manifest["guarantee"]["sentence"].replace("'", "&#39;") in page
     assert "This limit is weak" not in page
     assert "Budget" not in page
@@ -293,6 +296,22 @@ def test_the_command_from_end_to_end(published: Place, cli: Callable[..., Outcom
     ):
         failed = cli("show", published.sink, *arguments)
         assert (failed.code, words in failed.err) == (code, True), failed.err
+
+
+@pytest.mark.parametrize("change", ["manifest", "rows"])
+def test_with_a_ledger_it_tells_only_what_was_drawn(published: Place, cli: Callable[..., Outcome], change: str) -> None:
+    table, manifest = f"delta.`{published.sink}`", published.drawn("r1").manifest
+    forged = {**manifest, "guarantee": {**manifest["guarantee"], "epsilon": "0.1"}}
+    text = json.dumps(forged).replace("'", "\\'")
+    published.spark.sql(
+        f"ALTER TABLE {table} SET TBLPROPERTIES ('dp_spark.manifest' = '{text}')"
+        if change == "manifest"
+        else f"INSERT INTO {table} SELECT * FROM {table} LIMIT 1"
+    )
+    file = published.folder / "report.html"
+    outcome = cli("show", published.sink, "--html", file, "--ledger", published.ledger, "--json")
+    assert (outcome.code, file.exists()) == (6, False)
+    assert "r1: the" in outcome.error["message"]
 
 
 def test_without_altair_it_says_what_to_install(

@@ -84,6 +84,25 @@ def test_a_setting_that_the_platform_hides_is_set_all_the_same(spark: SparkSessi
     assert current(spark, OWN) == [None]
 
 
+@pytest.mark.parametrize("key", [ANSI, ZONE])
+def test_what_every_release_depends_on_is_never_assumed(spark: SparkSession, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """Spark's own ANSI mode is on and its time zone the machine's: where neither can be seen nor set, nothing runs."""
+    effective = session._effective
+    monkeypatch.setattr(session, "_effective", lambda spark, name: None if name == key else effective(spark, name))
+
+    class Refusing(Hiding):
+        def set(self, name: str, value: str) -> None:
+            if name in (key, OWN):
+                raise Py4JError("fixed")
+            super().set(name, value)
+
+    refusing = cast("SparkSession", Refusing(spark))
+    with settings(refusing, {OWN: "1"}):  # what a release can do without may be refused and hidden
+        pass
+    with pytest.raises(DpSparkError, match=f"does not let {key} be set"), settings(refusing, {key: "x"}):
+        raise AssertionError("the block must not run")
+
+
 def test_threads_hold_settings_one_after_the_other(spark: SparkSession) -> None:
     """Else one release would run under another's time zone, and put back what it found there."""
     before, inside, seen = current(spark, ZONE), threading.Event(), []
@@ -170,7 +189,7 @@ def test_without_the_libraries_of_connect_the_error_names_the_mend(library: str,
 def test_the_jar_of_delta_fits_what_is_installed(monkeypatch: pytest.MonkeyPatch, spark: str, delta: str, package: str) -> None:
     monkeypatch.setattr(session, "version", {"pyspark": spark, "delta-spark": delta}.__getitem__)
     assert session._delta_package() == package
-    monkeypatch.setenv("DP_SPARK_IVY", "/nowhere")
+    monkeypatch.setenv("HOME", "/nowhere")  # where no jars are cached
     assert session._local_settings(False)["spark.jars.packages"] == package
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -82,7 +83,7 @@ def test_a_new_configuration_has_a_token_that_nobody_was_given(config: Path, tmp
 def test_what_the_provider_wrote_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "sharing.yml"
     path.write_text(
-        "version: 1\nport: 9000\nhost: 'NO'\nssl: {selfSigned: true}\nrequestTimeoutSeconds: 5\n"
+        "version: 1\nport: 9000\nhost: 'NO'\nssl: {selfSigned: true}\nrequestTimeoutSeconds: 5\nratio: 0.5\n"
         "shares:\n- name: old\n  schemas: [{name: s, tables: [{name: t, location: 'gs://b/t', startVersion: 3}]}]\n"
         "authorization: {bearerToken: '1e7'}\n"
     )
@@ -162,6 +163,7 @@ def test_a_missing_or_misnamed_configuration_is_an_error(tmp_path: Path, run: Ru
     assert "no such file" in run("share", "remove", "a.b.c", "--config", tmp_path / "none.yaml")[2]
     assert run("share", "remove", "a.b.c", "--config", tmp_path / "sharing.json")[0] == 2
     assert run("share", "remove", "a.b.c", "--config", tmp_path / "none" / "sharing.yaml")[0] == 2
+    assert not list(tmp_path.iterdir()), "not even a lock"
 
 
 @pytest.mark.parametrize("name", ["a.b", "a.b.c.d", "a..c", "a b.c.d", "a/b.c.d", "a.b.c`", "-a.b.c", ""])
@@ -267,6 +269,33 @@ def test_a_profile_that_is_there_is_not_replaced_silently(config: Path, run: Run
     assert config.read_bytes() == before, "recipients' tokens still work"
     assert run("share", "config", new, old, "--config", config, *ISSUE, "--overwrite")[0] == 0
     assert json.loads(old.read_text())["bearerToken"] == token_of(config)
+
+
+def test_all_profiles_are_written_or_none(config: Path, run: Run, tmp_path: Path) -> None:
+    """A profile whose token the server never gets would be of no use, and the one it replaced was."""
+    first, second = tmp_path / "a.share", tmp_path / "b.share"
+    run("share", "config", first, "--config", config, *ISSUE)
+    before = first.read_text(), config.read_text()
+    (tmp_path / "file").write_text("")
+    for bad in (tmp_path / "none" / "b.share", tmp_path / "file" / "b.share"):
+        code, _, err = run("share", "config", first, bad, "--config", config, *ISSUE, "--overwrite")
+        assert (code, str(bad) in err) == (2, True)
+    code, _, err = run("share", "config", second, first, "--config", config, *ISSUE)
+    assert (code, str(first) in err, second.exists()) == (2, True, False)
+    assert (first.read_text(), config.read_text()) == before
+    assert sorted(path.name for path in tmp_path.glob("*.share*")) == ["a.share"]
+    assert not list(tmp_path.glob(".*.share.*"))
+
+
+def test_a_disk_that_is_full_leaves_no_half_of_a_secret(
+    config: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(private_files.os, "fsync", full)
+    assert "No space left" in run("share", "config", tmp_path / "a.share", "--config", config, *ISSUE)[2]
+    assert not (tmp_path / "a.share").exists()
 
 
 def test_a_link_is_not_followed(config: Path, run: Run, tmp_path: Path) -> None:

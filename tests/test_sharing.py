@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import delta_sharing
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import requests
 import yaml
@@ -21,6 +23,7 @@ from release_helpers import MEAN, PATIENTS, ROOT, Outcome, Place, write_delta
 from sharing_server import serving
 
 from dp_spark.cli import main
+from dp_spark.outbox import Draw
 from dp_spark.share_config import read_config
 
 pytest_plugins = ("release_fixtures",)
@@ -231,6 +234,29 @@ def test_places_that_cannot_be_meant_are_refused(home: Place, cli: Cli, tmp_path
     refused(add(home, cli, config, ledger=tmp_path / "none"), config, 3, "ledger")
 
 
+def test_what_commits_and_the_outbox_say_of_themselves_is_not_enough(place: Place, cli: Cli) -> None:
+    """Whoever can write can write a release id, too, and a digest; raw rows would stay in an old file and in the log."""
+    place.release("r1", aggregates=[PATIENTS, MEAN])
+    spark, config, drawn, charge = place.spark, place.folder / "sharing.yaml", place.drawn("r1"), place.entries()[-2]
+    schema = spark.read.format("delta").load(str(place.sink)).schema
+
+    def write(rows: pa.Table, mode: str) -> None:
+        frame = spark.createDataFrame(rows, schema=schema).write.format("delta").mode(mode)
+        frame.option("userMetadata", "r1").save(str(place.sink))
+
+    write(drawn.rows.slice(0, 1), "append")
+    write(drawn.rows, "overwrite")
+    refused(add(place, cli, config), config, 6, "is not one that this ledger says was published")
+
+    other = drawn.rows.set_column(1, "patients", pc.add(drawn.rows["patients"], 1))
+    outbox = f"delta.`{place.outbox_path}`"
+    spark.sql(f"ALTER TABLE {outbox} SET TBLPROPERTIES ('delta.appendOnly' = 'false')")
+    spark.sql(f"DELETE FROM {outbox} WHERE release_id = 'r1'")
+    place.outbox().commit(Draw(other, drawn.manifest), charge.seal)
+    write(other, "overwrite")
+    refused(add(place, cli, config), config, 6, "the draw is not the one that the ledger names")
+
+
 def test_a_copy_is_refused(home: Place, cli: Cli, tmp_path: Path) -> None:
     config = tmp_path / "sharing.yaml"
     shutil.copytree(home.sink, tmp_path / "copy")
@@ -268,7 +294,7 @@ def test_a_tampered_table_is_refused_however_it_looks_now(place: Place, cli: Cli
         (f"INSERT INTO {table} SELECT 'raw', 1, 0, 1, 0", 6, "the rows differ"),
         (f"UPDATE {table} SET patients = patients + 1", 6, "the rows differ"),
         (f"DELETE FROM {table} WHERE ward = 'er'", 6, "the rows differ"),
-        (f"RESTORE {table} TO VERSION AS OF 0", 6, "is not a release that this ledger was charged for"),
+        (f"RESTORE {table} TO VERSION AS OF 0", 6, "is not one that this ledger says was published"),
     ]
     for statement, code, message in changes:
         place.spark.sql(statement)
