@@ -18,10 +18,10 @@ from dp_spark.combined_manifest import Users, combined_manifest
 from dp_spark.combining import combine_rows
 from dp_spark.definitions import Party, check_parties
 from dp_spark.errors import ConflictError, DamageError, SpecError
-from dp_spark.manifest import COMBINED_FORMAT, PARTIES
+from dp_spark.manifest import COMBINED_FORMAT, PARTIES, to_json
 from dp_spark.paths import is_local
 from dp_spark.release_reading import read_release
-from dp_spark.results import same_rows
+from dp_spark.row_comparison import same_rows
 from dp_spark.session import RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
 from dp_spark.spark_errors import translated
 from dp_spark.tables import TableRef
@@ -74,7 +74,8 @@ def combine(spark: SparkSession, releases: Sequence[TableRef], sink: TableRef, u
         _check_sink(spark, sink, releases)
         parties = [Party(str(ref), *read_release(spark, ref, timezone="UTC")) for ref in releases]
         check_parties(parties)
-        parties.sort(key=lambda party: party.identity)
+        # Two organisations that run one file on one day can have one identity: then the rest of the manifest, and the place.
+        parties.sort(key=lambda party: (party.identity, to_json(party.manifest), party.label))
         rows, manifest = combine_rows(parties), combined_manifest(parties, users)
         return _publish(spark, sink, rows, manifest, releases)
 

@@ -159,12 +159,13 @@ def show_manifest(console: Console, manifest: dict[str, Any]) -> None:
             promise = f"{given['release_id']} of {given['dataset']}: {_promise(given)}"
             console.print(f"Combines    {_safe(promise)}", soft_wrap=True)
     else:
-        console.print(f"Charged     {manifest['charge']['at']}, entry {manifest['charge']['sequence']} of the ledger")
+        charge = manifest["charge"]
+        console.print(f"Charged     {_safe(charge['at'])}, entry {_safe(charge['sequence'])} of the ledger")
     console.print(
-        f"Bounds      each unit: at most {bounds['max_partitions_contributed']} partitions, "
-        f"{bounds['max_contributions_per_partition']} rows in each{', at each party' if combined else ''}"
+        f"Bounds      each unit: at most {_safe(bounds['max_partitions_contributed'])} partitions, "
+        f"{_safe(bounds['max_contributions_per_partition'])} rows in each{', at each party' if combined else ''}"
     )
-    console.print(f"Partitions  {_selection(manifest['partitions'])}", soft_wrap=True)
+    console.print(f"Partitions  {_safe(_selection(manifest['partitions']))}", soft_wrap=True)
     table = Table("aggregate", "function", "mechanism", "stddev", "95 % half-width")
     for item in manifest["aggregates"]:
         stddev, width = item["stddev"], item["half_width_95"]
@@ -172,7 +173,7 @@ def show_manifest(console: Console, manifest: dict[str, Any]) -> None:
             _safe(item["name"]),
             _safe(item["function"] + (f"({item['column']})" if item.get("column") else "")),
             _safe(f"discrete {item['mechanism']}"),
-            f"see {item['name']}_stddev" if stddev is None else f"{stddev:,.4g}",
+            _safe(f"see {item['name']}_stddev") if stddev is None else f"{stddev:,.4g}",
             "" if width is None else f"{width:,.4g}",
         )
     console.print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from dp_spark.errors import SpecError
 
 
 def write_private(files: Mapping[Path, str], *, replace: bool) -> None:
-    """Writes files of mode 0600: all of them, or none.
+    """Writes files of mode 0600: none, where one of them cannot be made.
 
     Args:
         files: Where each goes, and what is written.
@@ -35,6 +36,9 @@ def write_private(files: Mapping[Path, str], *, replace: bool) -> None:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
+        for path in files:
+            if replace and path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "is a directory")
         if replace:
             for path, target in made.items():
                 target.replace(path)

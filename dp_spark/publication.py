@@ -20,7 +20,8 @@ from dp_spark.ledger import Ledger, check_same_file
 from dp_spark.ledger_state import AccountState, LedgerState, Publication
 from dp_spark.outbox import Outbox, StoredDraw
 from dp_spark.private_tables import local_lock
-from dp_spark.spark_errors import SPARK_ERRORS
+from dp_spark.row_comparison import same_rows
+from dp_spark.spark_errors import SPARK_ERRORS, translated
 from dp_spark.tables import TableRef
 
 
@@ -63,15 +64,27 @@ def publish(
         base = tables.newest_version(spark, sink)  # before the manifest: a rival's commit in between makes this one void
         # The sink was checked before computing; since then somebody else's table can have come to be there.
         present = tables.check_sink(spark, sink, charge.dataset, {}, resumed=True)
-        if present != draw.manifest and not _was_overtaken(spark, ledger, sink, state, charge, present):
+        shown = present == draw.manifest and _is_the_draw(_rows(spark, sink, base), draw)
+        if not shown and not _was_overtaken(spark, ledger, sink, state, charge, present):
             tables.publish(spark, sink, draw.rows, draw.manifest, base)
     version = tables.published_version(spark, sink, release_id)
-    if version is None:
+    rows = None if version is None else _rows(spark, sink, version)
+    if version is None or rows is None or not _is_the_draw(rows, draw):
         raise ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")
     state = ledger.mark_published(charge, str(sink), version, draw.digest, state)
-    rows = tables.read_rows(spark, sink, version)
     account = state.account(charge.dataset)
     return ReleaseResult(release_id, "published", str(sink), version, rows, draw.manifest, charge, account)
+
+
+def _is_the_draw(rows: pa.Table, draw: StoredDraw) -> bool:
+    """Whether a table shows this draw: two ledgers can charge one release id on one day, and their manifests are equal."""
+    return same_rows(rows, draw.rows, draw.manifest["group_by"])
+
+
+def _rows(spark: SparkSession, sink: TableRef, version: int) -> pa.Table:
+    mend = "make it readable, or remove it: the same command publishes the same rows again"
+    with translated(DamageError, "the published table cannot be read", where=str(sink), mend=mend):
+        return tables.read_rows(spark, sink, version)
 
 
 def _was_overtaken(

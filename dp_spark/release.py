@@ -79,6 +79,8 @@ def run_release(
             checked = validate(spark, spec, located, state, release_id)
             if release_id in drawn:
                 return _complete(spark, ledger, outbox, state, located, release_id, checked.digest, on_stage)
+            if checked.keys is not None:
+                check_fits(spark, checked.keys.table.num_rows, len(spec.group_by) + 2 * len(spec.aggregates))
             on_stage("charge")
             state, charge = _charge(ledger, checked, release_id)
             outbox.create()
@@ -121,8 +123,6 @@ def new_release_id(spec: ReleaseSpec) -> str:
 
 def _charge(ledger: Ledger, checked: Checked, release_id: str) -> tuple[LedgerState, Entry]:
     plan, spec = checked.plan, checked.spec
-    if checked.keys is not None:
-        check_fits(ledger.spark, checked.keys.table.num_rows, len(spec.group_by) + 2 * len(spec.aggregates))
     state = ledger.charge(
         spec.dataset,
         plan.events,

@@ -166,6 +166,7 @@ def adding_up(manifest: Mapping[str, Any], number: int) -> dict[str, str] | None
         "number": f"{number:,}",
         "stddev": significant(same["stddev"]),
         "total": significant(total),
+        "factor": significant(stddevs_for(same["mechanism"])),
         "width": significant(stddevs_for(same["mechanism"]) * total),
         "wrong": significant(number * same["half_width_95"]),
     }

@@ -34,25 +34,6 @@ def release_table(plan: ReleasePlan, keys: pa.Table, noisy: Mapping[Query, Seque
     return pa.table(columns, names=names)
 
 
-def same_rows(found: pa.Table, expected: pa.Table, group_by: Sequence[str]) -> bool:
-    """Whether two tables hold the same rows under the same names, in whatever order and zone of timestamps.
-
-    Args:
-        found: The rows of a table that was read.
-        expected: The rows it should hold, one for each key.
-        group_by: The key columns.
-    """
-    if found.column_names != expected.column_names:
-        return False
-    try:
-        found = found.cast(expected.schema)
-    except pa.ArrowException:
-        return False
-    order = [(key, "ascending") for key in group_by]
-    tables = [table.sort_by(order) if order else table for table in (found, expected)]
-    return all(column.equals(same) for column, same in zip(*(table.columns for table in tables), strict=True))
-
-
 def _cells(plan: ReleasePlan, aggregate: Aggregate, noisy: Mapping[Query, Sequence[int]]) -> tuple[pa.Array, pa.Array]:
     queries = queries_of(aggregate)
     drawn = [noisy[query] for query in queries]

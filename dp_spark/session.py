@@ -6,9 +6,11 @@ Only the command line and the jobs call ``get_session``; library functions are h
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException, PySparkImportError
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _MIN_JAVA = 17
+_CONNECT_PORT, _ANSWER_SECONDS = 15002, 10.0
+#: What gRPC goes through where it is set, so that the server itself need not be within reach.
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 #: Where Java and Spark's launcher find options besides those that we give.
 _JAVA_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "SPARK_SUBMIT_OPTS")
 
@@ -101,7 +107,8 @@ def get_session(*, console_progress: bool = False) -> SparkSession:
         console_progress: Whether a local session shows Spark's progress bar on stderr.
 
     Raises:
-        DpSparkError: If Java is missing or too old for a local session, or Spark Connect's libraries for a remote one.
+        DpSparkError: If Java is missing or too old for a local session, or Spark Connect's libraries for a remote one, or
+            its server does not answer.
     """
     silence_value_quoting_loggers()
     try:
@@ -129,6 +136,9 @@ def _session(console_progress: bool) -> SparkSession:
         _check_java()
         for key, value in _local_settings(console_progress).items():
             builder = builder.config(key, value)
+    else:
+        importlib.import_module("pyspark.sql.connect.session")  # says which libraries are missing
+        _check_server(remote)
     if remote:  # settings of a server's start cannot be changed afterwards; the client warns about each one
         warnings.filterwarnings("ignore", module=r"pyspark\.sql\.connect\.conf")
     else:
@@ -192,6 +202,27 @@ def _check_java() -> None:
         raise DpSparkError(f"Spark needs Java {_MIN_JAVA} or later; {java} is version {major or 'unknown'}", mend=mend)
 
 
+def _check_server(remote: str) -> None:
+    """Asks a Spark Connect server for an answer once: pyspark asks again for minutes, and says nothing meanwhile."""
+    if any(os.environ.get(name) for name in _PROXIES):
+        return
+    try:
+        address = urlsplit(remote)
+        host, port = address.hostname, address.port or _CONNECT_PORT
+    except ValueError:
+        host, port = None, 0
+    if not host or address.scheme != "sc":
+        raise DpSparkError("is not the address of a Spark Connect server", where="SPARK_REMOTE", mend="write sc://HOST:PORT")
+    try:
+        socket.create_connection((host, port), timeout=_ANSWER_SECONDS).close()
+    except OSError as error:
+        raise DpSparkError(
+            f"no Spark Connect server answers at {host}:{port} ({type(error).__name__})",
+            where="SPARK_REMOTE",
+            mend="start the server, correct the address, or unset SPARK_REMOTE to run here",
+        ) from None
+
+
 def silence_value_quoting_loggers() -> None:
     """Silences pyspark's loggers that quote failing values (invariant 5)."""
     for name in _VALUE_QUOTING_LOGGERS:
@@ -248,9 +279,14 @@ def check_held(spark: SparkSession, key: str, depends: str, *, where: str, mend:
     Raises:
         DpSparkError: If the setting may have another value.
     """
-    if _effective(spark, key) != RELEASE_SETTINGS[key]:
+    shown, wanted = _effective(spark, key), RELEASE_SETTINGS[key]
+    if shown is None:
+        with contextlib.suppress(PySparkException, Py4JError):
+            spark.conf.set(key, wanted)
+            return  # it takes what it does not show
+    if shown is None or shown.lower() != wanted:
         raise DpSparkError(
-            f"{depends}, and this platform neither lets {key} be set to {RELEASE_SETTINGS[key]} nor says that it is",
+            f"{depends}, and this platform neither lets {key} be set to {wanted} nor says that it is",
             where=where,
             mend=f"{mend}, or run where it can be set (on Databricks: a job cluster)",
         )

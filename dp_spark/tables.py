@@ -174,6 +174,8 @@ def check_sink(
         if overlap(location, other):
             raise SpecError(f"the sink is the {role}, or inside or above it", where="sink", mend="give it a place of its own")
     if not exists(spark, sink):
+        if sink.name is not None:
+            _check_schema(spark, sink.name)
         if sink.path is not None and not resumed and not _is_empty(spark, sink.path):
             raise SpecError("the sink holds files that are not a release", where="sink", mend="choose an empty place")
         return None
@@ -185,6 +187,15 @@ def check_sink(
             f"the sink holds a release of another dataset ({found['dataset']})", where="sink", mend="choose another place"
         )
     return found
+
+
+def _check_schema(spark: SparkSession, name: str) -> None:
+    """A table cannot come to be in a schema or catalog that is not there; found after the charge, that would be too late."""
+    schema = name.rpartition(".")[0]
+    with contextlib.suppress(AnalysisException):  # no such catalog
+        if not schema or spark.catalog.databaseExists(quoted_name(schema)):
+            return
+    raise SpecError(f"there is no schema {schema} for the table {name}", where="sink", mend="make it, or correct the name")
 
 
 def _is_empty(spark: SparkSession, path: str) -> bool:

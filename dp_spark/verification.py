@@ -19,7 +19,7 @@ from dp_spark.errors import DamageError, DpSparkError
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState, Publication
 from dp_spark.outbox import Outbox, read_books
-from dp_spark.results import same_rows
+from dp_spark.row_comparison import same_rows
 from dp_spark.spark_errors import SPARK_ERRORS, translated
 from dp_spark.tables import TableRef
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +78,24 @@ def test_run_for_people(place: Place, cli: Cli) -> None:
     assert "no longer there" in gone.out
 
 
+@pytest.mark.parametrize("name", ["nowhere.visits", "no_catalog.gold.visits"])
+def test_a_sink_in_a_schema_that_is_not_there_costs_nothing(place: Place, cli: Cli, name: str) -> None:
+    before = place.entries()
+    outcome = cli("run", place.file(sink={"table": name}), "--json")
+    assert (outcome.code, outcome.error["where"]) == (2, "sink")
+    assert outcome.error["message"].startswith(f"there is no schema {name.rpartition('.')[0]} ")
+    assert place.entries() == before
+
+
+def test_a_release_that_is_too_wide_is_said_to_cost_nothing(place: Place, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dp_spark.driver_memory.MOST_CELLS", 8)
+    before = place.entries()
+    outcome = cli("run", place.file(), "--json")
+    assert (outcome.code, outcome.error["where"]) == (2, "partitions.public")
+    assert "--release-id" not in outcome.error["mend"]
+    assert place.entries() == before
+
+
 def test_set_and_variables(place: Place, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DP_SPARK_TEST_SINK", str(place.folder / "from-variable"))
     file = place.file(sink={"path": "${DP_SPARK_TEST_SINK}"}, parameters={"since": 0}, preprocess=[{"filter": "day >= :since"}])
@@ -111,27 +127,6 @@ def test_ledger_and_sink_as_tables_by_name(place: Place, cli: Cli, spark: SparkS
     by_path = cli("run", place.file(**names | {"source": {"format": "delta", "path": str(place.own_source())}}, dataset="x"))
     assert by_path.code == 3
     spark.sql("DROP DATABASE cli_test CASCADE")
-
-
-@pytest.mark.slow
-def test_the_job_takes_the_same_arguments(place: Place) -> None:
-    file = place.file()
-    place.spark.catalog.clearCache()
-
-    def job(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "jobs" / "release.py"), *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(Path(command_line.__file__).parent.parent)}
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=place.folder, env=environment)
-
-    done = job(str(file), "--release-id", "r1", "--json")
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert len(lines) == 1
-    assert json.loads(lines[0])["status"] == "published"
-    assert place.kinds() == [("charge", "r1"), ("published", "r1")]
-    refused = job(str(file), "--set", "dataset=other", "--json")
-    assert refused.returncode == 2
-    assert json.loads(refused.stdout)["error"]["where"] == "--set dataset"
 
 
 # --- plan, budget, show, schema --------------------------------------------------------------------------------------

@@ -177,6 +177,19 @@ def test_a_combined_table_that_somebody_wrote_to_is_made_again(
         restore(kept)
 
 
+def test_the_order_of_the_arguments_does_not_matter_where_identities_are_equal(
+    spark: SparkSession, tmp_path: Path, cli: Callable[..., Outcome]
+) -> None:
+    """Two organisations run one file on one day, each in a fresh ledger; what differs is the rest of the manifest."""
+    for name, version, value in (("a", "4.1.1", 900), ("b", "4.0.5", 800)):
+        given = party(PRIVATE, ["x", "y"], {item: [value, 700] for item in PRIVATE.mechanisms})
+        tables.publish(spark, ref(tmp_path / name), given.rows, {**given.manifest, "libraries": {"pyspark": version}}, -1)
+    more = ("--sink", tmp_path / "both", "--users", "disjoint", "--json")
+    first = cli("combine", tmp_path / "a", tmp_path / "b", *more)
+    again = cli("combine", tmp_path / "b", tmp_path / "a", *more)
+    assert (first.code, again.document) == (0, {**first.document, "status": "already_published"}), first.out
+
+
 def test_a_log_that_is_damaged_is_said_to_be(published: Path, tmp_path: Path, cli: Callable[..., Outcome]) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(published / "north", copy)

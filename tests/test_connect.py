@@ -19,7 +19,10 @@ from release_helpers import ROOT
 #: The order of a release, its replays and its rivals, budgets, silence, settings, types; then what Connect alone has.
 PARTS = (
     "tests/connect_only.py",
-    "tests/test_publication.py",
+    "tests/test_publication.py::test_a_drawn_release_needs_its_source_no_more",
+    "tests/test_publication.py::test_a_newer_release_that_came_first_stays",
+    "tests/test_publication.py::test_a_sink_put_back_to_an_older_release_gets_the_newer_one_again",
+    "tests/test_publication.py::test_a_failure_between_charging_and_reading_says_how_to_retry",
     "tests/test_outbox.py",
     "tests/test_session.py",
     "tests/test_spark_versions.py",

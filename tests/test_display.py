@@ -142,11 +142,12 @@ def test_what_others_wrote_is_neither_markup_nor_a_command_to_the_terminal() -> 
     assert "\\u001b]0;title\\u0007" in text
     assert "[red]b[/red]" in text
     guarantee = {**found.manifest["guarantee"], "sentence": "all rows of one patient [id] \x1b[2J [/x]"}
-    manifest = {**found.manifest, "name": "lab[/x]", "guarantee": guarantee}
-    manifest["aggregates"] = [{**item, "column": "weight[kg]"} for item in found.manifest["aggregates"]]
+    manifest = {**found.manifest, "name": "lab[/x]", "guarantee": guarantee, "charge": {"at": "\x1b[2J", "sequence": "[/x]"}}
+    manifest["aggregates"] = [{**item, "name": "a[/x]", "column": "weight[kg]"} for item in found.manifest["aggregates"]]
+    manifest["partitions"] = {"selection": "[/x]"}
     text = shown(display.show_manifest, manifest)
     assert "\x1b" not in text
-    for words in ("lab[/x]", "patient [id] \\u001b[2J [/x]", "mean(weight[kg])"):
+    for words in ("lab[/x]", "patient [id] \\u001b[2J [/x]", "mean(weight[kg])", "see a[/x]_stddev"):
         assert words in text
 
 

@@ -23,7 +23,7 @@ def test_what_fits_passes_and_one_key_more_does_not(spark: SparkSession) -> None
     with pytest.raises(SpecError, match="public keys with 7 columns") as caught:
         check_fits(spark, keys + 1, 7)
     assert caught.value.where == "partitions.public"
-    assert caught.value.mend.startswith(f"set spark.driver.memory to {int(gib) + 1}g or more")
+    assert caught.value.mend.startswith(f"give the driver {int(gib) + 1}g or more")
 
 
 def test_more_than_one_value_can_hold_is_refused_whatever_the_memory(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 from release_helpers import Place
 
 from dp_spark import session
 from dp_spark.errors import DpSparkError
-from dp_spark.session import BUCKETING, PARTITION_TYPES, SHARED_EXPRESSIONS
+from dp_spark.session import BUCKETING, PARTITION_TYPES, SHARED_EXPRESSIONS, check_held, settings
 
 pytest_plugins = ("release_fixtures",)
 
@@ -24,19 +25,20 @@ LATER = {"cast": {"seen": "timestamp"}}
 
 
 @pytest.fixture
-def hiding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hides three settings, as managed platforms do, and ignores what they are set to."""
-    effective, put = session._effective, session._set
+def hiding(monkeypatch: pytest.MonkeyPatch, spark: SparkSession) -> None:
+    """Neither shows nor takes three settings, as managed platforms do."""
+    conf = type(spark.conf)
+    for name in ("get", "set", "unset"):
+        monkeypatch.setattr(conf, name, _without(getattr(conf, name)))
 
-    def hide(spark: SparkSession, key: str) -> str | None:
-        return None if key in HIDDEN else effective(spark, key)
 
-    def refuse(spark: SparkSession, key: str, value: str, current: str | None) -> None:
-        if key not in HIDDEN:
-            put(spark, key, value, current)
+def _without(original: Callable[..., Any]) -> Callable[..., Any]:
+    def call(conf: object, key: str, *more: Any) -> Any:
+        if key in HIDDEN:
+            raise AnalysisException("the platform does not know it")
+        return original(conf, key, *more)
 
-    monkeypatch.setattr(session, "_effective", hide)
-    monkeypatch.setattr(session, "_set", refuse)
+    return call
 
 
 def refused(place: Place, key: str, where: str, **changes: Any) -> None:
@@ -75,3 +77,17 @@ def test_steps_that_compute_times_are_refused(place: Place, hiding: None, steps:
 def test_what_depends_on_none_of_them_is_released(place: Place, hiding: None) -> None:
     place.release("plain", preprocess=[*DAY, {"filter": "seen >= date '2026-01-01'"}])
     assert place.kinds()[-1] == ("published", "plain")
+
+
+@pytest.mark.parametrize("written", ["False", "FALSE"])
+def test_a_setting_is_held_however_it_is_written(place: Place, spark: SparkSession, tmp_path: Path, written: str) -> None:
+    spark.read.format("delta").load(str(place.source)).write.parquet(str(tmp_path / "files"))
+    with settings(spark, {PARTITION_TYPES: "true"}):
+        spark.conf.set(PARTITION_TYPES, written)
+        place.release("written", source={"format": "parquet", "path": str(tmp_path / "files")})
+
+
+def test_what_is_taken_and_not_shown_is_believed(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_effective", lambda spark, key: None)
+    with settings(spark, {BUCKETING: "false"}):
+        check_held(spark, BUCKETING, "something depends", where="source", mend="do it")

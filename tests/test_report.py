@@ -139,6 +139,7 @@ def test_a_weak_guarantee_is_called_weak_and_one_without_delta_holds_always() ->
     manifest = build_manifest(plan, release_id="r1", file_digest="f", sequence=2, at="2024-05-06T07:08:09+00:00")
     rows = release_table(plan, pa.table({"test": ["a", "b", None]}), {query: [-3, 5, 0] for query in plan.mechanisms})
     page = text_of(report.report_page(manifest, rows))
+    assert "2.12 times that is its 95 % half-width" in page
     assert "This limit is weak" in page
     assert "the limits hold without exception" in page
     assert "Each row of the dataset is a unit of its own" in page
@@ -158,6 +159,7 @@ def test_bounds_mechanism_and_selection_are_those_of_the_manifest() -> None:
     assert f"one with {selection['units_for_95_percent']} units with 95 %" in page
     assert f"a 500 ± {manifest['aggregates'][0]['half_width_95']:.0f} 500 ± {count['half_width_95']:.0f}" in page
     total = count["stddev"] / 2 * math.sqrt(2)
+    assert "1.96 times that is its 95 % half-width" in page
     assert f"so the half-width is {1.96 * total:.1f}" in page, "intervals are added by squares"
 
 

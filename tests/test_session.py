@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -176,6 +177,25 @@ def test_without_the_libraries_of_connect_the_error_names_the_mend(library: str,
     assert done.returncode == 1
     assert "dp_spark[connect]" in json.loads(done.stdout)["error"]["mend"]
     assert done.stderr == ""
+
+
+def test_a_server_that_does_not_answer_is_named_and_its_token_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyspark itself asks again for minutes without a word."""
+    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        with pytest.raises(DpSparkError, match=f"answers at 127.0.0.1:{port}") as caught:
+            session._check_server(f"sc://127.0.0.1:{port}/;token=secret")
+        assert "secret" not in str(caught.value)
+        nobody.listen()
+        session._check_server(f"sc://127.0.0.1:{port}/;token=secret")
+    for wrong in ("sc://host:PORT/", "host:15002", "sc://", "http://host"):
+        with pytest.raises(DpSparkError, match="not the address"):
+            session._check_server(wrong)
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")  # the server may be beyond our reach
+    session._check_server(f"sc://127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize(

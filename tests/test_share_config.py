@@ -277,13 +277,14 @@ def test_all_profiles_are_written_or_none(config: Path, run: Run, tmp_path: Path
     run("share", "config", first, "--config", config, *ISSUE)
     before = first.read_text(), config.read_text()
     (tmp_path / "file").write_text("")
-    for bad in (tmp_path / "none" / "b.share", tmp_path / "file" / "b.share"):
+    (tmp_path / "folder.share").mkdir()
+    for bad in (tmp_path / "none" / "b.share", tmp_path / "file" / "b.share", tmp_path / "folder.share"):
         code, _, err = run("share", "config", first, bad, "--config", config, *ISSUE, "--overwrite")
         assert (code, str(bad) in err) == (2, True)
     code, _, err = run("share", "config", second, first, "--config", config, *ISSUE)
     assert (code, str(first) in err, second.exists()) == (2, True, False)
     assert (first.read_text(), config.read_text()) == before
-    assert sorted(path.name for path in tmp_path.glob("*.share*")) == ["a.share"]
+    assert sorted(path.name for path in tmp_path.glob("*.share*")) == ["a.share", "folder.share"]
     assert not list(tmp_path.glob(".*.share.*"))
 
 
