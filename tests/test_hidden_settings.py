@@ -82,9 +82,11 @@ def test_what_depends_on_none_of_them_is_released(place: Place, hiding: None) ->
 @pytest.mark.parametrize("written", ["False", "FALSE"])
 def test_a_setting_is_held_however_it_is_written(place: Place, spark: SparkSession, tmp_path: Path, written: str) -> None:
     spark.read.format("delta").load(str(place.source)).write.parquet(str(tmp_path / "files"))
-    with settings(spark, {PARTITION_TYPES: "true"}):
-        spark.conf.set(PARTITION_TYPES, written)
+    spark.conf.set(PARTITION_TYPES, written)
+    try:
         place.release("written", source={"format": "parquet", "path": str(tmp_path / "files")})
+    finally:
+        spark.conf.unset(PARTITION_TYPES)
 
 
 def test_what_is_taken_and_not_shown_is_believed(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
