@@ -98,6 +98,8 @@ def test_a_combination_from_end_to_end(
     ):
         assert words in shown.out
     assert "Charged" not in shown.out
+    page = cli("show", sink, "--html", tmp_path / "x.html", "--json")
+    assert (page.code, page.error["mend"]) == (2, "make one of each release it came from")
     people = cli("combine", north, south, *arguments[:-1])
     assert "Already published, and the same:" in people.out
     assert "3 of 4 rows cover fewer than all 2 parties" in people.out
