@@ -134,7 +134,9 @@ def _described(spark: SparkSession, source: Source) -> tuple[set[str], dict[str,
     except SPARK_ERRORS:
         return None
     names = [row["col_name"] for row in rows]
-    start = names.index("# Detailed Table Information") if "# Detailed Table Information" in names else len(names)
+    if "# Detailed Table Information" not in names:
+        return None
+    start = names.index("# Detailed Table Information")
     return {name.lower() for name in names[:start]}, {row["col_name"]: row["data_type"] for row in rows[start:]}
 
 
