@@ -33,7 +33,8 @@ _ORDERS = tuple(1 + np.geomspace(1.1e-2, 1e9, 2200))
 #: The conversion is computed in doubles; this relative margin is far above their error and far below what matters.
 _MARGIN = 1e-9
 _DIGITS = 15
-_EXACT = Context(prec=400, traps=[Inexact])
+#: The most digits that a sum may need. Budgets that are read now need far fewer; a ledger of an earlier version can hold more.
+_MOST_DIGITS = 10_000
 
 
 def zcdp_to_epsilon(rho: Decimal | Fraction, delta: Decimal) -> float:
@@ -64,6 +65,9 @@ def zcdp_from_budget(epsilon: Decimal, delta: Decimal) -> Decimal:
         epsilon: The budget's epsilon.
         delta: The budget's whole delta, above 0.
 
+    Raises:
+        SpecError: If it buys less than can be told from nothing.
+
     Guarantees: ``zcdp_to_epsilon(result, delta / 2) <= epsilon``, and the same budget always gives the same rho, so
     a release that asks for exactly what was opened fits.
     """
@@ -74,17 +78,41 @@ def zcdp_from_budget(epsilon: Decimal, delta: Decimal) -> Decimal:
     for _ in range(80):
         middle = (low + high) / 2
         low, high = (middle, high) if zcdp_to_epsilon(Fraction(middle), half) <= target else (low, middle)
+    if low == 0:
+        raise SpecError("is too small to be converted to zCDP", where="epsilon", mend="give more, or use a basic account")
     return Context(prec=_DIGITS, rounding=ROUND_FLOOR).create_decimal(Decimal(low))
 
 
 def sum_exactly(values: Iterable[Decimal]) -> Decimal:
     """The sum of decimals without any rounding; the default context would round to 28 digits.
 
+    Raises:
+        BudgetError: If it needs more digits than anybody can mean.
+
     >>> sum_exactly([Decimal("0.1")] * 10) == 1
     True
     """
-    with localcontext(_EXACT):
-        return sum(values, Decimal(0)).normalize()
+    numbers = [value for value in values if value]
+    if not numbers:
+        return Decimal(0)
+    highest = max(value.adjusted() for value in numbers) + len(str(len(numbers)))
+    digits = highest - min(int(value.as_tuple().exponent) for value in numbers) + 1
+    if digits > _MOST_DIGITS:
+        raise BudgetError(
+            f"a budget or a charge has more than {_MOST_DIGITS} digits, too many to be added up exactly",
+            mend="use another dataset and account",
+        )
+    with localcontext(Context(prec=max(1, digits), traps=[Inexact])):
+        return sum(numbers, Decimal(0)).normalize()
+
+
+def exact_half(value: Decimal) -> Decimal:
+    """Half of a decimal, without any rounding; division would round to 28 digits.
+
+    >>> exact_half(Decimal("0.3")) * 2
+    Decimal('0.30')
+    """
+    return Context(prec=len(value.as_tuple().digits) + 1, traps=[Inexact]).multiply(value, Decimal("0.5"))
 
 
 def split(total: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
@@ -101,8 +129,7 @@ def split(total: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
     for weight in weights:
         share = Fraction(total) * Fraction(weight) / whole
         shares.append(floor.divide(Decimal(share.numerator), Decimal(share.denominator)).normalize())
-    with localcontext(_EXACT):
-        shares[0] = (total - sum(shares[1:], Decimal(0))).normalize()
+    shares[0] = sum_exactly((total, *(-share for share in shares[1:])))
     return shares
 
 

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from dp_spark.bounding import FEATURE, FIRST, KEY, UNIT, BoundedRows, PreparedRows
+from dp_spark.canonical_rows import canonical_order, in_order, one_chunk
 from dp_spark.errors import SourceError
 from dp_spark.lattice import Lattice
 from dp_spark.public_tables import POSITION, PublicKeys
@@ -149,7 +150,7 @@ def _aggregate(query: Query, feature: str) -> Column:
 
 
 def collect(frame: DataFrame, rows: BoundedRows, queries: Sequence[Query]) -> ExactAggregates:
-    """Runs the one Spark job that reads private values, and brings exact integers to the driver.
+    """Runs the one Spark job that reads private values, and brings exact integers to the driver, in the keys' canonical order.
 
     Raises:
         SourceError: If Spark fails; its own message, which can quote values, goes nowhere.
@@ -158,8 +159,10 @@ def collect(frame: DataFrame, rows: BoundedRows, queries: Sequence[Query]) -> Ex
         SourceError, "reading and aggregating the source failed", where="source", mend="see the driver's memory and the source"
     ):
         table = frame.toArrow()
-    values = {query: table.column(f"q{index}").to_pylist() for index, query in enumerate(queries)}
-    return ExactAggregates(table.select(list(rows.keys)), values)
+    keys = table.select(list(rows.keys))
+    order = canonical_order(keys)  # before anything is drawn: the order of Spark's groups is data
+    values = {query: in_order(table.column(f"q{index}").to_pylist(), order) for index, query in enumerate(queries)}
+    return ExactAggregates(one_chunk(keys, order), values)
 
 
 def fill_public(exact: ExactAggregates, keys: PublicKeys) -> ExactAggregates:

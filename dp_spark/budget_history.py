@@ -89,8 +89,8 @@ def budget_history(state: LedgerState, manifest: Mapping[str, Any]) -> BudgetHis
         SpecError: If this ledger was not charged for this very release.
     """
     charge = state.charge_of(manifest["release_id"])
-    named = (manifest["dataset"], manifest["charge"]["sequence"], manifest["file_digest"])
-    if charge is None or (charge.dataset, charge.sequence, charge.file_digest) != named:
+    named, digest = (manifest["dataset"], manifest["charge"]["sequence"]), manifest["file_digest"]
+    if charge is None or (charge.dataset, charge.sequence) != named or digest not in state.digests_of(manifest["release_id"]):
         raise SpecError(
             f"this ledger was not charged for the release {manifest['release_id']}",
             where="--ledger",

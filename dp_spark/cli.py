@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from dp_spark.budget_cli import budget_app
 from dp_spark.combine_cli import combine
-from dp_spark.errors import BudgetError, DpSparkError, SpecError
+from dp_spark.errors import DpSparkError, SpecError, foreseen
 from dp_spark.share_cli import share_app
 from dp_spark.terminal import AsJson, emit, log, out, report, session, stages
 
@@ -63,26 +63,16 @@ def run(
     """Run a release: charge the ledger, compute, add noise, publish."""
     from dp_spark.display import show_result
     from dp_spark.documents import result_document
-    from dp_spark.release import STAGES, new_release_id, run_release
+    from dp_spark.release import run_release
     from dp_spark.spec import ReleaseSpec
 
     spec = ReleaseSpec.from_yaml(file, overrides or [])
-    id_of_this_run = new_release_id(spec) if release_id is None else release_id
-    begun, show_stage = [], stages()
-
-    def on_stage(stage: str) -> None:
-        begun.append(stage)
-        show_stage(stage)
-
     try:
-        result = run_release(session(), spec, release_id=id_of_this_run, on_stage=on_stage)
+        result = run_release(session(), spec, release_id=release_id, on_stage=stages())
+    except DpSparkError:
+        raise
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it goes on, with what a retry needs
-        known = error if isinstance(error, DpSparkError) else _unexpected(error)
-        charged = STAGES[1] in begun and not isinstance(known, BudgetError)  # or perhaps: a commit can be hidden by an error
-        if charged and release_id is None:  # a retry that is another release would be charged again
-            word = "was" if STAGES[2] in begun else "may have been"
-            known.mend = f"{known.mend}; it {word} charged: run it again with --release-id {id_of_this_run}".lstrip("; ")
-        raise known from None
+        raise _unexpected(error) from None
     if as_json:
         emit(result_document(result))
         return
@@ -171,16 +161,15 @@ def demo(
 def _unexpected(error: BaseException) -> DpSparkError:
     """An error nobody foresaw: its kind and its place, but not its text, which can quote private values."""
     if isinstance(error, KeyboardInterrupt):
-        return DpSparkError("interrupted", mend="a retry with the same --release-id is safe")
+        return foreseen(error, DpSparkError("interrupted", mend="a retry with the same --release-id is safe"))
     trace, place = error.__traceback__, ""
     while trace is not None:
         file = Path(trace.tb_frame.f_code.co_filename)
         if file.parent.name == "dp_spark":
             place = f"{file.name}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return DpSparkError(
-        f"unexpected {type(error).__name__}", where=place, mend="report it; a retry with the same --release-id is safe"
-    )
+    mend = "report it; a retry with the same --release-id is safe"
+    return foreseen(error, DpSparkError(f"unexpected {type(error).__name__}", where=place, mend=mend))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from dp_spark import tables
 from dp_spark.combined_manifest import Users, combined_manifest
 from dp_spark.combining import combine_rows
-from dp_spark.definitions import Party, check_parties
+from dp_spark.definitions import Party, check_disjoint, check_parties
 from dp_spark.errors import ConflictError, DamageError, SpecError
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES, to_json
 from dp_spark.paths import is_local
@@ -61,7 +61,8 @@ def combine(spark: SparkSession, releases: Sequence[TableRef], sink: TableRef, u
         users: Whether one user can be in the data of several parties. Nobody can see that from the releases.
 
     Raises:
-        SpecError: Fewer than two releases, one of them twice, or a sink that is in the way of something.
+        SpecError: Fewer than two releases, one of them twice, two of one dataset whose users are called disjoint, or a sink
+            that is in the way of something.
         SourceError: A release is missing, or the releases cannot be combined. ConflictError: another run came first.
         DamageError: A release or the sink is damaged.
 
@@ -74,6 +75,8 @@ def combine(spark: SparkSession, releases: Sequence[TableRef], sink: TableRef, u
         _check_sink(spark, sink, releases)
         parties = [Party(str(ref), *read_release(spark, ref, timezone="UTC")) for ref in releases]
         check_parties(parties)
+        if users is Users.disjoint:
+            check_disjoint(parties)
         # Two organisations that run one file on one day can have one identity: then the rest of the manifest, and the place.
         parties.sort(key=lambda party: (party.identity, to_json(party.manifest), party.label))
         rows, manifest = combine_rows(parties), combined_manifest(parties, users)

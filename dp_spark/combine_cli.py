@@ -37,7 +37,8 @@ def combine(
         show_combined(out(), result)
     if not result.manifest["same_file"]:
         log().print(
-            "[yellow]warning:[/yellow] the digests of the release files differ. A manifest tells bounds and aggregates, but no "
-            "filters and no derived columns: make sure that the files agree in these.",
+            "[yellow]warning:[/yellow] the digests of the release files differ, or are of an earlier format, which cannot be "
+            "compared. A manifest tells bounds and aggregates, but no filters and no derived columns: make sure that the files "
+            "agree in these.",
             soft_wrap=True,
         )

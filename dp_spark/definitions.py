@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,6 +66,34 @@ def check_parties(parties: Sequence[Party]) -> None:
             where=", ".join(party.label for party in parties),
             mend="agree on one release file, release again from it, and combine those",
         )
+
+
+def check_disjoint(parties: Sequence[Party]) -> None:
+    """Checks that no two releases can be of one dataset of one ledger: such have the same users, whoever says otherwise.
+
+    A manifest does not name its ledger, so what cannot be ruled out is refused. Within one ledger a release id and a number
+    of an entry are given once, and a later entry has no earlier day: two releases that break one of these are of two ledgers.
+
+    Raises:
+        SpecError: If two of them can.
+    """
+    for one, other in itertools.combinations(parties, 2):
+        if _may_share_a_ledger(one.manifest, other.manifest):
+            dataset = one.manifest["dataset"]
+            raise SpecError(
+                f"{one.label} and {other.label} are releases of the dataset {dataset}, as far as can be told of one ledger: "
+                "they have the same users",
+                where="--users",
+                mend="say --users overlapping; two organisations whose datasets have one name can tell them apart by releasing "
+                "under one and the same release id",
+            )
+
+
+def _may_share_a_ledger(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    if one["dataset"] != other["dataset"] or one["release_id"] == other["release_id"]:
+        return False
+    (first, day), (second, later) = sorted((item["charge"]["sequence"], str(item["charge"]["at"])) for item in (one, other))
+    return bool(first != second and day <= later)
 
 
 def _check_whole(party: Party) -> None:

@@ -36,6 +36,8 @@ def show_result(console: Console, result: ReleaseResult) -> None:
     count = "" if result.rows is None else f"{result.rows.num_rows} rows, "
     console.print(f"[bold]{word}[/bold] {escape(result.sink)} ({count}version {result.version})", soft_wrap=True)
     console.print(f"Release id  {result.release_id}", soft_wrap=True)
+    if result.note:
+        console.print(f"Note        {escape(result.note)}", style="yellow", soft_wrap=True)
     cost, left = cost_document(result.charge), remaining_document(result.account)
     console.print(f"Cost        {_budget(cost)}")
     console.print(f"Remaining   {_budget(left)} for dataset {result.account.dataset}")
@@ -137,10 +139,7 @@ def show_verification(console: Console, found: Verification) -> None:
     for release_id in found.unreachable:
         console.print(f"  {release_id}: its table or version is gone; it could not be compared", soft_wrap=True)
     for release_id in found.unfinished:
-        console.print(
-            f"  {release_id}: charged and not published; run it again with --release-id {release_id}",
-            soft_wrap=True,
-        )
+        console.print(f"  {release_id}: {_safe(found.advice[release_id])}", soft_wrap=True)
     for item in found.damage:
         console.print(f"[red]damaged[/red] {_safe(item.where)}: {_safe(item.message)}", soft_wrap=True)
     console.print("[red]The ledger or a release is damaged.[/red]" if found.damage else "All of it is sound.")

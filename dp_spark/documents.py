@@ -10,7 +10,7 @@ from typing import Any
 
 from dp_spark.accounting import Cost
 from dp_spark.combine import CombinedResult
-from dp_spark.entries import PUBLISHED, Entry
+from dp_spark.entries import OPEN, PUBLISHED, Entry
 from dp_spark.ledger_state import AccountState
 from dp_spark.planning import AggregateNoise
 from dp_spark.preview import Preview
@@ -68,7 +68,7 @@ def entry_document(entry: Entry) -> dict[str, Any]:
         "dataset": entry.dataset,
         "release_id": entry.release_id,
         **(cost_document(entry) if entry.entry != PUBLISHED else {}),
-        **(events if isinstance(events, dict) else {}),
+        **(events if isinstance(events, dict) and entry.entry in (OPEN, PUBLISHED) else {}),
         "reason": entry.reason,
     }
 
@@ -82,6 +82,7 @@ def verification_document(found: Verification) -> dict[str, Any]:
         "verified": list(found.verified),
         "unfinished": list(found.unfinished),
         "unreachable": list(found.unreachable),
+        **({"advice": dict(found.advice)} if found.unfinished else {}),
     }
 
 
@@ -96,6 +97,7 @@ def result_document(result: ReleaseResult) -> dict[str, Any]:
         "cost": cost_document(result.charge),
         "remaining": remaining_document(result.account),
         "aggregates": [{"name": item["name"], "stddev": _stddev(result, item)} for item in result.manifest["aggregates"]],
+        **({"note": result.note} if result.note else {}),
     }
 
 

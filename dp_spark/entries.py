@@ -13,8 +13,8 @@ from typing import Any
 
 from dp_spark.errors import SpecError
 
-OPEN, CHARGE, PUBLISHED = "open", "charge", "published"
-KINDS = (OPEN, CHARGE, PUBLISHED)
+OPEN, CHARGE, CORRECTION, PUBLISHED = "open", "charge", "correction", "published"
+KINDS = (OPEN, CHARGE, CORRECTION, PUBLISHED)
 GENESIS = "sha256:" + 64 * "0"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -23,8 +23,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Entry:
     """One row of the ledger; the columns are the design's, and all text but ``sequence`` and ``at``.
 
-    ``events`` is JSON: of a charge, the draws that it pays for; of an opening, the account's group where it has one; of
-    a publication, where it is.
+    ``events`` is JSON: of a charge, the draws that it pays for, and where its file's parsing may be corrected, the digest of
+    what may not; of an opening, the account's group where it has one; of a publication, where it is. A correction has none:
+    its ``file_digest`` is what the charge goes on with.
     """
 
     entry: str

@@ -6,7 +6,7 @@ a count that was read from a private table, so it can be shown to anybody and lo
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class DpSparkError(Exception):
@@ -16,29 +16,85 @@ class DpSparkError(Exception):
         message: What is wrong, in one sentence, without private values.
         where: The file, key, column or table it is about.
         mend: What the reader can do about it.
+        final: Whether the same command cannot succeed later, whatever is mended around it.
+
+    Attributes:
+        charged: After ``of_release``: whether the release was charged; None where a commit may have gone through.
+        release_id: After ``of_release``: the id with which the release goes on.
+        resumable: After ``of_release``: whether the same command, with that id, can finish it.
     """
 
     exit_code: ClassVar[int] = 1
     code: ClassVar[str] = "error"
+    #: Whether such an error is a verdict on the command itself, so that the same one cannot succeed later.
+    refuses: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, where: str = "", mend: str = "") -> None:
+    def __init__(self, message: str, *, where: str = "", mend: str = "", final: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.where = where
         self.mend = mend
+        self.final = final
+        self.charged: bool | None = False
+        self.release_id: str | None = None
+        self.resumable = False
+
+    def of_release(self, release_id: str, *, charged: bool | None) -> None:
+        """Says that a release was charged, or may have been, before this error.
+
+        >>> error = DpSparkError("the disk is full", mend="make room")
+        >>> error.of_release("r1", charged=True)
+        >>> str(error)
+        'the disk is full (mend: make room) [charged as r1; the same command with --release-id r1 can finish it]'
+        """
+        self.release_id, self.charged, self.resumable = release_id, charged, not (self.final or self.refuses)
 
     def __str__(self) -> str:
-        """One line: where, what, mend.
+        """One line: where, what, mend, and what became of a charge.
 
         >>> str(SpecError("must be positive", where="budget.epsilon", mend="write a number above 0"))
         'budget.epsilon: must be positive (mend: write a number above 0)'
         """
         line = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{line} (mend: {self.mend})" if self.mend else line
+        line = f"{line} (mend: {self.mend})" if self.mend else line
+        if self.release_id is None:
+            return line
+        can = f"with --release-id {self.release_id} can" if self.resumable else "cannot"
+        return f"{line} [{'' if self.charged else 'perhaps '}charged as {self.release_id}; the same command {can} finish it]"
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, str | bool | None]:
         """The error as the ``--json`` document shows it."""
-        return {"code": self.code, "message": self.message, "where": self.where, "mend": self.mend}
+        document: dict[str, str | bool | None] = {
+            "code": self.code, "message": self.message, "where": self.where, "mend": self.mend,
+        }  # fmt: skip
+        if self.release_id is not None:
+            document |= {"charged": self.charged, "release_id": self.release_id, "resumable": self.resumable}
+        return document
+
+
+def say_charged(error: BaseException, release_id: str, *, charged: bool | None, advice: str = "") -> None:
+    """Puts onto any exception what ``DpSparkError.of_release`` says: also one that nobody foresaw must tell what was charged.
+
+    Args:
+        error: Anything that was raised.
+        release_id: The release that was run.
+        charged: Whether it was charged; None where a commit may have gone through.
+        advice: How to go on, for one that came without a release id.
+    """
+    if isinstance(error, DpSparkError):
+        error.of_release(release_id, charged=charged)
+        error.mend = f"{error.mend}; {advice}".strip("; ")
+        return
+    error.charged, error.release_id, error.resumable, error.advice = charged, release_id, True, advice  # type: ignore[attr-defined]
+    error.add_note(f"charged: {'perhaps' if charged is None else 'yes'}; release id: {release_id}")
+
+
+def foreseen(error: BaseException, known: DpSparkError) -> DpSparkError:
+    """An error of ours in the place of one that nobody foresaw, which keeps what ``say_charged`` said."""
+    if getattr(error, "release_id", None) is not None:
+        charge: Any = error
+        say_charged(known, charge.release_id, charged=charge.charged, advice=charge.advice)
+    return known
 
 
 class SpecError(DpSparkError):
@@ -53,6 +109,7 @@ class BudgetError(DpSparkError):
 
     exit_code = 3
     code = "budget_refused"
+    refuses = True
 
 
 class SourceError(DpSparkError):

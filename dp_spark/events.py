@@ -70,19 +70,33 @@ class Event:
         )
 
 
-def events_to_json(events: Iterable[Event]) -> str:
-    """A list of events as one line of JSON.
+def events_to_json(events: Iterable[Event], unparsed: str | None = None) -> str:
+    """What a charge stores: its events as one line of JSON; with a digest, both, under a name each.
+
+    Args:
+        events: Every draw that is paid for.
+        unparsed: The file's digest without parsing (``file_digests.unparsed_digest``), where parsing may be corrected.
 
     >>> event = Event("count", "laplace", 20.0, Decimal("0.1"), None)
-    >>> events_from_json(events_to_json([event])) == (event,)
-    True
+    >>> text = events_to_json([event], "sha256-2:0f")
+    >>> events_from_json(events_to_json([event])) == events_from_json(text) == (event,), unparsed_from_json(text)
+    (True, 'sha256-2:0f')
     """
-    return json.dumps([event.to_dict() for event in events], separators=(",", ":"))
+    draws = [event.to_dict() for event in events]
+    return json.dumps(draws if unparsed is None else {"draws": draws, "unparsed": unparsed}, separators=(",", ":"))
 
 
 def events_from_json(text: str) -> tuple[Event, ...]:
-    """Reads back what ``events_to_json`` wrote."""
+    """Reads back the events that ``events_to_json`` wrote."""
     items = json.loads(text)
+    if isinstance(items, dict):
+        items = items["draws"]
     if not isinstance(items, list):
         raise ValueError("events are a list")
     return tuple(Event.from_dict(item) for item in items)
+
+
+def unparsed_from_json(text: str) -> str | None:
+    """Reads back the digest that ``events_to_json`` wrote beside the events, or None."""
+    items = json.loads(text)
+    return str(items["unparsed"]) if isinstance(items, dict) and items.get("unparsed") else None

@@ -22,11 +22,12 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from dp_spark.accounting import Account, cost_of
-from dp_spark.entries import CHARGE, EPOCH, GENESIS, OPEN, PUBLISHED, Entry, entry_of_row
+from dp_spark.entries import CHARGE, CORRECTION, EPOCH, GENESIS, OPEN, PUBLISHED, Entry, entry_of_row
 from dp_spark.errors import BudgetError, ConflictError, DamageError, SpecError
 from dp_spark.events import Event, decimal_text, events_to_json
 from dp_spark.ledger_state import LedgerState
 from dp_spark.private_tables import create_table, local_lock, merge_rows
+from dp_spark.same_file import corrected_meanwhile, is_correction
 from dp_spark.spark_errors import SPARK_ERRORS, is_concurrent, translated
 from dp_spark.tables import TableRef, exists, operations, read
 from dp_spark.witness import Witness
@@ -133,6 +134,7 @@ class Ledger:
         privacy_unit: str,
         source: str,
         guarantee: tuple[str, str],
+        unparsed: str | None = None,
         known: LedgerState | None = None,
     ) -> LedgerState:
         """Charges a release to an account; the same release is charged once only.
@@ -145,6 +147,7 @@ class Ledger:
             privacy_unit: Its unit, as JSON.
             source: Its source's identity.
             guarantee: The release's own (epsilon, delta), as decimal text.
+            unparsed: The file's digest without parsing, where its source is parsed (``ReleaseSpec.unparsed_digest``).
             known: A state read a moment ago; if it is stale by now it is read again.
 
         Raises:
@@ -153,9 +156,8 @@ class Ledger:
         """
 
         def entry(state: LedgerState) -> Entry | None:
-            made = state.charge_of(release_id)
-            if made is not None:
-                check_same_file(made, file_digest)
+            if state.charge_of(release_id) is not None:
+                is_correction(state, release_id, file_digest, unparsed)
                 return None
             state.check_charge(dataset, events, privacy_unit=privacy_unit, source=source)
             account = state.account(dataset)
@@ -168,13 +170,61 @@ class Ledger:
                 accountant=accountant,
                 privacy_unit=privacy_unit,
                 source=source,
-                events=events_to_json(events),
+                events=events_to_json(events, unparsed),
                 epsilon=guarantee[0],
                 delta=guarantee[1],
                 rho=decimal_text(cost_of(events, accountant).rho) if accountant == "zcdp" else None,
             )
 
         return self._append(entry, known)
+
+    def correct(
+        self,
+        charge: Entry,
+        file_digest: str,
+        *,
+        unparsed: str | None,
+        check_undrawn: Callable[[], None],
+        known: LedgerState | None = None,
+    ) -> LedgerState:
+        """Lets a charged release go on with a file that differs in parsing only; costs nothing, and is written once for a file.
+
+        Args:
+            charge: Its charge.
+            file_digest: The digest of the corrected file.
+            unparsed: The same without parsing.
+            check_undrawn: Raises where the release was drawn; asked under the ledger's lock.
+            known: A state read a moment ago.
+
+        Raises:
+            BudgetError: If more than parsing differs. ConflictError: if other runs came first, or it was drawn meanwhile.
+        """
+        release_id = str(charge.release_id)
+
+        def entry(state: LedgerState) -> Entry | None:
+            if not is_correction(state, release_id, file_digest, unparsed):
+                return None
+            check_undrawn()
+            return _entry(
+                CORRECTION,
+                charge.dataset,
+                release_id=release_id,
+                file_digest=file_digest,
+                accountant=charge.accountant,
+                privacy_unit=charge.privacy_unit,
+                source=charge.source,
+            )
+
+        return self._append(entry, known)
+
+    def check_counts(self, release_id: str, file_digest: str) -> None:
+        """Checks that a file is the last one that a charge was made or corrected for.
+
+        Raises:
+            ConflictError: If it was corrected since.
+        """
+        if self.state().digests_of(release_id)[-1] != file_digest:
+            raise corrected_meanwhile(release_id)
 
     def mark_published(
         self, charge: Entry, sink: str, version: int, draw_digest: str, known: LedgerState | None = None
@@ -260,20 +310,6 @@ class Ledger:
                     where=str(self.ref),
                     mend="find out who did it; put a backup of its files back (docs/ledger.md)",
                 )
-
-
-def check_same_file(charge: Entry, file_digest: str) -> None:
-    """One release id is one release file.
-
-    Raises:
-        BudgetError: If the id was charged for another file.
-    """
-    if charge.file_digest != file_digest:
-        raise BudgetError(
-            f"the release id {charge.release_id} was charged for a different release file",
-            where="--release-id",
-            mend="use a new release id, or the file (with the same --set and public keys) that it was charged for",
-        )
 
 
 def _opening(dataset: str, account: Account, reason: str | None, group: str | None) -> Entry:

@@ -15,9 +15,9 @@ from decimal import Decimal
 from typing import cast
 
 from dp_spark.accounting import NOTHING, Account, Accountant, Cost, cost_of
-from dp_spark.entries import CHARGE, GENESIS, KINDS, OPEN, PUBLISHED, Entry, Seal
+from dp_spark.entries import CHARGE, CORRECTION, GENESIS, KINDS, OPEN, PUBLISHED, Entry, Seal
 from dp_spark.errors import BudgetError, DamageError
-from dp_spark.events import Event, decimal_text, events_from_json
+from dp_spark.events import Event, decimal_text, events_from_json, unparsed_from_json
 from dp_spark.paths import same_source
 
 _MEND = "restore the ledger from a backup of its files (docs/ledger.md); do not open a new one"
@@ -149,6 +149,11 @@ class LedgerState:
         """The charge of a release, or None."""
         return self._first.get((CHARGE, release_id))
 
+    def digests_of(self, release_id: str) -> tuple[str, ...]:
+        """The digests of the files that a release's charge was made and corrected for, oldest first: the last one counts."""
+        kinds = (CHARGE, CORRECTION)
+        return tuple(str(item.file_digest) for item in self._entries if item.entry in kinds and item.release_id == release_id)
+
     def publication_of(self, release_id: str) -> Entry | None:
         """The published entry of a release, or None."""
         return self._first.get((PUBLISHED, release_id))
@@ -268,6 +273,8 @@ class LedgerState:
                 self._follow_opening(entry)
             elif entry.entry == CHARGE:
                 self._follow_charge(entry)
+            elif entry.entry == CORRECTION:
+                self._follow_correction(entry)
             else:
                 self._follow_publication(entry)
         except _UNREADABLE:
@@ -297,6 +304,17 @@ class LedgerState:
             changed = replace(state, charges=(*state.charges, entry), spent=state.spent.plus(cost))
             self._check_spent(changed, entry)
             self.accounts[state.dataset] = changed
+
+    def _follow_correction(self, entry: Entry) -> None:
+        charge = self.charge_of(str(entry.release_id))
+        same = ("dataset", "release_id", "accountant", "privacy_unit", "source")
+        if charge is None or any(getattr(charge, name) != getattr(entry, name) for name in same):
+            raise self._damaged(f"entry {entry.sequence} corrects a release that was not charged so")
+        free = events_from_json(entry.events) == () and not any(map(_amount, (entry.epsilon, entry.delta, entry.rho or "0")))
+        if not free or unparsed_from_json(charge.events) is None or entry.file_digest is None:
+            raise self._damaged(f"entry {entry.sequence} is not a correction of parsing")
+        if self.publication_of(str(entry.release_id)) is not None:
+            raise self._damaged(f"entry {entry.sequence} corrects a release that was published before")
 
     def _follow_publication(self, entry: Entry) -> None:
         charge = self.charge_of(str(entry.release_id))

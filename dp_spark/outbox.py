@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,7 @@ from pyspark.sql import functions as F
 
 from dp_spark import manifest as manifests
 from dp_spark.accounting import Account
+from dp_spark.canonical_rows import one_chunk
 from dp_spark.entries import PUBLISHED, Seal
 from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger import Ledger
@@ -50,10 +51,10 @@ class Draw:
 
     @property
     def payload(self) -> bytes:
-        """The rows as an Arrow stream."""
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, self.rows.schema) as writer:
-            writer.write_table(self.rows)
+        """The rows as an Arrow stream of one batch: a function of the rows, not of how they lie in memory."""
+        sink, rows = pa.BufferOutputStream(), one_chunk(self.rows)
+        with pa.ipc.new_stream(sink, rows.schema) as writer:
+            writer.write_table(rows)
         return bytes(sink.getvalue().to_pybytes())
 
 
@@ -137,21 +138,32 @@ class Outbox:
         with pa.ipc.open_stream(payload) as reader:
             return StoredDraw(reader.read_all(), manifests.from_json(text, where=str(self.ref)), digest)
 
-    def commit(self, draw: Draw, paid: Seal) -> StoredDraw:
+    def check_undrawn(self, release_id: str) -> None:
+        """Checks that nothing was drawn for a release.
+
+        Raises:
+            ConflictError: If it was.
+        """
+        if release_id in self.seals():
+            raise _drawn_otherwise(self.ref, release_id)
+
+    def commit(self, draw: Draw, paid: Seal, guard: Callable[[], None] = lambda: None) -> StoredDraw:
         """Commits a draw under its release id, unless there is one; returns the draw that is there.
 
         Args:
             draw: What was drawn.
             paid: The seal of the charge that paid for it.
+            guard: Raises where the draw may not be committed; asked just before, and under the ledger's lock.
 
         Raises:
-            ConflictError: If other runs kept coming first.
+            ConflictError: If other runs kept coming first, or the draw that is there is of another file.
             DamageError: If the outbox cannot be written.
         """
         release_id = str(draw.manifest["release_id"])
         frame = self.spark.createDataFrame(_as_rows(release_id, draw, paid))
         for _ in range(_ATTEMPTS):
             with local_lock(self.ledger):
+                guard()
                 try:
                     merge_rows(self.spark, self.ref, frame, "release_id")
                 except SPARK_ERRORS as error:
@@ -162,12 +174,23 @@ class Outbox:
                             mend="make it writable, then run the same command again",
                         ) from None
             found = self.find(release_id)
+            if found is not None and found.manifest.get("file_digest") != draw.manifest.get("file_digest"):
+                raise _drawn_otherwise(self.ref, release_id)
             if found is not None:
                 return found
         raise ConflictError("other runs kept writing to the outbox", where=str(self.ref), mend="run the same command again")
 
     def _read_errors(self) -> contextlib.AbstractContextManager[None]:
         return translated(DamageError, "the outbox cannot be read", where=str(self.ref), mend=_MEND)
+
+
+def _drawn_otherwise(outbox: TableRef, release_id: str) -> ConflictError:
+    return ConflictError(
+        f"another run drew the release {release_id} meanwhile, with another parsing of its source, and that draw counts",
+        where=str(outbox),
+        mend="run the file that it was drawn with under this id, or use a new release id, which is charged anew",
+        final=True,
+    )
 
 
 def open_account(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from dp_spark.accounting import Accountant, Cost, cost_of, split, zcdp_from_budget
+from dp_spark.accounting import Accountant, Cost, cost_of, exact_half, split, zcdp_from_budget
 from dp_spark.errors import SpecError
 from dp_spark.events import Event
 from dp_spark.manifest import stddevs_for
@@ -132,7 +132,7 @@ def plan_release(spec: ReleaseSpec, accountant: Accountant, public_keys: int | N
         )
     selection = None
     if spec.selects_privately:
-        delta = budget.delta if accountant == "basic" else budget.delta / 2
+        delta = budget.delta if accountant == "basic" else exact_half(budget.delta)
         selection = calibrate_selection(mechanisms[PRIVACY_ID_COUNT], delta)
         mechanisms[PRIVACY_ID_COUNT] = selection.noise
     used_delta = budget.delta if accountant == "zcdp" or selection is not None else Decimal(0)

@@ -16,12 +16,15 @@ from pyspark.sql import SparkSession
 from dp_spark import tables
 from dp_spark.entries import Entry
 from dp_spark.errors import ConflictError, DamageError
-from dp_spark.ledger import Ledger, check_same_file
+from dp_spark.file_digests import is_current, version_for
+from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import AccountState, LedgerState, Publication
 from dp_spark.outbox import Outbox, StoredDraw
 from dp_spark.private_tables import local_lock
 from dp_spark.row_comparison import same_rows
+from dp_spark.same_file import NOT_COMPARED, check_likely, check_same_file
 from dp_spark.spark_errors import SPARK_ERRORS, translated
+from dp_spark.spec import ReleaseSpec
 from dp_spark.tables import TableRef
 
 
@@ -38,6 +41,7 @@ class ReleaseResult:
         manifest: The manifest.
         charge: The ledger's entry that paid for it.
         account: The dataset's account afterwards.
+        note: What could not be checked, for people; mostly nothing.
     """
 
     release_id: str
@@ -48,10 +52,39 @@ class ReleaseResult:
     manifest: Mapping[str, Any]
     charge: Entry
     account: AccountState
+    note: str = ""
+
+
+def compare_file(draw: StoredDraw, spec: ReleaseSpec, file_digest: str) -> str:
+    """Compares a file with the one that a draw was made for, as far as it can be.
+
+    Args:
+        draw: The draw.
+        spec: The file that is given now.
+        file_digest: Its digest.
+
+    Returns:
+        What could not be compared, in words; nothing where all was.
+
+    Raises:
+        BudgetError: If it is another file.
+    """
+    stored = draw.manifest.get("file_digest")
+    if is_current(stored):
+        check_same_file(str(draw.manifest["release_id"]), stored, file_digest)
+        return ""
+    check_likely(draw.manifest, spec)
+    return NOT_COMPARED.format(version=version_for(stored))
 
 
 def publish(
-    spark: SparkSession, ledger: Ledger, sink: TableRef, state: LedgerState, charge: Entry, draw: StoredDraw
+    spark: SparkSession,
+    ledger: Ledger,
+    sink: TableRef,
+    state: LedgerState,
+    charge: Entry,
+    draw: StoredDraw,
+    note: str = "",
 ) -> ReleaseResult:
     """Publishes a draw from the outbox, and writes down in the ledger that it is published.
 
@@ -73,7 +106,7 @@ def publish(
         raise ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")
     state = ledger.mark_published(charge, str(sink), version, draw.digest, state)
     account = state.account(charge.dataset)
-    return ReleaseResult(release_id, "published", str(sink), version, rows, draw.manifest, charge, account)
+    return ReleaseResult(release_id, "published", str(sink), version, rows, draw.manifest, charge, account, note)
 
 
 def _is_the_draw(rows: pa.Table, draw: StoredDraw) -> bool:
@@ -122,11 +155,12 @@ def check_order(state: LedgerState, charge: Entry, present: Mapping[str, Any], s
             f"a newer release ({present['release_id']}) is published there already",
             where=str(sink),
             mend="this release is too late and its charge is spent; a new release id is a new release and a new charge",
+            final=True,
         )
 
 
 def already_published(
-    spark: SparkSession, state: LedgerState, outbox: Outbox, release_id: str, file_digest: str
+    spark: SparkSession, state: LedgerState, outbox: Outbox, release_id: str, spec: ReleaseSpec, file_digest: str
 ) -> ReleaseResult:
     """What was published under this id, whatever the sink holds by now.
 
@@ -141,7 +175,7 @@ def already_published(
             where=str(outbox.ref),
             mend="put the files of ledger and outbox back from a backup (docs/ledger.md)",
         )
-    check_same_file(charge, file_digest)
+    note = compare_file(draw, spec, file_digest)
     place, rows = Publication.of(done), None
     if draw.digest != place.draw:
         raise DamageError(
@@ -154,4 +188,4 @@ def already_published(
         if tables.exists(spark, sink) and tables.published_version(spark, sink, release_id) == version:
             rows = tables.read_rows(spark, sink, version)
     account = state.account(charge.dataset)
-    return ReleaseResult(release_id, "already_published", str(sink), version, rows, draw.manifest, charge, account)
+    return ReleaseResult(release_id, "already_published", str(sink), version, rows, draw.manifest, charge, account, note)

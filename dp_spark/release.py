@@ -6,9 +6,11 @@ between ``collect`` and the end of ``_draw``, in this process's memory and nowhe
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -19,16 +21,18 @@ from dp_spark.accounting import covers
 from dp_spark.bounding import Salt, bound_contributions
 from dp_spark.driver_memory import check_fits
 from dp_spark.entries import Entry, check_release_id
-from dp_spark.errors import BudgetError, DpSparkError
+from dp_spark.errors import BudgetError, DpSparkError, SourceError, say_charged
 from dp_spark.events import Event, decimal_text, events_from_json
-from dp_spark.ledger import Ledger, check_same_file
+from dp_spark.file_digests import is_current
+from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState
 from dp_spark.manifest_building import build_manifest
 from dp_spark.outbox import Draw, Outbox, read_books
 from dp_spark.planning import ReleasePlan
-from dp_spark.publication import ReleaseResult, already_published, publish
+from dp_spark.publication import ReleaseResult, already_published, compare_file, publish
 from dp_spark.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.results import release_table
+from dp_spark.same_file import check_comparable
 from dp_spark.session import BUCKETING, RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
 from dp_spark.spec import ReleaseSpec
 from dp_spark.tables import TableRef
@@ -36,6 +40,10 @@ from dp_spark.validation import Checked, has_table_of_keys, kept_apart, validate
 
 #: The stages that a progress display names, in order.
 STAGES = ("validate", "charge", "read and aggregate", "noise", "publish")
+_MAY_CORRECT = (
+    "how the source is parsed may be corrected in the file under the same release id: mode, sep, quote, escape, encoding, "
+    "dateFormat, timestampFormat, timestampNTZFormat, nullValue, and types in schema"
+)
 
 
 def run_release(
@@ -51,7 +59,8 @@ def run_release(
         spark: The session; its settings are the same afterwards.
         spec: The release file.
         release_id: The release's identity. The same id with the same file is charged once, drawn once and published
-            once, however often it is run; without one, each run is a new release.
+            once, however often it is run; without one, each run is a new release, and an error that comes after its charge
+            names its id (``error.release_id``).
         on_stage: Called with the name of each stage (``STAGES``) as it begins.
 
     Returns:
@@ -65,7 +74,22 @@ def run_release(
     manifest's guarantee (docs/privacy.md); the charge is committed before any private value is read.
     """
     silence_value_quoting_loggers()
-    release_id = check_release_id(release_id) if release_id is not None else new_release_id(spec)
+    made_up = release_id is None
+    standing = _Standing(check_release_id(release_id) if release_id is not None else new_release_id(spec))
+
+    def begin(stage: str) -> None:
+        standing.reading = standing.reading or stage == STAGES[2]
+        on_stage(stage)
+
+    try:
+        return _run(spark, spec, standing, begin)
+    except BaseException as error:
+        _say_what_was_charged(error, standing, made_up=made_up)
+        raise
+
+
+def _run(spark: SparkSession, spec: ReleaseSpec, standing: _Standing, on_stage: Callable[[str], None]) -> ReleaseResult:
+    release_id = standing.release_id
     with settings(spark, {**RELEASE_SETTINGS, "spark.sql.session.timeZone": spec.timezone}):
         with bookkeeping(spark):
             on_stage("validate")
@@ -74,21 +98,48 @@ def run_release(
             ref = TableRef.of(located.ledger)
             ledger, outbox = Ledger(spark, ref), Outbox(spark, ref)
             state, drawn = read_books(ledger, outbox)
-            if release_id in drawn and not has_table_of_keys(spec):  # even if the source is gone by now
+            known = state.charge_of(release_id)
+            standing.charged = known is not None
+            by_this_format = known is None or is_current(known.file_digest)
+            if release_id in drawn and not (by_this_format and has_table_of_keys(spec)):  # even if the source is gone by now
                 return _complete(spark, ledger, outbox, state, located, release_id, spec.digest(), on_stage)
+            if known is not None:
+                check_comparable(release_id, known.file_digest)
             checked = validate(spark, spec, located, state, release_id)
             if release_id in drawn:
                 return _complete(spark, ledger, outbox, state, located, release_id, checked.digest, on_stage)
             if checked.keys is not None:
                 check_fits(spark, checked.keys.table.num_rows, len(spec.group_by) + 2 * len(spec.aggregates))
             on_stage("charge")
-            state, charge = _charge(ledger, checked, release_id)
+            standing.charged = standing.charged or None
+            state, charge = _charge(ledger, outbox, checked, release_id)
+            standing.charged = True
             outbox.create()
         draw = _draw_quietly(spark, checked, charge, on_stage)
         with bookkeeping(spark):
-            stored = outbox.commit(draw, charge.seal)
+            stored = outbox.commit(draw, charge.seal, _guard(ledger, checked, release_id))
             on_stage("publish")
             return publish(spark, ledger, checked.sink, state, charge, stored)
+
+
+@dataclass
+class _Standing:
+    """What became of a release so far, for the error that ends it: ``charged`` is None while a commit may have gone through."""
+
+    release_id: str
+    charged: bool | None = False
+    reading: bool = False
+
+
+def _say_what_was_charged(error: BaseException, standing: _Standing, *, made_up: bool) -> None:
+    """Whatever ends a run after its charge says so: a retry under another id would be charged again."""
+    if standing.charged is False or (standing.charged is None and isinstance(error, BudgetError)):
+        return
+    advice = ""
+    if made_up:
+        word = "was" if standing.reading else "may have been"
+        advice = f"it {word} charged: run it again with --release-id {standing.release_id}"
+    say_charged(error, standing.release_id, charged=standing.charged, advice=advice)
 
 
 def _complete(
@@ -103,14 +154,14 @@ def _complete(
 ) -> ReleaseResult:
     """A release that was drawn before: it is reported where it was published, and published from the outbox where not."""
     if state.publication_of(release_id) is not None:
-        return already_published(spark, state, outbox, release_id, digest)
+        return already_published(spark, state, outbox, release_id, spec, digest)
     charge, draw, sink = state.charge_of(release_id), outbox.find(release_id), TableRef.of(spec.sink)
     assert charge is not None, "a draw's charge is in the ledger: read_books checked it"
     assert draw is not None, "the outbox is append-only"
-    check_same_file(charge, digest)
+    note = compare_file(draw, spec, digest)
     tables.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec), resumed=True)
     on_stage("publish")
-    return publish(spark, ledger, sink, state, charge, draw)
+    return publish(spark, ledger, sink, state, charge, draw, note)
 
 
 def new_release_id(spec: ReleaseSpec) -> str:
@@ -121,26 +172,35 @@ def new_release_id(spec: ReleaseSpec) -> str:
 # --- charge: committed and read back before anything private is read -------------------------------------------------
 
 
-def _charge(ledger: Ledger, checked: Checked, release_id: str) -> tuple[LedgerState, Entry]:
+def _charge(ledger: Ledger, outbox: Outbox, checked: Checked, release_id: str) -> tuple[LedgerState, Entry]:
     plan, spec = checked.plan, checked.spec
+    unit = json.dumps(list(spec.unit_columns) or "row")
     state = ledger.charge(
         spec.dataset,
         plan.events,
         release_id=release_id,
         file_digest=checked.digest,
-        privacy_unit=json.dumps(list(spec.unit_columns) or "row"),
+        privacy_unit=unit,
         source=checked.source,
         guarantee=(decimal_text(plan.guarantee_epsilon), decimal_text(plan.guarantee_delta)),
+        unparsed=checked.unparsed,
         known=checked.state,
     )
     charge = state.charge_of(release_id)
     assert charge is not None, "a charge is read back before it is believed"
-    _check_resumable(charge, checked.source, plan.events)
-    return state, charge
+    _check_resumable(charge, checked.source, unit, plan.events)
+    undrawn = functools.partial(outbox.check_undrawn, release_id)
+    return ledger.correct(charge, checked.digest, unparsed=checked.unparsed, check_undrawn=undrawn, known=state), charge
 
 
-def _check_resumable(charge: Entry, source: str, events: Sequence[Event]) -> None:
+def _check_resumable(charge: Entry, source: str, unit: str, events: Sequence[Event]) -> None:
     """A release that was charged and never drawn goes on only as what it was charged for."""
+    if charge.privacy_unit != unit:
+        raise BudgetError(
+            f"the release id {charge.release_id} was charged for the unit {charge.privacy_unit}, not {unit}",
+            where="privacy_unit",
+            mend="use the unit that it was charged for, or a new release id",
+        )
     if charge.source != source:
         raise BudgetError(
             f"the release id {charge.release_id} was charged for another source",
@@ -155,6 +215,13 @@ def _check_resumable(charge: Entry, source: str, events: Sequence[Event]) -> Non
         )
 
 
+def _guard(ledger: Ledger, checked: Checked, release_id: str) -> Callable[[], None]:
+    """What must hold when a draw is committed: its source was parsed as the last correction says."""
+    if checked.unparsed is None:  # nothing to correct
+        return lambda: None
+    return functools.partial(ledger.check_counts, release_id, checked.digest)
+
+
 # --- read, bound, aggregate, noise: the only place where exact aggregates exist --------------------------------------
 
 
@@ -162,6 +229,10 @@ def _draw_quietly(spark: SparkSession, checked: Checked, charge: Entry, on_stage
     """``_draw``, whose failures say nothing: a library's own message could quote an exact value."""
     try:
         return _draw(spark, checked, charge, on_stage)
+    except SourceError as error:
+        if checked.unparsed is not None:
+            error.mend += f"; {_MAY_CORRECT}"
+        raise
     except DpSparkError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
@@ -188,7 +259,7 @@ def _draw(spark: SparkSession, checked: Checked, charge: Entry, on_stage: Callab
     on_stage("noise")
     keys, noisy, drawn = _add_noise(plan, exact)
     if not covers(events_from_json(charge.events), drawn):
-        raise DpSparkError("a draw was not charged for; nothing is published", mend="report this as a bug")
+        raise DpSparkError("a draw was not charged for; nothing is published", mend="report this as a bug", final=True)
     manifest = build_manifest(
         plan,
         release_id=str(charge.release_id),

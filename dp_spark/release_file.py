@@ -22,8 +22,39 @@ from dp_spark.errors import SpecError
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
+#: More than any release file that people or programs write; a longer list of keys belongs into a table.
+MAX_BYTES = 4 * 2**20
+_MAX_DEPTH = 40
+_MAX_DIGITS = 1000
+
+
+class _NotAllowedError(yaml.constructor.ConstructorError):
+    """YAML that is well-formed and refused, with the mend."""
+
+    def __init__(self, problem: str, mark: Any, mend: str) -> None:
+        super().__init__(None, None, problem, mark)
+        self.mend = mend
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2 and without duplicate keys."""
+    """SafeLoader with the scalars of YAML 1.2, without duplicate keys, and without what makes a short text a huge document."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """The next node, unless it repeats another one or is nested too deeply."""
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "anchor", None) is not None:  # of an alias, too
+            mend = "write the value out wherever it is needed"
+            raise _NotAllowedError("anchors and aliases (& and *) are not allowed", event.start_mark, mend)
+        if self.depth > _MAX_DEPTH:
+            mend = "write fewer brackets or levels inside each other"
+            raise _NotAllowedError(f"is nested more than {_MAX_DEPTH} levels deep", event.start_mark, mend)
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -44,8 +75,14 @@ _resolve(
 )
 
 
+def _check_digits(node: yaml.ScalarNode, digits: int) -> None:
+    if digits > _MAX_DIGITS:
+        raise _NotAllowedError(f"a number has more than {_MAX_DIGITS} digits", node.start_mark, "write a shorter number")
+
+
 def _construct_int(_: _Loader, node: yaml.ScalarNode) -> int:
     text = str(node.value)
+    _check_digits(node, len(text))
     try:
         return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
     except ValueError:
@@ -54,14 +91,17 @@ def _construct_int(_: _Loader, node: yaml.ScalarNode) -> int:
 
 def _construct_number(_: _Loader, node: yaml.ScalarNode) -> Decimal | float:
     text = str(node.value).lower()
+    _check_digits(node, len(text))
     if "nan" in text:
         return math.nan
     if "inf" in text:
         return -math.inf if text.startswith("-") else math.inf
     try:
-        return Decimal(text)
+        number = Decimal(text)
     except InvalidOperation:
         raise _unreadable(node) from None
+    _check_digits(node, abs(number.adjusted()) + len(number.as_tuple().digits))  # as it is written without an exponent
+    return number
 
 
 def _construct_bool(_: _Loader, node: yaml.ScalarNode) -> bool:
@@ -106,20 +146,22 @@ def parse_yaml(text: str, *, where: str = "release file") -> Any:
         where: What to call the document in an error.
 
     Raises:
-        SpecError: If the text is not YAML, or a key stands twice in one mapping.
+        SpecError: If the text is not YAML, a key stands twice in one mapping, or it has anchors, aliases, numbers of more than
+            1,000 digits or more than 40 levels.
 
     >>> parse_yaml("{a: NO, b: 12:30, c: 1e-6, d: 0.10, e: 7, f: }")
     {'a': 'NO', 'b': '12:30', 'c': Decimal('0.000001'), 'd': Decimal('0.10'), 'e': 7, 'f': None}
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader: it builds plain data only
+    except RecursionError:
+        raise SpecError("not valid YAML: it is nested too deeply", where=where, mend="write fewer levels") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or "cannot be read as YAML"
-        raise SpecError(
-            f"not valid YAML: {problem}", where=f"{where}{line}", mend="check the indentation and the quotes there"
-        ) from None
+        mend = getattr(error, "mend", "check the indentation and the quotes there")
+        raise SpecError(f"not valid YAML: {problem}", where=f"{where}{line}", mend=mend) from None
 
 
 def read_release_file(path: str | Path) -> dict[str, Any]:
@@ -129,10 +171,18 @@ def read_release_file(path: str | Path) -> dict[str, Any]:
         SpecError: If the file is missing, unreadable, not YAML, or not a mapping.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        text = content.decode("utf-8") if len(content) <= MAX_BYTES else ""
     except (OSError, UnicodeDecodeError) as error:
         reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else (error.strerror or "cannot be read")
         raise SpecError(f"release file: {reason}", where=str(path), mend="give the path of a release file") from None
+    if len(content) > MAX_BYTES:
+        raise SpecError(
+            f"release file: is larger than {MAX_BYTES // 2**20} MiB",
+            where=str(path),
+            mend="put long lists of public keys into a table: partitions: {public: {source: ...}}",
+        )
     data = parse_yaml(text, where=str(path))
     if not isinstance(data, dict):
         raise SpecError("a release file is a mapping of keys to values", where=str(path), mend="start from an example in conf/")

@@ -6,10 +6,8 @@ that switches a protection off.
 
 from __future__ import annotations
 
-import hashlib
-import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,9 +15,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, model_validator
 
 from dp_spark.errors import SpecError
-from dp_spark.events import decimal_text
+from dp_spark.file_digests import file_digest, unparsed_digest
 from dp_spark.release_file import apply_overrides, expand_variables, read_release_file
 from dp_spark.spec_parts import (
+    MAX_PUBLIC_KEYS,
     Aggregate,
     Bounds,
     Budget,
@@ -106,10 +105,14 @@ class ReleaseSpec(Model):
 
         Values equal to their defaults are left out, so a later version with more keys finds the same digest.
         """
-        document = _canonical(self.model_dump(exclude_defaults=True, by_alias=True))
-        document["_public_keys"] = public_keys_digest
-        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+        return file_digest(self._document(), public_keys_digest)
+
+    def unparsed_digest(self, public_keys_digest: str = "") -> str | None:
+        """The same without what says how a csv or json source is parsed; None for other sources."""
+        return unparsed_digest(self._document(), public_keys_digest)
+
+    def _document(self) -> dict[str, Any]:
+        return self.model_dump(exclude_defaults=True, by_alias=True)
 
     def expand(self, environment: Mapping[str, str] | None = None) -> ReleaseSpec:
         """A copy with ``${NAME}`` replaced in paths, table names and option values; checked again.
@@ -182,17 +185,8 @@ class ReleaseSpec(Model):
             yield "partitions: is missing; say `private: {}` or list the public keys"
         elif public is not None and public.values is not None and set(public.values) != set(self.group_by):
             yield f"partitions.public.values: must list exactly the group_by columns {', '.join(self.group_by)}"
-
-
-def _canonical(value: Any) -> Any:
-    """Plain JSON data in which equal values are equal text, and a number is not a text."""
-    if isinstance(value, Mapping):
-        return {key: _canonical(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
-    if isinstance(value, Decimal):
-        return {"decimal": decimal_text(value)}
-    return value.isoformat() if isinstance(value, date) else value
+        elif public is not None and math.prod(map(len, (public.values or {}).values())) > MAX_PUBLIC_KEYS:
+            yield f"partitions.public.values: give more than {MAX_PUBLIC_KEYS:,} keys together; list fewer values"
 
 
 def _repeated(where: str, names: Sequence[str]) -> Iterator[str]:

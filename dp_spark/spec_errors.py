@@ -67,7 +67,7 @@ def _lower(message: str) -> str:
     return text[0].lower() + text[1:]
 
 
-def _mend(found: Any, path: str, model: type[BaseModel]) -> dict[str, str]:
+def _mend(found: Any, path: str, model: type[BaseModel]) -> dict[str, Any]:
     if found["type"] == "value_error" and not path:
         text = str(found["ctx"]["error"])
         where, separator, _ = text.partition(": ")

@@ -17,6 +17,11 @@ from dp_spark.spec_errors import to_spec_error
 #: A constant in a release file: what YAML gives for a plain word, number or nothing.
 Scalar = bool | int | Decimal | date | datetime | str | None
 
+#: The most digits of a budget or weight, before and behind the point: far more than anybody means.
+MAX_PLACES = 60
+#: More public keys than this belong into a smaller question.
+MAX_PUBLIC_KEYS = 2_000_000
+
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_$]+(\.[A-Za-z0-9_$]+){0,2}")
 
 
@@ -50,6 +55,16 @@ def _strict_decimal(value: Any) -> Any:
     return value
 
 
+def _short(value: Decimal) -> Decimal:
+    """Budgets are added up exactly and stored as text, so their length is bounded where they are read."""
+    _, digits, exponent = value.as_tuple()
+    shown = "".join(map(str, digits)).rstrip("0")  # Decimal.normalize would round, or underflow to zero
+    places = -int(exponent) - (len(digits) - len(shown))
+    if shown and (places > MAX_PLACES or len(shown) > MAX_PLACES):
+        raise ValueError(f"must have at most {MAX_PLACES} digits, and at most {MAX_PLACES} behind the point")
+    return value
+
+
 def _option_text(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -60,7 +75,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
 Column = Annotated[str, Field(min_length=1)]
 Bound = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=1_000_000, strict=True)]
-Weight = Annotated[Decimal, BeforeValidator(_strict_decimal), Field(gt=0, le=1_000_000)]
+Weight = Annotated[Decimal, BeforeValidator(_strict_decimal), Field(gt=0, le=1_000_000), AfterValidator(_short)]
 Clip = Annotated[float, BeforeValidator(_no_bool), AfterValidator(_finite)]
 OptionValue = Annotated[str, BeforeValidator(_option_text)]
 
@@ -260,8 +275,8 @@ Aggregate = PrivacyIdCount | Count | ClippedAggregate
 class Budget(Model):
     """What the release may cost; exact decimals."""
 
-    epsilon: Annotated[Decimal, BeforeValidator(_strict_decimal), Field(gt=0, le=Decimal("1e9"))]
-    delta: Annotated[Decimal, BeforeValidator(_strict_decimal), Field(ge=0, lt=1)] = Decimal(0)
+    epsilon: Annotated[Decimal, BeforeValidator(_strict_decimal), Field(gt=0, le=Decimal("1e9")), AfterValidator(_short)]
+    delta: Annotated[Decimal, BeforeValidator(_strict_decimal), Field(ge=0, lt=1), AfterValidator(_short)] = Decimal(0)
 
 
 class Noise(Model):

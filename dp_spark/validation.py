@@ -10,13 +10,13 @@ from pyspark.sql import DataFrame, SparkSession
 
 from dp_spark import preprocess, tables
 from dp_spark.errors import DamageError, SpecError
-from dp_spark.ledger import check_same_file
 from dp_spark.ledger_state import LedgerState
 from dp_spark.outbox import Outbox, outbox_of
 from dp_spark.paths import same_source
 from dp_spark.planning import ReleasePlan, plan_release
 from dp_spark.public_tables import PublicKeys, public_keys
 from dp_spark.publication import check_order
+from dp_spark.same_file import is_correction
 from dp_spark.session import BUCKETING, PARTITION_TYPES, check_held
 from dp_spark.source_identity import source_identity, source_location
 from dp_spark.sources import Buckets, field, in_buckets, missing, open_source, require_key, require_numeric
@@ -31,6 +31,7 @@ class Checked:
     spec: ReleaseSpec
     plan: ReleasePlan
     digest: str
+    unparsed: str | None
     frame: DataFrame
     clustered: bool
     keys: PublicKeys | None
@@ -68,16 +69,17 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
     keys = _check_columns(spark, frame, spec)
     plan = plan_release(spec, account.account.accountant, None if keys is None else keys.table.num_rows)
     sink = TableRef.of(spec.sink)
-    digest = written.digest(keys.digest if keys is not None and has_table_of_keys(spec) else "")
+    keys_digest = keys.digest if keys is not None and has_table_of_keys(spec) else ""
+    digest, unparsed = written.digest(keys_digest), written.unparsed_digest(keys_digest)
     charge = state.charge_of(release_id)
     if charge is not None:
-        check_same_file(charge, digest)
+        is_correction(state, release_id, digest, unparsed)
     if state.publication_of(release_id) is None:
         present = tables.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec), resumed=charge is not None)
         if charge is not None and present is not None:
             check_order(state, charge, present, sink)
             _check_not_drawn(spark, spec, present, release_id)
-    return Checked(spec, plan, digest, frame, buckets is not None, keys, source, sink, state)
+    return Checked(spec, plan, digest, unparsed, frame, buckets is not None, keys, source, sink, state)
 
 
 def _check_files(spark: SparkSession, source: Source) -> None:

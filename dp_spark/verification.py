@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from pyspark.sql import SparkSession
 from dp_spark import tables
 from dp_spark.entries import CHARGE, PUBLISHED
 from dp_spark.errors import DamageError, DpSparkError
+from dp_spark.events import unparsed_from_json
+from dp_spark.file_digests import is_current, version_for
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState, Publication
 from dp_spark.outbox import Outbox, read_books
@@ -44,7 +46,8 @@ class Verification:
     Attributes:
         state: The ledger, up to its first damage.
         damage: What is not as it must be; nothing where all is well.
-        unfinished: Release ids that were charged and not published: running them again completes them.
+        unfinished: Release ids that were charged and not published.
+        advice: What can be done about each of these.
         unreachable: Published releases whose table is gone, or no longer has the version they were published in.
         verified: Release ids whose published table was compared with the outbox, row by row.
     """
@@ -52,6 +55,7 @@ class Verification:
     state: LedgerState
     damage: tuple[Finding, ...]
     unfinished: tuple[str, ...]
+    advice: Mapping[str, str]
     unreachable: tuple[str, ...]
     verified: tuple[str, ...]
 
@@ -88,7 +92,30 @@ def verify(spark: SparkSession, ref: TableRef) -> Verification:
     sinks = sorted({place.sink for place in published.values()})
     damage += _findings([functools.partial(_check_newest, spark, outbox, state, sink) for sink in sinks])
     unfinished = tuple(release_id for release_id in charged if release_id not in published)
-    return Verification(state, tuple(dict.fromkeys(damage)), unfinished, tuple(unreachable), tuple(verified))
+    drawn: set[str] = set()
+    if unfinished:
+        with contextlib.suppress(DamageError):  # it is among the damage already
+            drawn = set(outbox.seals())
+    advice = {release_id: _advice(state, release_id, drawn=release_id in drawn) for release_id in unfinished}
+    return Verification(state, tuple(dict.fromkeys(damage)), unfinished, advice, tuple(unreachable), tuple(verified))
+
+
+def _advice(state: LedgerState, release_id: str, *, drawn: bool) -> str:
+    """How a release that was charged and not published goes on."""
+    again = f"again with --release-id {release_id}"
+    if drawn:
+        return f"charged and drawn, not published; run its file {again}: unless a newer release is in its sink, it is published"
+    digests, charge = state.digests_of(release_id), state.charge_of(release_id)
+    if not is_current(digests[-1]):
+        version = version_for(digests[-1])
+        return (
+            f"charged, not drawn; only {version} can finish it; with this version use a new release id, which is charged anew"
+        )
+    if len(digests) > 1:
+        return f"charged, its parsing corrected, not drawn; run the corrected file {again}"
+    if charge is not None and unparsed_from_json(charge.events) is not None:
+        return f"charged, not drawn; run the same file {again}; only how its source is parsed may be corrected in it"
+    return f"charged, not drawn; run the same file {again}"
 
 
 def _as_damage(sink: str) -> contextlib.AbstractContextManager[None]:
