@@ -33,8 +33,8 @@ _ORDERS = tuple(1 + np.geomspace(1.1e-2, 1e9, 2200))
 #: The conversion is computed in doubles; this relative margin is far above their error and far below what matters.
 _MARGIN = 1e-9
 _DIGITS = 15
-#: The most digits that a sum may need. Budgets that are read now need far fewer; a ledger of an earlier version can hold more.
-_MOST_DIGITS = 10_000
+#: The most digits that a sum may need: budgets that are read now need far fewer, and no version stored more than 400.
+_MOST_DIGITS = 450
 
 
 def zcdp_to_epsilon(rho: Decimal | Fraction, delta: Decimal) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 from dp_spark.accounting import sum_exactly
 from dp_spark.definitions import Party
 from dp_spark.events import decimal_text
-from dp_spark.file_digests import is_current
+from dp_spark.file_digests import says_same_file
 from dp_spark.manifest import COMBINED_FORMAT
 
 
@@ -45,15 +45,10 @@ def combined_manifest(parties: Sequence[Party], users: Users) -> dict[str, Any]:
         "contribution_bounds": first["contribution_bounds"],
         "aggregates": [_aggregate(manifests, index, users) for index in range(len(first["aggregates"]))],
         "timezone": first["timezone"],
-        "same_file": _is_one_file([str(manifest["file_digest"]) for manifest in manifests]),
+        "same_file": all(says_same_file(str(first["file_digest"]), str(item["file_digest"])) for item in manifests),
         "libraries": {"dp_spark": importlib.metadata.version("dp_spark")},
         "inputs": manifests,
     }
-
-
-def _is_one_file(digests: Sequence[str]) -> bool:
-    """Whether equal digests say that the files are the same: those of earlier formats leave out what has a meaning."""
-    return len(set(digests)) == 1 and is_current(digests[0])
 
 
 def _combination_id(manifests: Sequence[Mapping[str, Any]], users: Users) -> str:

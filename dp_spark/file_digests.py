@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -19,6 +20,7 @@ from dp_spark.events import decimal_text
 MARK = "sha256-2"
 #: Mark -> the versions of dp-spark that make such digests; none is ever removed from here.
 _VERSIONS = {"sha256": "a version of dp-spark from before 0.1.0 (commit da138aa)", MARK: "dp-spark 0.1.0"}
+_EARLIER = re.compile(r"sha256:[0-9a-f]{64}")
 # The order of these mappings has a meaning: steps and definitions can build on each other, and a file without a header or a
 # composite key is read by position.
 _ORDERED = ("derive", "schema", "cast", "fill", "privacy_unit")
@@ -61,6 +63,16 @@ def is_current(digest: str | None) -> bool:
     (True, False, False)
     """
     return mark_of(digest) == MARK
+
+
+def says_same_file(one: str, other: str) -> bool:
+    """Whether two stored digests say that their files are the same: those of earlier formats leave out what has a meaning.
+
+    >>> old, new = "sha256:" + 64 * "0", "sha256-2:" + 64 * "0"
+    >>> says_same_file(new, new), says_same_file(old, old), says_same_file(old, new)
+    (True, False, False)
+    """
+    return one == other and not _EARLIER.fullmatch(one)
 
 
 def mark_of(digest: str | None) -> str:

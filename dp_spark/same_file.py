@@ -91,8 +91,8 @@ def check_likely(manifest: Mapping[str, Any], spec: ReleaseSpec) -> None:
     Raises:
         BudgetError: If it was another file.
     """
-    drawn = [manifest[name] for name in ("name", "dataset", "timezone", "group_by")]
-    given = [spec.name, spec.dataset, spec.timezone, list(spec.group_by)]
+    drawn: list[Any] = [manifest[name] for name in ("name", "dataset", "timezone", "group_by")]
+    given: list[Any] = [spec.name, spec.dataset, spec.timezone, list(spec.group_by)]
     drawn.append([(item["name"], item["function"]) for item in manifest["aggregates"]])
     given.append([(item.name, item.function) for item in spec.aggregates])
     if drawn != given:

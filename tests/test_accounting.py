@@ -14,6 +14,7 @@ from dp_spark.accounting import (
     Cost,
     cost_of,
     covers,
+    exact_half,
     split,
     sum_exactly,
     zcdp_from_budget,
@@ -243,3 +244,18 @@ def test_every_draw_needs_a_charge_of_its_own() -> None:
     assert not covers([one, other], [one, one])
     assert not covers([], [one])
     assert not covers([one], [basic("0.1", "1e-9")])
+
+
+def test_a_stored_budget_of_399_digits_is_added_up_and_a_longer_one_is_refused_in_words() -> None:
+    """Earlier versions took such budgets; the next release died of them."""
+    account = Account.open(Decimal("1." + 397 * "0" + "1"), Decimal(0))
+    spent = Cost(Decimal("0.1"), Decimal(0), Decimal(0))
+    assert account.remaining_display(spent)[0] == Decimal("0.9" + 396 * "0" + "1")
+    assert sum_exactly(split(account.epsilon, [Decimal(1)] * 3)) == account.epsilon
+    with pytest.raises(BudgetError, match="digits"):
+        sum_exactly([Decimal(1), Decimal("1e-999999999")])
+
+
+def test_half_of_a_delta_is_exact() -> None:
+    delta = Decimal("0." + 59 * "3")
+    assert sum_exactly([exact_half(delta)] * 2) == delta

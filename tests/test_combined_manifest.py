@@ -70,6 +70,12 @@ def test_inputs_are_told_whole_and_there_is_no_charge() -> None:
     assert manifest(digest="sha256:g")["same_file"] is False
 
 
+def test_equal_digests_of_an_earlier_format_do_not_say_that_the_files_are_the_same() -> None:
+    for mark, same in (("sha256-2", True), ("sha256", False)):
+        parties = [party(ONE, label=label, digest=f"{mark}:{'0' * 64}") for label in "AB"]
+        assert combined_manifest(parties, Users.disjoint)["same_file"] is same
+
+
 def test_the_id_is_a_function_of_inputs_and_users() -> None:
     assert manifest() == manifest()
     ids = {manifest()["release_id"], manifest(Users.overlapping)["release_id"], manifest(sequence=2)["release_id"]}

@@ -12,7 +12,7 @@ import pytest
 from combine_helpers import ALL, budget, party, plan
 from helpers import COUNT, MEAN, SUM, UNITS
 
-from dp_spark.definitions import Party, check_parties, key_presence
+from dp_spark.definitions import Party, check_disjoint, check_parties, key_presence
 from dp_spark.errors import DamageError, SourceError, SpecError
 
 BASE = plan(*ALL)
@@ -156,3 +156,36 @@ def test_a_key_that_stands_twice_is_damage() -> None:
 def test_the_presence_of_keys_counts_rows_at_each_party() -> None:
     found = key_presence([party(BASE, ["a", None]), party(BASE, ["b", None], label="B")]).to_pylist()
     assert {row["k0"]: (row["p0"], row["p1"]) for row in found} == {"a": (1, 0), "b": (0, 1), None: (1, 1)}
+
+
+def released(label: str, sequence: int, *, day: str = "2026-01-01", **changes: Any) -> Party:
+    """A release with the id r-<label>, as entry ``sequence`` of a ledger."""
+    found = changed(party(BASE, label=label), lambda manifest: manifest.update(changes))
+    return changed(found, lambda manifest: manifest["charge"].update(sequence=sequence, at=day))
+
+
+@pytest.mark.parametrize(
+    ("other", "refused"),
+    [
+        (released("B", 3), True),
+        (released("B", 3, day="2026-01-02"), True),
+        (released("B", 1, day="2025-12-31"), True),
+        (released("B", 2), False),
+        (released("B", 3, day="2025-12-31"), False),
+        (released("B", 1, day="2026-01-02"), False),
+        (released("B", 3, release_id="r-A"), False),
+        (released("B", 3, dataset="clinic"), False),
+    ],
+    ids=["later entry", "later day", "earlier entry", "one entry", "later before", "earlier after", "one id", "other dataset"],
+)
+def test_releases_of_one_dataset_and_ledger_have_the_same_users(other: Party, refused: bool) -> None:
+    """What cannot be ruled out is refused: a ledger gives a number and an id once, and its entries are in order of time."""
+    third = released("C", 9, dataset="third")
+    for parties in ([released("A", 2), third, other], [other, released("A", 2), third]):
+        if not refused:
+            check_disjoint(parties)
+            continue
+        with pytest.raises(SpecError, match="the same users") as caught:
+            check_disjoint(parties)
+        assert caught.value.where == "--users"
+        assert "--users overlapping" in caught.value.mend

@@ -47,3 +47,20 @@ def test_json_form_has_exactly_the_contracts_keys() -> None:
         "where": "budget",
         "mend": "ask for less",
     }
+
+
+def test_json_form_says_what_was_charged_where_it_was() -> None:
+    """The four keys come first; a verdict on the command itself cannot be finished by the same command."""
+    for error, resumable in (
+        (SourceError("unreadable"), True),
+        (ConflictError("another run came first"), True),
+        (ConflictError("a newer release is there", final=True), False),
+        (BudgetError("another file"), False),
+    ):
+        error.of_release("r1", charged=True)
+        document = error.to_dict()
+        assert list(document) == ["code", "message", "where", "mend", "charged", "release_id", "resumable"]
+        assert list(document.values())[4:] == [True, "r1", resumable]
+        assert str(error).endswith("can finish it]" if resumable else "cannot finish it]")
+    error.of_release("r1", charged=None)
+    assert "perhaps charged as r1" in str(error)

@@ -15,10 +15,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dp_spark.accounting import Account, Cost, zcdp_from_budget
-from dp_spark.entries import CHARGE, GENESIS, OPEN, PUBLISHED, Entry, Seal
-from dp_spark.errors import BudgetError, DamageError
+from dp_spark.entries import CHARGE, CORRECTION, GENESIS, OPEN, PUBLISHED, Entry, Seal
+from dp_spark.errors import BudgetError, ConflictError, DamageError
 from dp_spark.events import Event, decimal_text, events_to_json
 from dp_spark.ledger_state import LedgerState
+from dp_spark.same_file import check_comparable, is_correction
 
 START = datetime(2024, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 WHERE = "warehouse/ledger"
@@ -384,3 +385,80 @@ def test_a_changed_field_is_found_with_the_seal_of_the_last_entry(steps: list[An
     changed = [*entries[:position], replace(entries[position], **{name: value}), *entries[position + 1 :]]
     with pytest.raises(DamageError):
         LedgerState(changed, where=WHERE).check_seals([entries[-1].seal], "the witness")
+
+
+# --- corrections -----------------------------------------------------------------------------------------------------
+
+
+def correctable() -> Chain:
+    """An account with a charge whose parsing may be corrected, and one whose may not."""
+    chain = Chain().open("a", account("1"))
+    chain.charge("a", "text", file_digest="sha256-2:1", events=events_to_json([laplace("0.1")], "sha256-2:u"))
+    return chain.charge("a", "table", laplace("0.2"), file_digest="sha256-2:t")
+
+
+def correct(chain: Chain, digest: str | None, release: str = "text", **more: Any) -> Chain:
+    given = {"source": "/data/a", "privacy_unit": '["id"]', "file_digest": digest, **more}
+    return chain.add(CORRECTION, "a", release_id=release, **given)
+
+
+def test_a_correction_costs_nothing_and_the_last_file_counts() -> None:
+    chain = correct(correct(correctable(), "sha256-2:2"), "sha256-2:3")
+    state = chain.publish("a", "text").state()
+    assert state.digests_of("text") == ("sha256-2:1", "sha256-2:2", "sha256-2:3")
+    assert state.digests_of("table") == ("sha256-2:t",)
+    assert state.account("a").spent.epsilon == Decimal("0.3")
+    assert [entry.release_id for entry in state.account("a").charges] == ["text", "table"]
+    charge = state.charge_of("text")
+    assert charge is not None
+    assert charge.file_digest == "sha256-2:1"
+
+
+@pytest.mark.parametrize(
+    ("add", "message"),
+    [
+        (lambda chain: correct(chain, "sha256-2:2", "never"), "not charged so"),
+        (lambda chain: correct(chain, "sha256-2:2", source="/data/b"), "not charged so"),
+        (lambda chain: correct(chain, "sha256-2:2", privacy_unit='"row"'), "not charged so"),
+        (lambda chain: correct(chain, "sha256-2:2", accountant="zcdp"), "not charged so"),
+        (lambda chain: correct(chain, "sha256-2:2", "table"), "not a correction of parsing"),
+        (lambda chain: correct(chain, None), "not a correction of parsing"),
+        (lambda chain: correct(chain, "sha256-2:2", epsilon="0.1"), "not a correction of parsing"),
+        (lambda chain: correct(chain, "sha256-2:2", events=events_to_json([laplace("0.1")])), "not a correction of parsing"),
+        (lambda chain: correct(chain.publish("a", "text"), "sha256-2:2"), "published before"),
+        (lambda chain: chain.charge("a", "x", events='{"draws": 1, "unparsed": "u"}'), None),
+        (lambda chain: chain.charge("a", "x", events='{"unparsed": "u"}'), None),
+    ],
+)
+def test_a_correction_that_dp_spark_would_not_write_is_damage(add: Callable[[Chain], Chain], message: str | None) -> None:
+    assert correct(correctable(), "sha256-2:2").state().next_sequence == 5
+    add(correctable()).damaged(message)
+
+
+def test_what_a_charged_release_may_go_on_with() -> None:
+    state = correct(correctable(), "sha256-2:2").state()
+    assert not is_correction(state, "text", "sha256-2:2", "sha256-2:u")
+    assert is_correction(state, "text", "sha256-2:9", "sha256-2:u")
+    with pytest.raises(ConflictError) as caught:
+        is_correction(state, "text", "sha256-2:1", "sha256-2:u")
+    assert caught.value.final
+    for release, found, unparsed in (
+        ("text", "sha256-2:9", "sha256-2:other"),
+        ("text", "sha256-2:9", None),
+        ("table", "sha256-2:9", "sha256-2:u"),
+        ("table", "sha256-2:9", None),
+    ):
+        with pytest.raises(BudgetError, match="different release file"):
+            is_correction(state, release, found, unparsed)
+
+
+@pytest.mark.parametrize(
+    ("stored", "version"),
+    [("sha256:0", "before 0.1.0"), ("sha256-3:0", "later version"), ("md5:0", "later version"), (None, "later version")],
+)
+def test_a_digest_of_another_format_says_which_version_it_needs(stored: str | None, version: str) -> None:
+    with pytest.raises(BudgetError, match=version) as caught:
+        check_comparable("r1", stored)
+    assert version in caught.value.mend
+    assert "new release id" in caught.value.mend
+    check_comparable("r1", "sha256-2:0")

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from dp_spark import outbox as outbox_module
 from dp_spark.entries import Seal
-from dp_spark.errors import DamageError
+from dp_spark.errors import ConflictError, DamageError
 from dp_spark.outbox import Draw, Outbox, in_pieces
 from dp_spark.tables import TableRef
 
@@ -57,6 +57,22 @@ def test_the_first_draw_stays(outbox: Outbox) -> None:
     assert found is not None
     assert found.rows["n"].to_pylist() == [1, 2, 3]
     assert outbox.spark.read.format("delta").load(str(outbox.ref.path)).where("release_id = 'r1'").count() == 1
+
+
+def test_a_guard_is_asked_before_each_attempt_and_another_files_draw_is_not_taken_for_ones_own(outbox: Outbox) -> None:
+    def refuse() -> None:
+        raise ConflictError("the parsing was corrected")
+
+    with pytest.raises(ConflictError, match="was corrected"):
+        outbox.commit(draw("guarded", 1), PAID, refuse)
+    assert outbox.find("guarded") is None
+    outbox.check_undrawn("guarded")
+    outbox.commit(Draw(draw("guarded", 1).rows, manifest("guarded") | {"file_digest": "one"}), PAID)
+    with pytest.raises(ConflictError, match="another parsing"):
+        outbox.commit(Draw(draw("guarded", 2).rows, manifest("guarded") | {"file_digest": "two"}), PAID)
+    with pytest.raises(ConflictError, match="another parsing") as caught:
+        outbox.check_undrawn("guarded")
+    assert caught.value.final
 
 
 def test_release_ids_are_kept_apart(outbox: Outbox) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import math
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dp_spark.errors import SpecError
-from dp_spark.release_file import apply_overrides, expand_variables, parse_yaml, read_release_file
+from dp_spark.release_file import MAX_BYTES, apply_overrides, expand_variables, parse_yaml, read_release_file
 
 
 @pytest.mark.parametrize(
@@ -248,3 +250,46 @@ def test_a_variable_that_is_not_set_is_named_and_no_value_is_shown() -> None:
     assert "UNSET" in caught.value.message
     assert caught.value.where == "sink.path"
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: &x [1]\nb: *x", "anchors and aliases"),
+        ("a: &x 1", "anchors and aliases"),
+        ("\n".join(f"{b}: &{b} [{', '.join(['*' + a] * 10)}]" for a, b in itertools.pairwise("abcdefgh")), "anchors"),
+        ("a: &a [*a]", "anchors and aliases"),
+        ("[" * 200_000, "nested"),
+        ("{a: " * 5_000, "nested"),
+        ("- " * 5_000, "nested"),
+        ("? " * 5_000, "nested"),
+        ("a: 0x" + "f" * 5_000, "digits"),
+        ("a: 1e999999999", "digits"),
+        ("a: -1e-999999999", "digits"),
+        ("a: !!float 1e99999", "digits"),
+        ("a: 1." + "0" * 5_000, "digits"),
+        ("1e99999: a", "digits"),
+    ],
+)
+def test_a_short_text_cannot_mean_a_huge_document(text: str, problem: str) -> None:
+    began = time.process_time()
+    with pytest.raises(SpecError, match=problem) as caught:
+        parse_yaml(text)
+    assert caught.value.mend
+    assert "indentation" not in caught.value.mend
+    assert time.process_time() - began < 5
+    with pytest.raises(SpecError):
+        apply_overrides(data(), [f"name={text}"])
+
+
+def test_levels_and_digits_that_people_write_are_read() -> None:
+    assert parse_yaml("[" * 30 + "]" * 30)
+    assert parse_yaml("a: 1e-300")["a"] == Decimal("1e-300")
+    assert parse_yaml("a: 'x & y *z'") == {"a": "x & y *z"}
+
+
+def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "release.yaml"
+    path.write_bytes(b"# " + b"x" * MAX_BYTES)
+    with pytest.raises(SpecError, match="larger than 4 MiB"):
+        read_release_file(path)

@@ -181,6 +181,17 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"budget": {"epsilon": Decimal(1), "delta": 1}}, "budget.delta", "less"),
     ({"budget": {"epsilon": Decimal(1), "delta": Decimal("-1e-9")}}, "budget.delta", "greater"),
     ({"budget": {"epsilon": Decimal(1)}}, "budget.delta", "private partition selection"),
+    ({"budget": {"epsilon": Decimal("1." + 397 * "0" + "1")}}, "budget.epsilon", "60 digits"),
+    ({"budget": {"epsilon": Decimal("1e-999999999")}}, "budget.epsilon", "60 digits"),
+    ({"budget": {"epsilon": Decimal("123456789." + 55 * "1")}}, "budget.epsilon", "60 digits"),
+    ({"budget": {"epsilon": Decimal(1), "delta": Decimal("1e-61")}}, "budget.delta", "60 digits"),
+    ({"aggregates": [{**COUNT, "weight": Decimal("0." + 61 * "1")}]}, "aggregates.0.weight", "60 digits"),
+    ({"partitions": {"private": {"weight": Decimal("1e-400")}}}, "partitions.private.weight", "60 digits"),
+    (
+        {"partitions": {"public": {"values": {name: list(range(1500)) for name in "ab"}}}, "group_by": ["a", "b"]},
+        "partitions.public.values",
+        "2,000,000",
+    ),
     ({"budget": {"epsilon": Decimal(1)}, "partitions": PUBLIC, "noise": {"mechanism": "gaussian"}}, "noise.mechanism", "delta"),
     ({"noise": {"mechanism": "none"}}, "noise.mechanism", "auto"),
     ({"ledger": None}, "ledger", "missing"),
@@ -239,6 +250,7 @@ GOOD: list[dict[str, Any]] = [
     {"source": {"format": "csv", "path": "x", "schema": {"a": "int"}, "options": {"header": True, "nullValue": 5}}},
     {"sink": {"table": "a.b.c"}, "ledger": {"table": "l"}},
     {"timezone": "Europe/Berlin"},
+    {"budget": {"epsilon": Decimal("1." + 500 * "0"), "delta": Decimal("1e-60")}},
     {"aggregates": [UNITS, COUNT, MEAN, SUM]},
     {"parameters": {"a": 1, "b": True, "c": Decimal("0.5"), "d": "text"}},
 ]
@@ -349,8 +361,8 @@ DECLARED = {"parameters": {"since": 3}, "partitions": PUBLIC, "aggregates": [dic
 
 def test_digest_does_not_depend_on_key_order_or_spelling_of_numbers() -> None:
     digest = release_spec(**DECLARED).digest()
-    assert digest.startswith("sha256:")
-    assert len(digest) == 71
+    assert digest.startswith("sha256-2:")
+    assert len(digest) == 73
     backwards = dict(reversed(minimal_spec(**DECLARED).items()))
     assert ReleaseSpec.model_validate(backwards).digest() == digest
     for epsilon, delta in (("1.00", "0.000001"), ("1", "1.0E-6"), ("1.0", "1e-6")):

@@ -1,0 +1,205 @@
+"""A charged release that was parsed wrongly goes on under its id, and what earlier versions charged stays readable."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import yaml
+from release_helpers import Outcome, Place
+from test_publication import KilledError, die, while_drawing
+
+from dp_spark import release
+from dp_spark.entries import CORRECTION
+from dp_spark.errors import BudgetError, ConflictError, SourceError
+from dp_spark.file_digests import MARK
+
+pytest_plugins = ("release_fixtures",)
+Cli = Callable[..., Outcome]
+GOLDEN = Path(__file__).parent / "golden" / "0"
+
+
+def csv(place: Place, *, options: dict[str, Any] | None = None, cost: str = "double", **changes: Any) -> dict[str, Any]:
+    """A release of a csv file that pandas could have written."""
+    path = place.folder / "visits.csv"
+    if not path.exists():
+        rows = "".join(f'p{number},"{("er", "gp", "icu")[number % 3]}",{number}.5\n' for number in range(30))
+        path.write_text(f"patient,ward,cost\n{rows}", encoding="utf-8")
+    schema = {"patient": "string", "ward": "string", "cost": cost}
+    given = {"options": options} if options else {}
+    return {"source": {"format": "csv", "path": str(path), "schema": schema, **given}, **changes}
+
+
+def unreadable(*_: Any) -> NoReturn:
+    raise SourceError("reading and aggregating the source failed", where="source", mend="look at it")
+
+
+def test_a_charged_release_goes_on_with_corrected_parsing(place: Place, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong, right = csv(place), csv(place, options={"escape": '"', "nullValue": "-"}, cost="decimal(9,2)")
+    with monkeypatch.context() as patch:
+        patch.setattr(release, "_draw", unreadable)
+        failed = cli("run", place.file(**wrong), "--release-id", "r1", "--json")
+        told = cli("run", place.file(**wrong), "--release-id", "r1").err
+    assert (failed.code, failed.error["charged"], failed.error["release_id"], failed.error["resumable"]) == (
+        4,
+        True,
+        "r1",
+        True,
+    )
+    assert "escape" in failed.error["mend"]
+    assert "charged as r1; the same command with --release-id r1 can finish it" in told
+    advice = cli("budget", "verify", "--ledger", place.ledger, "--json").document
+    assert advice["unfinished"] == ["r1"]
+    assert "only how its source is parsed may be corrected" in advice["advice"]["r1"]
+    for other in (
+        csv(place, options={"comment": "#"}),
+        csv(place, preprocess=[{"filter": "cost > 1"}]),
+        csv(place, budget={"epsilon": 0.5}),
+        {"source": {**wrong["source"], "schema": {"patient": "string", "cost": "double", "ward": "string"}}},
+    ):
+        refused = cli("run", place.file(**other), "--release-id", "r1", "--json")
+        assert (refused.code, refused.error["resumable"]) == (3, False)
+    with monkeypatch.context() as patch:
+        patch.setattr(release, "_draw", die)
+        with pytest.raises(KilledError):
+            place.release("r1", **right)
+    assert place.kinds() == [("charge", "r1"), ("correction", "r1")]
+    late = cli("run", place.file(**wrong), "--release-id", "r1", "--json")
+    assert (late.code, late.error["resumable"]) == (5, False)
+    assert "the corrected file" in cli("budget", "verify", "--ledger", place.ledger).out
+    done = place.release("r1", **right)
+    assert place.kinds() == [("charge", "r1"), ("correction", "r1"), ("published", "r1")], "written once"
+    state = place.book().state()
+    assert done.manifest["file_digest"] == place.spec(**right).digest() == state.digests_of("r1")[-1]
+    assert str(state.account("visits").spent.epsilon) == "1"
+    history = cli("budget", "history", "--ledger", place.ledger, "--json").document
+    assert [(item["entry"], item["epsilon"]) for item in history if item["entry"] == CORRECTION] == [("correction", 0.0)]
+    assert "correction" in cli("budget", "history", "--ledger", place.ledger).out
+    assert cli("budget", "verify", "--ledger", place.ledger, "--json").document["sound"]
+    assert cli("show", place.sink, "--html", place.folder / "page.html", "--ledger", place.ledger).code == 0
+    assert cli("run", place.file(**wrong), "--release-id", "r1").code == 3, "what is drawn is drawn"
+    assert place.release("r1", **right).status == "already_published"
+
+
+def test_a_run_that_still_reads_the_old_way_loses(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The correction comes while the other run computes; whichever ends first, one draw is stored, of the last file."""
+    wrong, right = csv(place), csv(place, options={"escape": '"'})
+
+    def corrected() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(release, "_draw", die)
+            with pytest.raises(KilledError):
+                place.release("r1", **right)
+
+    while_drawing(monkeypatch, corrected)
+    with pytest.raises(ConflictError, match="was corrected since") as caught:
+        place.release("r1", **wrong)
+    assert (caught.value.charged, caught.value.release_id, caught.value.resumable) == (True, "r1", False)
+    assert place.outbox().find("r1") is None
+    done = place.release("r1", **right)
+    assert done.manifest["file_digest"] == place.spec(**right).digest()
+
+
+def test_what_was_drawn_meanwhile_is_not_corrected(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run with the old file commits its draw between the other's look at the outbox and its correction."""
+    wrong, right = csv(place), csv(place, options={"escape": '"'})
+    with monkeypatch.context() as patch:
+        patch.setattr(release, "_draw", die)
+        with pytest.raises(KilledError):
+            place.release("r1", **wrong)
+    original = release._charge
+
+    def charge(*arguments: Any) -> Any:
+        monkeypatch.setattr(release, "_charge", original)
+        place.release("r1", **wrong)
+        return original(*arguments)
+
+    monkeypatch.setattr(release, "_charge", charge)
+    with pytest.raises(ConflictError):
+        place.release("r1", **right)
+    assert place.kinds() == [("charge", "r1"), ("published", "r1")]
+
+
+def test_a_release_without_an_id_tells_it_in_python(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OddError(Exception):
+        pass
+
+    def odd(*_: Any) -> NoReturn:
+        raise OddError
+
+    monkeypatch.setattr(release.Outbox, "create", odd)
+    with pytest.raises(OddError) as caught:
+        place.release()
+    error: Any = caught.value
+    [(_, release_id)] = place.kinds()
+    assert (error.charged, error.release_id, error.resumable) == (True, release_id, True)
+    assert release_id in error.__notes__[0]
+    with pytest.raises(BudgetError) as refused:
+        place.release(budget={"epsilon": 1000})
+    assert (refused.value.charged, refused.value.release_id) == (False, None)
+
+
+# --- what earlier versions charged -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def golden(tmp_path: Path) -> Path:
+    """The golden data in a folder of its own; of the entries, only those that were charged name the old one."""
+    return Path(shutil.copytree(GOLDEN, tmp_path / "golden"))
+
+
+def file_of(golden: Path, name: str, **changes: Any) -> Path:
+    document = yaml.safe_load((golden / f"{name}.yaml").read_text(encoding="utf-8")) | changes
+    for key in ("source", "ledger", "sink"):
+        document[key]["path"] = str(golden / Path(document[key]["path"]).name)
+    path = golden / f"{name}-here.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return path
+
+
+def test_what_an_earlier_version_charged_is_reported_completed_or_refused(golden: Path, cli: Cli, place: Place) -> None:
+    shutil.rmtree(golden / "source")  # no source is read
+    for name in ("public", "private"):
+        reported = cli("run", file_of(golden, name), "--release-id", name, "--json").document
+        assert reported["status"] == "already_published"
+        assert "file not compared" in reported["note"]
+    completed = cli("run", file_of(golden, "drawn"), "--release-id", "drawn")
+    assert completed.code == 0, completed.err
+    assert "file not compared" in " ".join(completed.out.split())
+    other = cli("run", file_of(golden, "drawn-private", group_by=["day"]), "--release-id", "drawn-private", "--json")
+    assert (other.code, other.error["code"]) == (3, "budget_refused"), "what the manifest tells is compared"
+    refused = cli("run", file_of(golden, "charged"), "--release-id", "charged", "--json")
+    assert (refused.code, refused.error["charged"], refused.error["resumable"]) == (3, True, False)
+    assert "before 0.1.0" in refused.error["mend"]
+    found = cli("budget", "verify", "--ledger", golden / "ledger", "--json").document
+    assert set(found["unfinished"]) == {"charged", "drawn-private"}
+    assert "before 0.1.0" in found["advice"]["charged"]
+    assert "run its file again" in found["advice"]["drawn-private"]
+    assert found["damage"] == []
+    same = cli("combine", golden / "release", golden / "second", "--sink", golden / "again", "--users", "disjoint", "--json")
+    assert (same.code, same.error["where"]) == (2, "--users")
+    assert "overlapping" in same.error["mend"]
+    assert not (golden / "again").exists()
+    joined = cli(
+        "combine", golden / "release", golden / "second", "--sink", golden / "again", "--users", "overlapping", "--json"
+    )
+    assert joined.document["guarantee"]["composition"] == "sequential"
+    assert cli("show", golden / "combined").code == 0, "what was combined so stays readable"
+
+
+def test_an_old_ledger_takes_a_correction(golden: Path, cli: Cli, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("budget", "open", "--ledger", golden / "ledger", "--dataset", "texts", "--epsilon", "2")
+    changes = {"dataset": "texts", "ledger": {"path": str(golden / "ledger")}, "sink": {"path": str(golden / "texts")}}
+    with monkeypatch.context() as patch:
+        patch.setattr(release, "_draw", die)
+        with pytest.raises(KilledError):
+            place.release("r1", **csv(place), **changes)
+    done = place.release("r1", **csv(place, options={"mode": "PERMISSIVE"}), **changes)
+    assert done.manifest["file_digest"].startswith(f"{MARK}:")
+    history = cli("budget", "history", "--ledger", golden / "ledger", "--json").document
+    assert [item["entry"] for item in history][-3:] == ["charge", "correction", "published"]
+    assert len(history) == 16
+    assert cli("budget", "verify", "--ledger", golden / "ledger", "--json").document["damage"] == []
