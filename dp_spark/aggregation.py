@@ -36,6 +36,14 @@ class ExactAggregates:
     keys: pa.Table = field(repr=False)
     values: Mapping[Query, Sequence[int]] = field(repr=False)
 
+    def in_canonical_order(self) -> ExactAggregates:
+        """The same, in the one order and layout of these keys: the order and pieces in which Spark returns groups are data."""
+        if self.keys.num_columns == 0:  # one global row
+            return self
+        order = canonical_order(self.keys)
+        values = {query: in_order(column, order) for query, column in self.values.items()}
+        return ExactAggregates(one_chunk(self.keys, order), values)
+
 
 def features_of(queries: Sequence[Query]) -> dict[Query, str]:
     """The feature column that each query needs; queries that can share one do.
@@ -150,7 +158,7 @@ def _aggregate(query: Query, feature: str) -> Column:
 
 
 def collect(frame: DataFrame, rows: BoundedRows, queries: Sequence[Query]) -> ExactAggregates:
-    """Runs the one Spark job that reads private values, and brings exact integers to the driver, in the keys' canonical order.
+    """Runs the one Spark job that reads private values, and brings exact integers to the driver.
 
     Raises:
         SourceError: If Spark fails; its own message, which can quote values, goes nowhere.
@@ -159,10 +167,8 @@ def collect(frame: DataFrame, rows: BoundedRows, queries: Sequence[Query]) -> Ex
         SourceError, "reading and aggregating the source failed", where="source", mend="see the driver's memory and the source"
     ):
         table = frame.toArrow()
-    keys = table.select(list(rows.keys))
-    order = canonical_order(keys)  # before anything is drawn: the order of Spark's groups is data
-    values = {query: in_order(table.column(f"q{index}").to_pylist(), order) for index, query in enumerate(queries)}
-    return ExactAggregates(one_chunk(keys, order), values)
+    values = {query: table.column(f"q{index}").to_pylist() for index, query in enumerate(queries)}
+    return ExactAggregates(table.select(list(rows.keys)), values)
 
 
 def fill_public(exact: ExactAggregates, keys: PublicKeys) -> ExactAggregates:

@@ -18,8 +18,6 @@ def canonical_order(keys: pa.Table) -> pa.Array:
     Args:
         keys: The keys, each row another one: then the order does not depend on that of the rows.
     """
-    if keys.num_columns == 0:
-        return pa.array(range(keys.num_rows), pa.int64())
     plain = one_chunk(keys)
     # By position: a source may call two columns by names that differ in letters' case only, or hold dots.
     numbered = plain.rename_columns([str(index) for index in range(plain.num_columns)])
@@ -34,8 +32,6 @@ def one_chunk(table: pa.Table, order: pa.Array | None = None) -> pa.Table:
         table: Rows in whatever layout.
         order: The positions of its rows, in the order wanted.
     """
-    if table.num_columns == 0:
-        return table
     order = pa.array(range(table.num_rows), pa.int64()) if order is None else order
     columns = [_fresh(column, order) for column in table.columns]
     schema = pa.schema([pa.field(name, column.type) for name, column in zip(table.column_names, columns, strict=True)])

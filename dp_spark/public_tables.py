@@ -19,7 +19,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from dp_spark.canonical_rows import canonical_order, one_chunk
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.sources import column, open_source, require_key
 from dp_spark.spark_errors import SPARK_ERRORS, condition
@@ -133,7 +132,7 @@ def _keys_of_table(spark: SparkSession, source: Source, schema: T.StructType) ->
                     where=where,
                     mend="mend the file",
                 )
-    return one_chunk(table, canonical_order(table))
+    return table
 
 
 def _shown(row: Sequence[Any]) -> str:

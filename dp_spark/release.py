@@ -257,7 +257,7 @@ def _draw(spark: SparkSession, checked: Checked, charge: Entry, on_stage: Callab
     if checked.keys is not None:
         exact = aggregation.fill_public(exact, checked.keys)
     on_stage("noise")
-    keys, noisy, drawn = _add_noise(plan, exact)
+    keys, noisy, drawn = _add_noise(plan, exact.in_canonical_order())
     if not covers(events_from_json(charge.events), drawn):
         raise DpSparkError("a draw was not charged for; nothing is published", mend="report this as a bug", final=True)
     manifest = build_manifest(

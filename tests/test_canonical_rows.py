@@ -121,7 +121,10 @@ def test_public_keys_and_no_keys_neither(monkeypatch: pytest.MonkeyPatch, order:
     assert POSITION not in found["manifest"]
     bare = planned("zcdp", None, [], partitions=None, aggregates=[UNITS, MEAN])
     one = pa.table({name: column.slice(0, 1) for name, column in numbers.items()})
-    assert stored(monkeypatch, bare, one) == stored(monkeypatch, bare, rearranged(one, [0], []))
+    alone = stored(monkeypatch, bare, one)
+    assert alone == stored(monkeypatch, bare, rearranged(one, [0], []))
+    with pa.ipc.open_stream(alone["payload"]) as reader:
+        assert reader.read_all().column("patients").to_pylist() == [5]
 
 
 @pytest.mark.parametrize("name", COLUMNS)

@@ -56,8 +56,6 @@ def test_a_charged_release_goes_on_with_corrected_parsing(place: Place, cli: Cli
     assert "only how its source is parsed may be corrected" in advice["advice"]["r1"]
     for other in (
         csv(place, options={"comment": "#"}),
-        csv(place, preprocess=[{"filter": "cost > 1"}]),
-        csv(place, budget={"epsilon": 0.5}),
         {"source": {**wrong["source"], "schema": {"patient": "string", "cost": "double", "ward": "string"}}},
     ):
         refused = cli("run", place.file(**other), "--release-id", "r1", "--json")
