@@ -137,6 +137,21 @@ class Outbox:
         with pa.ipc.open_stream(payload) as reader:
             return StoredDraw(reader.read_all(), manifests.from_json(text, where=str(self.ref)), digest)
 
+    def of_dataset(self, dataset: str) -> Iterator[StoredDraw]:
+        """All draws of a dataset, one after the other.
+
+        Raises:
+            DamageError: As ``find`` does.
+        """
+        if not exists(self.spark, self.ref):
+            return
+        with self._read_errors():
+            rows = read(self.spark, self.ref).where(F.col("dataset") == dataset).select("release_id").toArrow().to_pylist()
+        for row in rows:
+            draw = self.find(row["release_id"])
+            if draw is not None:
+                yield draw
+
     def commit(self, draw: Draw, paid: Seal) -> StoredDraw:
         """Commits a draw under its release id, unless there is one; returns the draw that is there.
 

@@ -6,6 +6,7 @@ between ``collect`` and the end of ``_draw``, in this process's memory and nowhe
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from dp_spark.ledger import Ledger, check_same_file
 from dp_spark.ledger_state import LedgerState
 from dp_spark.manifest_building import build_manifest
 from dp_spark.outbox import Draw, Outbox, read_books
+from dp_spark.paths import covers_source
 from dp_spark.planning import ReleasePlan
 from dp_spark.publication import ReleaseResult, already_published, publish
 from dp_spark.queries import PRIVACY_ID_COUNT, Query
@@ -108,7 +110,8 @@ def _complete(
     assert charge is not None, "a draw's charge is in the ledger: read_books checked it"
     assert draw is not None, "the outbox is append-only"
     check_same_file(charge, digest)
-    tables.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec), resumed=True)
+    drawn = functools.partial(outbox.of_dataset, spec.dataset)
+    tables.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec, {"source": str(charge.source)}), drawn=drawn)
     on_stage("publish")
     return publish(spark, ledger, sink, state, charge, draw)
 
@@ -141,11 +144,11 @@ def _charge(ledger: Ledger, checked: Checked, release_id: str) -> tuple[LedgerSt
 
 def _check_resumable(charge: Entry, source: str, events: Sequence[Event]) -> None:
     """A release that was charged and never drawn goes on only as what it was charged for."""
-    if charge.source != source:
+    if not covers_source(str(charge.source), source):
         raise BudgetError(
             f"the release id {charge.release_id} was charged for another source",
             where="source",
-            mend="give the environment variables and the catalog of the first run, or use a new release id",
+            mend="give the environment variables, the catalog and the folders of the first run, or use a new release id",
         )
     if events_from_json(charge.events) != tuple(events):
         raise BudgetError(

@@ -129,7 +129,7 @@ def read_release_file(path: str | Path) -> dict[str, Any]:
         SpecError: If the file is missing, unreadable, not YAML, or not a mapping.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(os.path.expanduser(path)).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else (error.strerror or "cannot be read")
         raise SpecError(f"release file: {reason}", where=str(path), mend="give the path of a release file") from None

@@ -10,17 +10,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.paths import is_local, resolve, spark_path
+from dp_spark.parquet_schema import UNREADABLE, mend_of, readable_schema
+from dp_spark.paths import is_local, pattern_of, resolve, spark_path
+from dp_spark.source_identity import folders_outside, real_files
+from dp_spark.source_options import option_problems
 from dp_spark.spark_errors import SPARK_ERRORS, condition
 from dp_spark.spec import Source
 from dp_spark.tables import has_local_log, quoted_name
 
 _READABLE_TABLES = ("MANAGED", "EXTERNAL")
+_PROVIDERS = ("delta", "parquet", "orc")
+#: What a catalog notes beside the options of a table's reader.
+_NOT_OPTIONS = ("path", "serialization.format")
 #: Types whose equality is plain: no NaN, no -0.0, no collation, no bytes that no one can read.
 _KEY_TYPES = (
     T.StringType, T.BooleanType, T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.DecimalType, T.DateType,
@@ -44,26 +50,49 @@ def open_source(spark: SparkSession, source: Source, *, where: str, types: Mappi
     if source.table is not None:
         return _open_table(spark, source.table, where)
     assert source.format is not None
-    if source.path is not None and source.format != "delta" and _is_delta(resolve(source.path)):
-        raise SourceError(
-            f"is a Delta table, not {source.format}: its removed rows would be read again",
-            where=where,
-            mend="say format: delta",
-        )
     reader = spark.read.format(source.format).options(**_options(source))
     if source.format in ("csv", "json"):
         reader = reader.schema(_schema(source, where, types))
+    if source.path is None:
+        path = None
+    elif source.format == "delta":  # a path of Delta is no pattern
+        path = spark_path(resolve(source.path))
+    else:
+        path = spark_path(pattern_of(resolve(source.path), where=f"{where}.path"))
     try:
-        frame = reader.load() if source.path is None else reader.load(spark_path(resolve(source.path)))
-        if not frame.columns:
-            raise SourceError("has no columns", where=where, mend="point it at a table with rows and columns")
-        return frame
+        frame = _loaded(spark, reader, source.format, path)
     except SPARK_ERRORS as error:
         raise SourceError(
             f"cannot be opened as {source.format} ({condition(error)})",
             where=where,
             mend="check that it exists, is readable and has this format",
         ) from None
+    if not frame.columns:
+        raise SourceError("has no columns", where=where, mend="point it at a table with rows and columns")
+    if source.path is not None and source.format != "delta":
+        _check_not_delta(frame, resolve(source.path), source.format, where)
+    return frame
+
+
+def _loaded(spark: SparkSession, reader: DataFrameReader, kind: str, path: str | None) -> DataFrame:
+    try:
+        return reader.load() if path is None else reader.load(path)
+    except SPARK_ERRORS:
+        if kind != "parquet" or path is None:
+            raise
+        files = real_files(reader.schema("unknown string").load(path).inputFiles())
+        schema = readable_schema(spark, files[0]) if files and is_local(files[0]) else None
+        if schema is None:
+            raise
+        return reader.schema(schema).load(path)
+
+
+def _check_not_delta(frame: DataFrame, path: str, kind: str, where: str) -> None:
+    """A Delta table's folder also holds rows that were removed, and links and wildcards lead to it, too."""
+    if _is_delta(path) or any(_is_delta(folder) for folder in folders_outside(path, frame.inputFiles(), where=where)):
+        raise SourceError(
+            f"is a Delta table, not {kind}: its removed rows would be read again", where=where, mend="say format: delta"
+        )
 
 
 def _open_table(spark: SparkSession, name: str, where: str) -> DataFrame:
@@ -75,11 +104,41 @@ def _open_table(spark: SparkSession, name: str, where: str) -> DataFrame:
                 where=where,
                 mend="name the table under the view: a view's limits and windows break the guarantee",
             )
+        described = _described(spark, name)
+        _check_provider(name, {} if described is None else described[1], where)
         return spark.read.table(quoted_name(name))
     except SPARK_ERRORS as error:
         raise SourceError(
             f"the table {name} cannot be opened ({condition(error)})", where=where, mend="check its name and your grants"
         ) from None
+
+
+def _check_provider(name: str, about: Mapping[str, str], where: str) -> None:
+    """A catalog calls whatever it reads by a query, a command or a remote server a table; its provider says what it is."""
+    provider = about.get("Provider", "").lower()
+    if provider not in _PROVIDERS:
+        instead = {
+            "csv": "format: csv with its path and a schema",
+            "json": "format: json with its path and a schema",
+            "jdbc": "format: jdbc with the options url and dbtable, a plain table",
+        }
+        raise SourceError(
+            f"{name} is a table of {provider or 'an unknown provider'}; a catalog's table must be of {', '.join(_PROVIDERS)}",
+            where=where,
+            mend=f"read it as {instead[provider]}"
+            if provider in instead
+            else "read its files by format and path, a database's table by format: jdbc, or make a Delta table of it",
+        )
+    hiding = [item for item in about if re.match(r"#? ?(row filter|column mask)", item, re.IGNORECASE)]
+    if hiding:
+        raise SourceError(f"{name} has a row filter or a column mask", where=where, mend="name a table without one")
+    if provider != "delta":  # Delta takes no reader's option from the catalog
+        options = dict(item.split("=", 1) for item in about.get("Storage Properties", "")[1:-1].split(", ") if "=" in item)
+        own = {key: value for key, value in options.items() if key.lower() not in _NOT_OPTIONS}
+        for problem in option_problems(provider, own):
+            raise SourceError(
+                f"{name} is read with options: {problem}", where=where, mend=f"read it as format: {provider} with its path"
+            )
 
 
 @dataclass(frozen=True)
@@ -97,7 +156,7 @@ class Buckets:
     @staticmethod
     def of(spark: SparkSession, source: Source, units: Sequence[str]) -> Buckets | None:
         """The buckets of a table that Spark itself filled and that keep each unit together, or None."""
-        described = _described(spark, source)
+        described = None if source.table is None else _described(spark, source.table)
         if described is None:
             return None
         names, about = described
@@ -121,22 +180,21 @@ class Buckets:
 
 def in_buckets(spark: SparkSession, source: Source) -> bool:
     """Whether Spark may believe the names of a source's files about its buckets."""
-    described = _described(spark, source)
+    described = None if source.table is None else _described(spark, source.table)
     return source.table is not None and (described is None or described[1].get("Num Buckets", "0") not in ("0", "-1"))
 
 
-def _described(spark: SparkSession, source: Source) -> tuple[set[str], dict[str, str]] | None:
+def _described(spark: SparkSession, name: str) -> tuple[set[str], dict[str, str]] | None:
     """The columns of a catalog table in lower case, and what the catalog says about it; None where it does not say."""
-    if source.table is None:
-        return None
     try:
-        rows = spark.sql(f"DESCRIBE TABLE EXTENDED {quoted_name(source.table)}").collect()
+        rows = spark.sql(f"DESCRIBE TABLE EXTENDED {quoted_name(name)}").collect()
     except SPARK_ERRORS:
         return None
     names = [row["col_name"] for row in rows]
-    if "# Detailed Table Information" not in names:
+    header = "# Detailed Table Information"
+    if header not in names:
         return None
-    start = names.index("# Detailed Table Information")
+    start = len(names) - names[::-1].index(header)  # a column may be called so, too
     return {name.lower() for name in names[:start]}, {row["col_name"]: row["data_type"] for row in rows[start:]}
 
 
@@ -243,6 +301,15 @@ def require_numeric(frame: DataFrame, name: str, *, where: str) -> T.DataType:
 
 
 def missing(name: str, where: str, frame: DataFrame) -> SourceError:
-    """The error for a column that is not there (or there twice)."""
+    """The error for a column that is not there (or there twice), or that Spark cannot read."""
+    for item in frame.schema.fields:
+        unreadable = (item.metadata or {}).get(UNREADABLE, {})
+        for other, kind in unreadable.items():
+            if other.lower() == name.lower():
+                return SourceError(
+                    f"the column {other} has the type {kind} of Parquet, which Spark cannot read",
+                    where=where,
+                    mend=mend_of(kind, other),
+                )
     known = ", ".join(sorted(frame.columns)[:20])
     return SourceError(f"there is no column {name}", where=where, mend=f"use one of: {known}")
