@@ -27,10 +27,12 @@ class Draws(Protocol):
     """Rows that may be shown, with their manifest."""
 
     @property
-    def rows(self) -> pa.Table: ...
+    def rows(self) -> pa.Table:
+        """The rows, noise included."""
 
     @property
-    def manifest(self) -> Mapping[str, Any]: ...
+    def manifest(self) -> Mapping[str, Any]:
+        """What they are."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def only_leftovers(spark: SparkSession, folder: str, drawn: Callable[[], Iterabl
         files = list(_listed_by_spark(spark, folder))
     elif not os.path.lexists(folder):
         return True
-    elif not os.path.isdir(folder):
+    elif not Path(folder).is_dir():
         return False
     else:
         files = list(_listed(folder))
@@ -98,12 +100,11 @@ def _was_drawn(spark: SparkSession, file: _File, draws: Sequence[Draws]) -> bool
 
 
 def _listed(folder: str) -> Iterator[_File]:
-    for above, folders, names in os.walk(folder):
-        inside = os.path.relpath(above, folder)
-        for name in [*names, *folders]:
-            path, shown = os.path.join(above, name), os.path.normpath(os.path.join(inside, name))
-            if os.path.islink(path) or name in names or not shown.startswith("_delta_log"):
-                yield _File(shown, path, os.lstat(path).st_size)
+    """All files, links and foreign folders."""
+    for path in Path(folder).rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not path.is_dir() or not name.startswith("_delta_log"):
+            yield _File(name, str(path), path.lstat().st_size)
 
 
 def _listed_by_spark(spark: SparkSession, folder: str) -> Iterator[_File]:

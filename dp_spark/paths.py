@@ -54,10 +54,7 @@ def resolve(path: str) -> str:
     >>> resolve("file:///data//a/../b/"), resolve("s3a://bucket/a/../b/")
     ('/data/b', 's3a://bucket/b')
     """
-    if path.startswith("~"):
-        written, path = path, os.path.expanduser(path)
-        if path == written:
-            raise SpecError("there is no such home folder", where=path, mend=f"write ./{path} for a folder of this name")
+    path = at_home(path)
     if "DATABRICKS_RUNTIME_VERSION" in os.environ and re.match(r"^/(?!/)", path):
         path = "dbfs:/" + re.sub(r"^/(dbfs/)?", "", path)
     if is_local(path):
@@ -70,6 +67,18 @@ def resolve(path: str) -> str:
         raise SpecError(f"{scheme}: without a host", where=path, mend=f"name it: {scheme.lower()}://host/...")
     folder = posixpath.normpath("/" + tail.lstrip("/")).rstrip("/")
     return f"{scheme.lower()}://{authority}{folder}"
+
+
+def at_home(path: str) -> str:
+    """A path with ``~`` replaced by the home folder, as a shell does.
+
+    Raises:
+        SpecError: If it begins with the ``~`` of a user that there is not.
+    """
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:
+        raise SpecError("there is no such home folder", where=path, mend=f"write ./{path} for a folder of this name") from None
 
 
 def spark_path(path: str) -> str:
@@ -145,7 +154,7 @@ def pattern_of(path: str, *, where: str) -> str:
         raise SpecError(
             "a path may hold {, } or a backslash only where a local folder has exactly this name",
             where=where,
-            mend="name one folder, or its parent with a filter; for a store, make a table of it in a catalog and say table: ...",
+            mend="name one folder, or its parent with a filter; in a store, name it by a table of a catalog",
         )
     return _READ_AS_PATTERN.sub(lambda found: "\\" + found.group(), literal) + path[len(literal) :]
 

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from dp_spark.errors import SpecError
+from dp_spark.paths import at_home
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -129,7 +130,7 @@ def read_release_file(path: str | Path) -> dict[str, Any]:
         SpecError: If the file is missing, unreadable, not YAML, or not a mapping.
     """
     try:
-        text = Path(os.path.expanduser(path)).read_text(encoding="utf-8")
+        text = Path(at_home(str(path))).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else (error.strerror or "cannot be read")
         raise SpecError(f"release file: {reason}", where=str(path), mend="give the path of a release file") from None
