@@ -83,14 +83,14 @@ def folders_outside(own: str, files: Iterable[str], *, where: str) -> list[str]:
     the folders inside a Delta table.
 
     Args:
-        own: The source's own place.
+        own: The source's own place; "" where all folders are asked for.
         files: The files, as Spark names them.
         where: The source's key, for errors.
 
     Raises:
         SourceError: If a file lies in no folder but those of partitions.
     """
-    inside = canonical(own).rstrip("/") + "/"
+    inside = canonical(own).rstrip("/") + "/" if own else "nowhere"
     found: set[str] = set()
     for spellings in _real_folders(files):
         if not any(f"{canonical(folder)}/".startswith(inside) for folder in spellings):

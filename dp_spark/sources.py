@@ -6,7 +6,7 @@ Opening a source reads metadata only. CSV and JSON have none, so they need a ``s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,16 +17,13 @@ from pyspark.sql import types as T
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.parquet_schema import UNREADABLE, mend_of, readable_schema
 from dp_spark.paths import is_local, pattern_of, resolve, spark_path
+from dp_spark.providers import provider_of
 from dp_spark.source_identity import folders_outside, real_files
-from dp_spark.source_options import option_problems
 from dp_spark.spark_errors import SPARK_ERRORS, condition
 from dp_spark.spec import Source
 from dp_spark.tables import has_local_log, quoted_name
 
 _READABLE_TABLES = ("MANAGED", "EXTERNAL")
-_PROVIDERS = ("delta", "parquet", "orc")
-#: What a catalog notes beside the options of a table's reader.
-_NOT_OPTIONS = ("path", "serialization.format")
 #: Types whose equality is plain: no NaN, no -0.0, no collation, no bytes that no one can read.
 _KEY_TYPES = (
     T.StringType, T.BooleanType, T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.DecimalType, T.DateType,
@@ -50,6 +47,8 @@ def open_source(spark: SparkSession, source: Source, *, where: str, types: Mappi
     if source.table is not None:
         return _open_table(spark, source.table, where)
     assert source.format is not None
+    if source.path is not None and source.format != "delta":
+        _check_not_delta([resolve(source.path)], source.format, where)
     reader = spark.read.format(source.format).options(**_options(source))
     if source.format in ("csv", "json"):
         reader = reader.schema(_schema(source, where, types))
@@ -69,8 +68,9 @@ def open_source(spark: SparkSession, source: Source, *, where: str, types: Mappi
         ) from None
     if not frame.columns:
         raise SourceError("has no columns", where=where, mend="point it at a table with rows and columns")
-    if source.path is not None and source.format != "delta":
-        _check_not_delta(frame, resolve(source.path), source.format, where)
+    if source.path is not None and source.format != "delta":  # links and wildcards lead to one, too
+        outside = folders_outside(resolve(source.path), frame.inputFiles(), where=where)
+        _check_not_delta(outside, source.format, where)
     return frame
 
 
@@ -87,11 +87,13 @@ def _loaded(spark: SparkSession, reader: DataFrameReader, kind: str, path: str |
         return reader.schema(schema).load(path)
 
 
-def _check_not_delta(frame: DataFrame, path: str, kind: str, where: str) -> None:
-    """A Delta table's folder also holds rows that were removed, and links and wildcards lead to it, too."""
-    if _is_delta(path) or any(_is_delta(folder) for folder in folders_outside(path, frame.inputFiles(), where=where)):
+def _check_not_delta(folders: Iterable[str], kind: str, where: str) -> None:
+    """A Delta table's folder also holds rows that were removed."""
+    if any(map(_is_delta, folders)):
         raise SourceError(
-            f"is a Delta table, not {kind}: its removed rows would be read again", where=where, mend="say format: delta"
+            f"is a Delta table, not {kind}: its removed rows would be read again",
+            where=where,
+            mend="read it by format: delta and path",
         )
 
 
@@ -105,40 +107,15 @@ def _open_table(spark: SparkSession, name: str, where: str) -> DataFrame:
                 mend="name the table under the view: a view's limits and windows break the guarantee",
             )
         described = _described(spark, name)
-        _check_provider(name, {} if described is None else described[1], where)
-        return spark.read.table(quoted_name(name))
+        provider = provider_of(name, {} if described is None else described[1], where=where)
+        frame = spark.read.table(quoted_name(name))
     except SPARK_ERRORS as error:
         raise SourceError(
             f"the table {name} cannot be opened ({condition(error)})", where=where, mend="check its name and your grants"
         ) from None
-
-
-def _check_provider(name: str, about: Mapping[str, str], where: str) -> None:
-    """A catalog calls whatever it reads by a query, a command or a remote server a table; its provider says what it is."""
-    provider = about.get("Provider", "").lower()
-    if provider not in _PROVIDERS:
-        instead = {
-            "csv": "format: csv with its path and a schema",
-            "json": "format: json with its path and a schema",
-            "jdbc": "format: jdbc with the options url and dbtable, a plain table",
-        }
-        raise SourceError(
-            f"{name} is a table of {provider or 'an unknown provider'}; a catalog's table must be of {', '.join(_PROVIDERS)}",
-            where=where,
-            mend=f"read it as {instead[provider]}"
-            if provider in instead
-            else "read its files by format and path, a database's table by format: jdbc, or make a Delta table of it",
-        )
-    hiding = [item for item in about if re.match(r"#? ?(row filter|column mask)", item, re.IGNORECASE)]
-    if hiding:
-        raise SourceError(f"{name} has a row filter or a column mask", where=where, mend="name a table without one")
-    if provider != "delta":  # Delta takes no reader's option from the catalog
-        options = dict(item.split("=", 1) for item in about.get("Storage Properties", "")[1:-1].split(", ") if "=" in item)
-        own = {key: value for key, value in options.items() if key.lower() not in _NOT_OPTIONS}
-        for problem in option_problems(provider, own):
-            raise SourceError(
-                f"{name} is read with options: {problem}", where=where, mend=f"read it as format: {provider} with its path"
-            )
+    if provider != "delta":
+        _check_not_delta(folders_outside("", frame.inputFiles(), where=where), provider, where)
+    return frame
 
 
 @dataclass(frozen=True)
@@ -271,15 +248,44 @@ def require_key(frame: DataFrame, name: str, *, where: str, binary: bool = False
         raise SourceError(
             f"the column {name} is padded with spaces (char), so no key would match",
             where=where,
-            mend=f"derive a text without them under preprocess: derive: {{trimmed: rtrim({name})}}",
+            mend=f'add a step to preprocess: {{derive: {{{name}_trimmed: "rtrim({_in_sql(name)})"}}}}, and use {name}_trimmed',
         )
     if not plain:
         raise SourceError(
             f"the column {name} has type {kind.simpleString()}, which cannot be a key",
             where=where,
-            mend=f"derive a whole number, decimal, text or date from it under preprocess: cast: {{{name}: ...}}",
+            mend=_ID_MEND if where == "privacy_unit" else _key_mend(name, kind),
         )
     return kind
+
+
+_ID_MEND = "give the source a column for it that is a whole number, a decimal, text, bytes or a date"
+
+
+def _in_sql(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else quoted(name)
+
+
+def _key_mend(name: str, kind: T.DataType) -> str:
+    if isinstance(kind, T.BinaryType):
+        return f'add a step to preprocess: {{derive: {{{name}_hex: "hex({_in_sql(name)})"}}}}, and use {name}_hex'
+    simple = "bigint" if isinstance(kind, T.FloatType | T.DoubleType) else "string"
+    return f"add a step to preprocess: {{cast: {{{name}: {simple}}}}}"
+
+
+def _number_mend(name: str, kind: T.DataType) -> str:
+    if isinstance(kind, T.StringType | T.BooleanType | T.NullType):
+        return f"add a step to preprocess: {{cast: {{{name}: double}}}}"
+    number = {
+        T.DateType: ("days", "unix_date"), T.TimestampType: ("seconds", "unix_timestamp"),
+        T.TimestampNTZType: ("seconds", "unix_timestamp"), T.BinaryType: ("length", "length"),
+        T.ArrayType: ("size", "size"), T.MapType: ("size", "size"),
+    }.get(type(kind))  # fmt: skip
+    if number is None:
+        return "name a column of numbers, or derive one from it"
+    ending, function = number
+    step = f'{{derive: {{{name}_{ending}: "{function}({_in_sql(name)})"}}}}'
+    return f"add a step to preprocess: {step}, and use {name}_{ending}"
 
 
 def require_numeric(frame: DataFrame, name: str, *, where: str) -> T.DataType:
@@ -295,7 +301,7 @@ def require_numeric(frame: DataFrame, name: str, *, where: str) -> T.DataType:
         raise SourceError(
             f"the column {name} has type {found.dataType.simpleString()}, which is not numeric",
             where=where,
-            mend=f"cast it under preprocess: cast: {{{name}: double}}",
+            mend=_number_mend(name, found.dataType),
         )
     return found.dataType
 
