@@ -167,7 +167,8 @@ def _file(text: str) -> str:
 
 def _earlier_address(url: str) -> str:
     """An address as earlier versions digested it: letters' case, default port, end and settings left out."""
-    text = re.sub(r"//[^/]*@", "//", url.lower())  # the user and the password, which they did digest
+    # Without the user and the password, which they did digest.
+    text = re.sub(r"//[^/]*@", "//", re.sub(r"^(jdbc:oracle:\w+:)[^@]*@", r"\1@", url.lower()))
     database = re.search(r";\s*database(?:name)?\s*=\s*([^;]*)", text)
     text = re.sub(r"[?;].*$", "", text).rstrip("/")
     product = text.removeprefix("jdbc:").partition(":")[0]
