@@ -79,11 +79,8 @@ def _is_blank(file: _File, sizes: Mapping[str, int]) -> bool:
         return of is not None and file.size <= 8 + 4 * (of // 512 + 1)
     if _DATA.fullmatch(file.name) is None and _COMMIT.fullmatch(file.name) is None:
         return False
-    return file.size == 0 or (file.size <= 4 and _begins_parquet(file))
-
-
-def _begins_parquet(file: _File) -> bool:
-    return _DATA.fullmatch(file.name) is not None and is_local(file.path) and b"PAR1".startswith(Path(file.path).read_bytes())
+    begun = _DATA.fullmatch(file.name) is not None and file.size <= 4 and is_local(file.path)
+    return file.size == 0 or (begun and b"PAR1".startswith(Path(file.path).read_bytes()))
 
 
 def _was_drawn(spark: SparkSession, file: _File, draws: Sequence[Draws]) -> bool:

@@ -398,7 +398,7 @@ def test_no_way_leads_to_the_files_of_a_delta_table(
         spark.sql(f"CREATE TABLE {schema}.parts (id INT, p INT) USING parquet PARTITIONED BY (p)")
         spark.sql(f"ALTER TABLE {schema}.parts ADD PARTITION (p = 1) LOCATION '{lake}'")
         keys = {"table": f"{schema}.parts"}
-    with pytest.raises(SourceError, match="is a Delta table, not parquet|cannot be opened as parquet"):
+    with pytest.raises(SourceError, match=r"is a Delta table, not parquet|cannot be opened as parquet"):
         opened(spark, **keys)
 
 
@@ -406,10 +406,12 @@ def test_no_way_leads_to_the_files_of_a_delta_table(
 
 NUMBERS = pa.array([1, 2, 3], pa.int64())
 UNREADABLE_COLUMNS = {
-    "ns": NUMBERS.cast(pa.timestamp("ns")), "ns_utc": NUMBERS.cast(pa.timestamp("ns", tz="UTC")), "half": pa.array([1.0, 2.0, 3.0]).cast(pa.float16()),
+    "ns": NUMBERS.cast(pa.timestamp("ns")), "ns_utc": NUMBERS.cast(pa.timestamp("ns", tz="UTC")),
+    "half": pa.array([1.0, 2.0, 3.0]).cast(pa.float16()),
     "time_us": NUMBERS.cast(pa.time64("us")), "time_ns": NUMBERS.cast(pa.time64("ns")),
     "time_ms": NUMBERS.cast(pa.int32()).cast(pa.time32("ms")), "wide": NUMBERS.cast(pa.decimal256(50, 0)),
-    "nested": pa.array([{"t": 1}] * 3, pa.struct([("t", pa.timestamp("ns"))])), "listed": pa.array([[1]] * 3, pa.list_(pa.time64("us"))),
+    "nested": pa.array([{"t": 1}] * 3, pa.struct([("t", pa.timestamp("ns"))])),
+    "listed": pa.array([[1]] * 3, pa.list_(pa.time64("us"))),
 }  # fmt: skip
 
 
@@ -417,7 +419,8 @@ def test_a_column_that_spark_cannot_read_is_in_nobodys_way(spark: SparkSession, 
     """Not used, it is left out; the other columns have the types that Spark gives them elsewhere."""
     others = {
         "id": pa.array([1, 2, 3], pa.int32()), "u8": pa.array([1, 2, 3], pa.uint8()), "u64": pa.array([1, 2, 3], pa.uint64()),
-        "dec": NUMBERS.cast(pa.decimal128(19, 2)), "day": pa.array([1, 2, 3], pa.int32()).cast(pa.date32()), "us": NUMBERS.cast(pa.timestamp("us")),
+        "dec": NUMBERS.cast(pa.decimal128(19, 2)), "day": pa.array([1, 2, 3], pa.int32()).cast(pa.date32()),
+        "us": NUMBERS.cast(pa.timestamp("us")),
         "utc": NUMBERS.cast(pa.timestamp("us", tz="UTC")), "word": pa.array(["a", "b", None]).dictionary_encode(),
         "raw": pa.array([b"a"] * 3), "list": pa.array([[1]] * 3), "rec": pa.array([{"a.b": 1}] * 3), "x y": pa.array([0.5] * 3),
     }  # fmt: skip
@@ -456,7 +459,8 @@ def test_the_mends_for_such_columns_work(spark: SparkSession, tmp_path: Path) ->
     df[["ns", "ns_utc", "half", "time_us", "time_ms", "listed"]].to_parquet(tmp_path / "after.parquet", **options)
     after = spark.read.parquet(str(tmp_path / "after.parquet"))
     assert dict(after.dtypes) == {
-        "ns": "timestamp_ntz", "ns_utc": "timestamp", "half": "float", "time_us": "string", "time_ms": "string", "listed": "string",
+        "ns": "timestamp_ntz", "ns_utc": "timestamp", "half": "float",
+        "time_us": "string", "time_ms": "string", "listed": "string",
     }  # fmt: skip
 
 
