@@ -15,7 +15,7 @@ from dp_spark.budget_cli import budget_app
 from dp_spark.combine_cli import combine
 from dp_spark.errors import DpSparkError, SpecError, foreseen
 from dp_spark.share_cli import share_app
-from dp_spark.terminal import AsJson, emit, log, out, report, session, stages
+from dp_spark.terminal import AsJson, emit, home, log, out, report, session, stages
 
 if TYPE_CHECKING:
     from dp_spark.tables import TableRef
@@ -99,7 +99,9 @@ def plan(file: _FILE, overrides: _SET = None, as_json: AsJson = False) -> None:
 @app.command()
 def show(
     release: Annotated[str, typer.Argument(metavar="RELEASE", help="A published table: a path or a name a.b.c.")],
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a report for people, as one page.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", callback=home, help="Write a report for people, as one page.")
+    ] = None,
     ledger: Annotated[
         str | None, typer.Option("--ledger", help="Put the budget into the report: the ledger, a path or a table name a.b.c.")
     ] = None,
@@ -150,7 +152,9 @@ def schema() -> None:
 @app.command()
 def demo(
     scenario: Annotated[Scenario, typer.Argument(help="Which real data to release.")] = Scenario.healthcare,
-    folder: Annotated[Path, typer.Option("--out", help="Where source, ledger, release and chart go.")] = Path("demo-out"),
+    folder: Annotated[Path, typer.Option("--out", callback=home, help="Where source, ledger, release and chart go.")] = Path(
+        "demo-out"
+    ),
 ) -> None:
     """Release real, public data and show exact against released values side by side."""
     from dp_spark.demo import run_demo

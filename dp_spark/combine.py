@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -19,7 +18,7 @@ from dp_spark.combining import combine_rows
 from dp_spark.definitions import Party, check_disjoint, check_parties
 from dp_spark.errors import ConflictError, DamageError, SpecError
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES, to_json
-from dp_spark.paths import is_local
+from dp_spark.outbox import Draw
 from dp_spark.release_reading import read_release
 from dp_spark.row_comparison import same_rows
 from dp_spark.session import RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
@@ -72,7 +71,6 @@ def combine(spark: SparkSession, releases: Sequence[TableRef], sink: TableRef, u
         raise SpecError("needs two releases or more", where="RELEASE", mend="give the path or name of each party's release")
     silence_value_quoting_loggers()
     with settings(spark, {**RELEASE_SETTINGS, "spark.sql.session.timeZone": "UTC"}), bookkeeping(spark):
-        _check_sink(spark, sink, releases)
         parties = [Party(str(ref), *read_release(spark, ref, timezone="UTC")) for ref in releases]
         check_parties(parties)
         if users is Users.disjoint:
@@ -83,17 +81,14 @@ def combine(spark: SparkSession, releases: Sequence[TableRef], sink: TableRef, u
         return _publish(spark, sink, rows, manifest, releases)
 
 
-def _check_sink(spark: SparkSession, sink: TableRef, releases: Sequence[TableRef]) -> dict[str, Any] | None:
+def _check_sink(spark: SparkSession, sink: TableRef, releases: Sequence[TableRef], combined: Draw) -> dict[str, Any] | None:
     """The manifest of the combination that the sink holds, or None where it is empty; anything else is refused."""
-    if sink.path is not None and is_local(sink.path):
-        for folder in Path(sink.path).parents:  # a ledger, an outbox, somebody's table
-            if tables.has_local_log(str(folder)):
-                raise SpecError("the sink is inside a Delta table", where="--sink", mend="give it a place of its own")
     apart = {f"release {ref}": tables.location_of(spark, ref) for ref in releases}
     present = tables.read_manifest(spark, sink) if tables.exists(spark, sink) else None
     replaceable = present is not None and present["format"] == COMBINED_FORMAT
     try:
-        return tables.check_sink(spark, sink, str(present["dataset"]) if present is not None and replaceable else "", apart)
+        dataset = str(present["dataset"]) if present is not None and replaceable else ""
+        return tables.check_sink(spark, sink, dataset, apart, drawn=lambda: [combined])
     except SpecError as error:
         raise SpecError(error.message, where="--sink", mend=error.mend) from None
 
@@ -102,7 +97,8 @@ def _publish(
     spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: dict[str, Any], releases: Sequence[TableRef]
 ) -> CombinedResult:
     base = tables.newest_version(spark, sink)  # before the sink is looked at: a rival's commit in between makes this one void
-    same = _check_sink(spark, sink, releases) == manifest and same_rows(_shown(spark, sink, base), rows, manifest["group_by"])
+    present = _check_sink(spark, sink, releases, Draw(rows, manifest))
+    same = present == manifest and same_rows(_shown(spark, sink, base), rows, manifest["group_by"])
     if not same:
         tables.publish(spark, sink, rows, manifest, base)
     version = tables.published_version(spark, sink, manifest["release_id"])

@@ -18,7 +18,7 @@ from dp_spark.accounting import NOTHING, Account, Accountant, Cost, cost_of
 from dp_spark.entries import CHARGE, CORRECTION, GENESIS, KINDS, OPEN, PUBLISHED, Entry, Seal
 from dp_spark.errors import BudgetError, DamageError
 from dp_spark.events import Event, decimal_text, events_from_json, unparsed_from_json
-from dp_spark.paths import same_source
+from dp_spark.paths import same_source, split_identities
 
 _MEND = "restore the ledger from a backup of its files (docs/ledger.md); do not open a new one"
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, BudgetError)
@@ -296,6 +296,7 @@ class LedgerState:
         own = self.accounts[entry.dataset]
         if entry.release_id is not None and self.charge_of(entry.release_id) is not None:
             raise self._damaged(f"entry {entry.sequence} charges a release that was charged before")
+        split_identities(str(entry.source))
         events = events_from_json(entry.events)
         for amount in itertools.chain.from_iterable((event.epsilon, event.rho, event.delta) for event in events):
             _amount(str(amount or 0))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -137,6 +137,21 @@ class Outbox:
             raise DamageError(f"the draw of {release_id} was changed", where=str(self.ref), mend=_MEND)
         with pa.ipc.open_stream(payload) as reader:
             return StoredDraw(reader.read_all(), manifests.from_json(text, where=str(self.ref)), digest)
+
+    def of_dataset(self, dataset: str) -> Iterator[StoredDraw]:
+        """All draws of a dataset, one after the other.
+
+        Raises:
+            DamageError: As ``find`` does.
+        """
+        if not exists(self.spark, self.ref):
+            return
+        with self._read_errors():
+            rows = read(self.spark, self.ref).where(F.col("dataset") == dataset).select("release_id").toArrow().to_pylist()
+        for row in rows:
+            draw = self.find(row["release_id"])
+            if draw is not None:
+                yield draw
 
     def check_undrawn(self, release_id: str) -> None:
         """Checks that nothing was drawn for a release.

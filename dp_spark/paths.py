@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import posixpath
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from dp_spark.errors import SpecError
+from dp_spark.jdbc_addresses import same_table
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):(?=/)")
 #: Schemes that name one store.
-_ALIASES = {"s3": "s3a", "s3n": "s3a", "abfs": "abfss", "wasb": "wasbs"}
+_ALIASES = {
+    "s3": "s3a",
+    "s3n": "s3a",
+    "abfs": "abfss",
+    "wasb": "abfss",
+    "wasbs": "abfss",
+    "webhdfs": "hdfs",
+    "swebhdfs": "hdfs",
+}
+#: Folders of a Databricks machine that are a store's, under both names.
+_MOUNTED = re.compile(r"^/(?:dbfs/)?(?=Volumes(?:/|$))|^/dbfs(?:/|$)")
 _GLOB = re.compile(r"[*?\[{]")
+#: What a reader of files takes for a pattern, unless it comes after a backslash.
+_READ_AS_PATTERN = re.compile(r"[*?\[\]{}\\]")
 
 
 def is_local(path: str) -> bool:
@@ -29,14 +45,16 @@ def resolve(path: str) -> str:
     """The one absolute name of a path; local ones follow symbolic links and have no scheme.
 
     A path without a scheme is on this machine, whatever Spark's default file system is; on Databricks an absolute one is
-    in DBFS, as everywhere there.
+    in DBFS, as everywhere there. ``~`` is the home folder, as in a shell.
 
     Raises:
-        SpecError: If it leaves the host to the cluster's settings: the same folder would have two names.
+        SpecError: If it leaves the host to the cluster's settings (the same folder would have two names), or begins with
+            the ``~`` of a user that there is not.
 
     >>> resolve("file:///data//a/../b/"), resolve("s3a://bucket/a/../b/")
     ('/data/b', 's3a://bucket/b')
     """
+    path = at_home(path)
     if "DATABRICKS_RUNTIME_VERSION" in os.environ and re.match(r"^/(?!/)", path):
         path = "dbfs:/" + re.sub(r"^/(dbfs/)?", "", path)
     if is_local(path):
@@ -51,6 +69,18 @@ def resolve(path: str) -> str:
     return f"{scheme.lower()}://{authority}{folder}"
 
 
+def at_home(path: str) -> str:
+    """A path with ``~`` replaced by the home folder, as a shell does.
+
+    Raises:
+        SpecError: If it begins with the ``~`` of a user that there is not.
+    """
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:
+        raise SpecError("there is no such home folder", where=path, mend=f"write ./{path} for a folder of this name") from None
+
+
 def spark_path(path: str) -> str:
     """A resolved path as Spark must be told it: with its scheme, so that Spark's default file system does not matter.
 
@@ -60,28 +90,73 @@ def spark_path(path: str) -> str:
     return f"file:{path}" if is_local(path) else path
 
 
+@functools.lru_cache(maxsize=65536)  # each folder of a ledger is compared with each of a source
 def canonical(path: str) -> str:
-    """A resolved path with one name for each store: schemes that mean the same, hosts in small letters.
+    """A resolved path with one name for each store, for comparison.
 
-    >>> canonical("s3n://Bucket/x"), canonical("hdfs://NN:8020/x")
-    ('s3a://Bucket/x', 'hdfs://nn:8020/x')
+    Schemes that mean the same are one, and so are the two services of an Azure account and the mount points of Databricks;
+    hosts are in small letters, without user and default port.
+
+    >>> canonical("s3n://Bucket/x"), canonical("hdfs://NN:8020/x"), canonical("/dbfs/x")
+    ('s3a://Bucket/x', 'hdfs://nn/x', 'dbfs:///x')
+    >>> canonical("wasbs://c@a.blob.core.windows.net/x") == canonical("abfs://c@a.dfs.core.windows.net/x")
+    True
     """
     match = _SCHEME.match(path)
     if match is None:
-        return path
+        return _MOUNTED.sub("dbfs:///", path) if path.startswith(("/dbfs", "/Volumes")) else path
     scheme, (authority, slash, tail) = match.group(1), path[match.end() :].removeprefix("//").partition("/")
     scheme = _ALIASES.get(scheme, scheme)
-    return f"{scheme}://{authority if scheme == 's3a' else authority.lower()}{slash}{tail}"
+    return f"{scheme}://{_canonical_authority(scheme, authority)}{slash}{tail}"
+
+
+def _canonical_authority(scheme: str, authority: str) -> str:
+    if scheme == "abfss":
+        container, at, host = authority.lower().rpartition("@")
+        account, dot, rest = host.partition(".")
+        rest = re.sub(r"^(privatelink\.)?(blob|dfs)\.", "dfs.", rest)
+        return f"{container}{at}{account.removesuffix('-secondary')}{dot}{rest}"
+    host = authority.rpartition("@")[2]
+    if scheme == "s3a":
+        return host
+    # A name node has one port for each protocol.
+    return re.sub(r":\d+$", "", host.lower()) if scheme == "hdfs" else host.lower()
 
 
 def fixed_part(path: str) -> str:
-    """The folder above the first wildcard of a path; the path itself where it has none.
+    """The folder above the first wildcard of a resolved path; the path itself where it has none.
 
     >>> fixed_part("/data/events/year=*/x"), fixed_part("/data/events")
     ('/data/events', '/data/events')
     """
-    match = _GLOB.search(path)
+    match = _GLOB.search(path, len(_literal_part(path)))
     return path if match is None else posixpath.dirname(path[: match.start()])
+
+
+def _literal_part(path: str) -> str:
+    """The longest beginning of a local path that is there: its folders are meant as they are written."""
+    while path and is_local(path) and not os.path.lexists(path):
+        path = posixpath.dirname(path)
+    return path if is_local(path) else ""
+
+
+def pattern_of(path: str, *, where: str) -> str:
+    """A resolved path as a reader of files must be told it, so that the reader and we mean the same folder.
+
+    Local folders that are there are meant as they are written, whatever signs they hold. Elsewhere ``*``, ``?`` and
+    ``[ab]`` are wildcards.
+
+    Raises:
+        SpecError: If it holds what a reader would interpret and we do not.
+    """
+    literal = _literal_part(path)
+    if re.search(r"[{}\\]", path[len(literal) :]):
+        raise SpecError(
+            "a path may hold {, } or a backslash only where a local folder has exactly this name",
+            where=where,
+            mend="name one folder, or its parent with a filter; in a store, name it by a table of a catalog",
+        )
+    return _READ_AS_PATTERN.sub(lambda found: "\\" + found.group(), literal) + path[len(literal) :]
 
 
 def overlap(one: str, other: str) -> bool:
@@ -94,15 +169,69 @@ def overlap(one: str, other: str) -> bool:
     return one.startswith(other) or other.startswith(one)
 
 
-def same_source(one: str, other: str) -> bool:
-    """Whether two source identities are the same, or one folder is inside the other.
+def joined_identities(identities: Iterable[str]) -> str:
+    """The identities of one source as one text; a single one is itself, as earlier versions wrote it.
 
-    A JDBC table named with fewer parts is the same as any that ends like it.
+    >>> joined_identities(["/data/a"]), joined_identities(["/data/a", "/data/b"])
+    ('/data/a', '["/data/a", "/data/b"]')
     """
-    if one.startswith("jdbc:") and other.startswith("jdbc:"):
-        (_, address, name), (_, other_address, other_name) = one.split(":"), other.split(":")
-        return address == other_address and all(a == b for a, b in zip(name.split("."), other_name.split("."), strict=False))
-    return overlap(one, other) if "/" in one and "/" in other else one == other
+    several = list(identities)
+    return several[0] if len(several) == 1 else json.dumps(several, ensure_ascii=False)
+
+
+@functools.lru_cache(maxsize=4096)
+def split_identities(text: str) -> tuple[str, ...]:
+    """The identities of one source; no single one begins with a bracket.
+
+    Raises:
+        ValueError: If it is neither one identity nor a list of them.
+
+    >>> split_identities("/data/a"), split_identities('["/data/a", "jdbc:1:2"]')
+    (('/data/a',), ('/data/a', 'jdbc:1:2'))
+    """
+    if not text.startswith("["):
+        return (text,)
+    several = json.loads(text)
+    if not several or not all(isinstance(item, str) for item in several):
+        raise ValueError("no list of identities")
+    return tuple(several)
+
+
+def is_folder(identity: str) -> bool:
+    """Whether an identity is a folder.
+
+    >>> [is_folder(text) for text in ("/data/a", "s3a://b/a", "table:a.b", "jdbc:1:2", "db:1:2:3")]
+    [True, True, False, False, False]
+    """
+    return "/" in identity and not identity.startswith("table:")
+
+
+def same_source(one: str, other: str) -> bool:
+    """Whether two sources can be the same: an identity of one is one of the other, or one folder is inside the other.
+
+    Args:
+        one: An identity, or several (``joined_identities``).
+        other: The same of the other source.
+    """
+    return any(_same(a, b) for a in split_identities(one) for b in split_identities(other))
+
+
+def _same(one: str, other: str) -> bool:
+    if one.startswith(("jdbc:", "db:")) and other.startswith(("jdbc:", "db:")):
+        return same_table(one, other)
+    return overlap(one, other) if is_folder(one) and is_folder(other) else one == other
+
+
+def covers_source(charged: str, now: str) -> bool:
+    """Whether a source is the one that was charged: its own place is the same, and no folder of it lies elsewhere.
+
+    >>> covers_source('["/data/a", "/data/b"]', "/data/a"), covers_source("/data/a", '["/data/a", "/data/b"]')
+    (True, False)
+    """
+    paid, present = split_identities(charged), split_identities(now)
+    own = canonical(paid[0]) == canonical(present[0]) if is_folder(present[0]) else same_source(charged, present[0])
+    folders = [canonical(item).rstrip("/") + "/" for item in paid if is_folder(item)]
+    return own and all((canonical(item).rstrip("/") + "/").startswith(tuple(folders)) for item in present if is_folder(item))
 
 
 def unsafe_store(path: str) -> str:

@@ -6,6 +6,7 @@ Nothing here knows an exact value or draws noise; whatever runs again publishes 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -96,7 +97,8 @@ def publish(
     with local_lock(ledger.ref):
         base = tables.newest_version(spark, sink)  # before the manifest: a rival's commit in between makes this one void
         # The sink was checked before computing; since then somebody else's table can have come to be there.
-        present = tables.check_sink(spark, sink, charge.dataset, {}, resumed=True)
+        drawn = functools.partial(Outbox(spark, ledger.ref).of_dataset, charge.dataset)
+        present = tables.check_sink(spark, sink, charge.dataset, {}, drawn=drawn)
         shown = present == draw.manifest and _is_the_draw(_rows(spark, sink, base), draw)
         if not shown and not _was_overtaken(spark, ledger, sink, state, charge, present):
             tables.publish(spark, sink, draw.rows, draw.manifest, base)

@@ -28,6 +28,7 @@ from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState
 from dp_spark.manifest_building import build_manifest
 from dp_spark.outbox import Draw, Outbox, read_books
+from dp_spark.paths import covers_source
 from dp_spark.planning import ReleasePlan
 from dp_spark.publication import ReleaseResult, already_published, compare_file, publish
 from dp_spark.queries import PRIVACY_ID_COUNT, Query
@@ -159,7 +160,8 @@ def _complete(
     assert charge is not None, "a draw's charge is in the ledger: read_books checked it"
     assert draw is not None, "the outbox is append-only"
     note = compare_file(draw, spec, digest)
-    tables.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec), resumed=True)
+    drawn = functools.partial(outbox.of_dataset, spec.dataset)
+    tables.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec, {"source": str(charge.source)}), drawn=drawn)
     on_stage("publish")
     return publish(spark, ledger, sink, state, charge, draw, note)
 
@@ -201,11 +203,11 @@ def _check_resumable(charge: Entry, source: str, unit: str, events: Sequence[Eve
             where="privacy_unit",
             mend="use the unit that it was charged for, or a new release id",
         )
-    if charge.source != source:
+    if not covers_source(str(charge.source), source):
         raise BudgetError(
             f"the release id {charge.release_id} was charged for another source",
             where="source",
-            mend="give the environment variables and the catalog of the first run, or use a new release id",
+            mend="give the environment variables, the catalog and the folders of the first run, or use a new release id",
         )
     if events_from_json(charge.events) != tuple(events):
         raise BudgetError(

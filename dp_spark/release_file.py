@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from dp_spark.errors import SpecError
+from dp_spark.paths import at_home
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -171,7 +172,7 @@ def read_release_file(path: str | Path) -> dict[str, Any]:
         SpecError: If the file is missing, unreadable, not YAML, or not a mapping.
     """
     try:
-        with Path(path).open("rb") as file:
+        with Path(at_home(str(path))).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         text = content.decode("utf-8") if len(content) <= MAX_BYTES else ""
     except (OSError, UnicodeDecodeError) as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dp_spark.errors import SpecError
-from dp_spark.terminal import AsJson, emit, log, out, session
+from dp_spark.terminal import AsJson, emit, home, log, out, session
 
 if TYPE_CHECKING:
     from dp_spark.share_config import SharedName
@@ -22,7 +22,10 @@ share_app = typer.Typer(
 
 _NAME = Annotated[str, typer.Argument(metavar="SHARE.SCHEMA.TABLE", help="The table's name as recipients see it.")]
 _CONFIG = Annotated[
-    Path, typer.Option("--config", metavar="FILE", help="The sharing server's configuration (.yaml); kept with mode 0600.")
+    Path,
+    typer.Option(
+        "--config", metavar="FILE", callback=home, help="The sharing server's configuration (.yaml); kept with mode 0600."
+    ),
 ]
 
 
@@ -33,7 +36,9 @@ def share_add(
     ledger: Annotated[str, typer.Option("--ledger", help="The ledger that paid for it: a path or a table name a.b.c.")],
     config: Annotated[
         Path | None,
-        typer.Option("--config", metavar="FILE", help="Add it to this server configuration; made where there is none."),
+        typer.Option(
+            "--config", metavar="FILE", callback=home, help="Add it to this server configuration; made where there is none."
+        ),
     ] = None,
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL that shares it on Databricks, and change nothing.")] = False,
     recipients: Annotated[
@@ -137,7 +142,9 @@ def share_remove(name: _NAME, config: _CONFIG, as_json: AsJson = False) -> None:
 
 @share_app.command("config")
 def share_config(
-    profiles: Annotated[list[Path], typer.Argument(metavar="PROFILE...", help="A .share file for each recipient.")],
+    profiles: Annotated[
+        list[Path], typer.Argument(metavar="PROFILE...", callback=home, help="A .share file for each recipient.")
+    ],
     config: _CONFIG,
     endpoint: Annotated[str, typer.Option("--endpoint", help="Where recipients reach the server: https://HOST/delta-sharing.")],
     days: Annotated[int, typer.Option("--days", help="The days until the token expires: 1 to 90.")],

@@ -6,16 +6,19 @@ Opening a source reads metadata only. CSV and JSON have none, so they need a ``s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.paths import is_local, resolve, spark_path
+from dp_spark.parquet_schema import UNREADABLE, mend_of, readable_schema
+from dp_spark.paths import is_local, pattern_of, resolve, spark_path
+from dp_spark.providers import provider_of
+from dp_spark.source_identity import folders_outside, real_files
 from dp_spark.spark_errors import SPARK_ERRORS, condition
 from dp_spark.spec import Source
 from dp_spark.tables import has_local_log, quoted_name
@@ -44,26 +47,54 @@ def open_source(spark: SparkSession, source: Source, *, where: str, types: Mappi
     if source.table is not None:
         return _open_table(spark, source.table, where)
     assert source.format is not None
-    if source.path is not None and source.format != "delta" and _is_delta(resolve(source.path)):
-        raise SourceError(
-            f"is a Delta table, not {source.format}: its removed rows would be read again",
-            where=where,
-            mend="say format: delta",
-        )
+    if source.path is not None and source.format != "delta":
+        _check_not_delta([resolve(source.path)], source.format, where)
     reader = spark.read.format(source.format).options(**_options(source))
     if source.format in ("csv", "json"):
         reader = reader.schema(_schema(source, where, types))
+    if source.path is None:
+        path = None
+    elif source.format == "delta":  # a path of Delta is no pattern
+        path = spark_path(resolve(source.path))
+    else:
+        path = spark_path(pattern_of(resolve(source.path), where=f"{where}.path"))
     try:
-        frame = reader.load() if source.path is None else reader.load(spark_path(resolve(source.path)))
-        if not frame.columns:
-            raise SourceError("has no columns", where=where, mend="point it at a table with rows and columns")
-        return frame
+        frame = _loaded(spark, reader, source.format, path)
     except SPARK_ERRORS as error:
         raise SourceError(
             f"cannot be opened as {source.format} ({condition(error)})",
             where=where,
             mend="check that it exists, is readable and has this format",
         ) from None
+    if not frame.columns:
+        raise SourceError("has no columns", where=where, mend="point it at a table with rows and columns")
+    if source.path is not None and source.format != "delta":  # links and wildcards lead to one, too
+        outside = folders_outside(resolve(source.path), frame.inputFiles(), where=where)
+        _check_not_delta(outside, source.format, where)
+    return frame
+
+
+def _loaded(spark: SparkSession, reader: DataFrameReader, kind: str, path: str | None) -> DataFrame:
+    try:
+        return reader.load() if path is None else reader.load(path)
+    except SPARK_ERRORS:
+        if kind != "parquet" or path is None:
+            raise
+        files = real_files(reader.schema("unknown string").load(path).inputFiles())
+        schema = readable_schema(spark, files[0]) if files and is_local(files[0]) else None
+        if schema is None:
+            raise
+        return reader.schema(schema).load(path)
+
+
+def _check_not_delta(folders: Iterable[str], kind: str, where: str) -> None:
+    """A Delta table's folder also holds rows that were removed."""
+    if any(map(_is_delta, folders)):
+        raise SourceError(
+            f"is a Delta table, not {kind}: its removed rows would be read again",
+            where=where,
+            mend="read it by format: delta and path",
+        )
 
 
 def _open_table(spark: SparkSession, name: str, where: str) -> DataFrame:
@@ -75,11 +106,16 @@ def _open_table(spark: SparkSession, name: str, where: str) -> DataFrame:
                 where=where,
                 mend="name the table under the view: a view's limits and windows break the guarantee",
             )
-        return spark.read.table(quoted_name(name))
+        described = _described(spark, name)
+        provider = provider_of(name, {} if described is None else described[1], where=where)
+        frame = spark.read.table(quoted_name(name))
     except SPARK_ERRORS as error:
         raise SourceError(
             f"the table {name} cannot be opened ({condition(error)})", where=where, mend="check its name and your grants"
         ) from None
+    if provider != "delta":
+        _check_not_delta(folders_outside("", frame.inputFiles(), where=where), provider, where)
+    return frame
 
 
 @dataclass(frozen=True)
@@ -97,7 +133,7 @@ class Buckets:
     @staticmethod
     def of(spark: SparkSession, source: Source, units: Sequence[str]) -> Buckets | None:
         """The buckets of a table that Spark itself filled and that keep each unit together, or None."""
-        described = _described(spark, source)
+        described = None if source.table is None else _described(spark, source.table)
         if described is None:
             return None
         names, about = described
@@ -121,22 +157,21 @@ class Buckets:
 
 def in_buckets(spark: SparkSession, source: Source) -> bool:
     """Whether Spark may believe the names of a source's files about its buckets."""
-    described = _described(spark, source)
+    described = None if source.table is None else _described(spark, source.table)
     return source.table is not None and (described is None or described[1].get("Num Buckets", "0") not in ("0", "-1"))
 
 
-def _described(spark: SparkSession, source: Source) -> tuple[set[str], dict[str, str]] | None:
+def _described(spark: SparkSession, name: str) -> tuple[set[str], dict[str, str]] | None:
     """The columns of a catalog table in lower case, and what the catalog says about it; None where it does not say."""
-    if source.table is None:
-        return None
     try:
-        rows = spark.sql(f"DESCRIBE TABLE EXTENDED {quoted_name(source.table)}").collect()
+        rows = spark.sql(f"DESCRIBE TABLE EXTENDED {quoted_name(name)}").collect()
     except SPARK_ERRORS:
         return None
     names = [row["col_name"] for row in rows]
-    if "# Detailed Table Information" not in names:
+    header = "# Detailed Table Information"
+    if header not in names:
         return None
-    start = names.index("# Detailed Table Information")
+    start = len(names) - names[::-1].index(header)  # a column may be called so, too
     return {name.lower() for name in names[:start]}, {row["col_name"]: row["data_type"] for row in rows[start:]}
 
 
@@ -213,15 +248,44 @@ def require_key(frame: DataFrame, name: str, *, where: str, binary: bool = False
         raise SourceError(
             f"the column {name} is padded with spaces (char), so no key would match",
             where=where,
-            mend=f"derive a text without them under preprocess: derive: {{trimmed: rtrim({name})}}",
+            mend=f'add a step to preprocess: {{derive: {{{name}_trimmed: "rtrim({_in_sql(name)})"}}}}, and use {name}_trimmed',
         )
     if not plain:
         raise SourceError(
             f"the column {name} has type {kind.simpleString()}, which cannot be a key",
             where=where,
-            mend=f"derive a whole number, decimal, text or date from it under preprocess: cast: {{{name}: ...}}",
+            mend=_ID_MEND if where == "privacy_unit" else _key_mend(name, kind),
         )
     return kind
+
+
+_ID_MEND = "give the source a column for it that is a whole number, a decimal, text, bytes or a date"
+
+
+def _in_sql(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else quoted(name)
+
+
+def _key_mend(name: str, kind: T.DataType) -> str:
+    if isinstance(kind, T.BinaryType):
+        return f'add a step to preprocess: {{derive: {{{name}_hex: "hex({_in_sql(name)})"}}}}, and use {name}_hex'
+    simple = "bigint" if isinstance(kind, T.FloatType | T.DoubleType) else "string"
+    return f"add a step to preprocess: {{cast: {{{name}: {simple}}}}}"
+
+
+def _number_mend(name: str, kind: T.DataType) -> str:
+    if isinstance(kind, T.StringType | T.BooleanType | T.NullType):
+        return f"add a step to preprocess: {{cast: {{{name}: double}}}}"
+    number = {
+        T.DateType: ("days", "unix_date"), T.TimestampType: ("seconds", "unix_timestamp"),
+        T.TimestampNTZType: ("seconds", "unix_timestamp"), T.BinaryType: ("length", "length"),
+        T.ArrayType: ("size", "size"), T.MapType: ("size", "size"),
+    }.get(type(kind))  # fmt: skip
+    if number is None:
+        return "name a column of numbers, or derive one from it"
+    ending, function = number
+    step = f'{{derive: {{{name}_{ending}: "{function}({_in_sql(name)})"}}}}'
+    return f"add a step to preprocess: {step}, and use {name}_{ending}"
 
 
 def require_numeric(frame: DataFrame, name: str, *, where: str) -> T.DataType:
@@ -237,12 +301,21 @@ def require_numeric(frame: DataFrame, name: str, *, where: str) -> T.DataType:
         raise SourceError(
             f"the column {name} has type {found.dataType.simpleString()}, which is not numeric",
             where=where,
-            mend=f"cast it under preprocess: cast: {{{name}: double}}",
+            mend=_number_mend(name, found.dataType),
         )
     return found.dataType
 
 
 def missing(name: str, where: str, frame: DataFrame) -> SourceError:
-    """The error for a column that is not there (or there twice)."""
+    """The error for a column that is not there (or there twice), or that Spark cannot read."""
+    for item in frame.schema.fields:
+        unreadable = (item.metadata or {}).get(UNREADABLE, {})
+        for other, kind in unreadable.items():
+            if other.lower() == name.lower():
+                return SourceError(
+                    f"the column {other} has the type {kind} of Parquet, which Spark cannot read",
+                    where=where,
+                    mend=mend_of(kind, other),
+                )
     known = ", ".join(sorted(frame.columns)[:20])
     return SourceError(f"there is no column {name}", where=where, mend=f"use one of: {known}")

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from dp_spark.source_options import option_problems
 from dp_spark.spec_errors import to_spec_error
+from dp_spark.table_names import RULE, is_table_name
 
 #: A constant in a release file: what YAML gives for a plain word, number or nothing.
 Scalar = bool | int | Decimal | date | datetime | str | None
@@ -21,13 +22,8 @@ Scalar = bool | int | Decimal | date | datetime | str | None
 MAX_PLACES = 60
 #: More public keys than this belong into a smaller question.
 MAX_PUBLIC_KEYS = 2_000_000
-
-_TABLE_NAME = re.compile(r"[A-Za-z0-9_$]+(\.[A-Za-z0-9_$]+){0,2}")
-
-
-def _is_table_name(text: str) -> bool:
-    """One to three plain words joined by dots; a word may hold ${NAME}, whose value is checked when it is known."""
-    return _TABLE_NAME.fullmatch(re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "x", text)) is not None
+#: A name that a database is told as it is written.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_$]+(\.[A-Za-z0-9_$]+){0,2}")
 
 
 def _no_bool(value: Any) -> Any:
@@ -125,8 +121,8 @@ class Source(Model):
     def _check_table(self) -> None:
         if self.format is not None or self.path is not None or self.options:
             raise ValueError("a table stands alone: drop format, path and options")
-        if not _is_table_name(str(self.table)):
-            raise ValueError("a table is named by one to three plain words joined by dots")
+        if not is_table_name(str(self.table)):
+            raise ValueError(RULE)
 
     def _check_jdbc(self) -> None:
         if self.path is not None:
@@ -134,7 +130,7 @@ class Source(Model):
         options = {key.lower(): value for key, value in self.options.items()}
         if "url" not in options or "dbtable" not in options:
             raise ValueError("a jdbc source needs the options url and dbtable")
-        if not _is_table_name(options["dbtable"]):
+        if _PLAIN_NAME.fullmatch(re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "x", options["dbtable"])) is None:
             raise ValueError("dbtable must be a plain table name, not a query")
 
     def _check_options(self) -> None:
@@ -153,8 +149,8 @@ class Location(Model):
     def _check(self) -> Location:
         if (self.path is None) == (self.table is None):
             raise ValueError("needs either a path or a table")
-        if self.table is not None and not _is_table_name(self.table):
-            raise ValueError("a table is named by one to three plain words joined by dots")
+        if self.table is not None and not is_table_name(self.table):
+            raise ValueError(RULE)
         if "`" in (self.path or ""):
             raise ValueError("a path must not hold a backtick")
         if re.search(r"@(v[0-9]+|[0-9]{17})/*$", self.path or "", re.IGNORECASE):

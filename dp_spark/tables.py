@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from dp_spark import manifest as manifests
 from dp_spark.errors import ConflictError, DamageError, SourceError, SpecError
+from dp_spark.leftovers import Draws, only_leftovers
 from dp_spark.manifest import MANIFEST_PROPERTY
-from dp_spark.paths import is_local, overlap, resolve, spark_path
+from dp_spark.paths import is_local, resolve, same_source, spark_path
 from dp_spark.spark_errors import SPARK_ERRORS, condition, is_concurrent
 from dp_spark.spec import Location
+from dp_spark.table_names import joined, parts, reads_as_name
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,14 @@ class TableRef:
     def parse(text: str) -> TableRef:
         """The table that a command-line argument means: a path, or ``a.b.c``.
 
-        >>> TableRef.parse("main.gold.visits").name, TableRef.parse("./visits").name
-        ('main.gold.visits', None)
+        A name has a dot or backticks. ``budget.delta`` is a path, and so is whatever is there.
+
+        >>> TableRef.parse("main.gold.visits").name, TableRef.parse("./visits").name, TableRef.parse("budget.delta").name
+        ('main.gold.visits', None, None)
         """
-        looks_like_name = 1 <= text.count(".") <= 2 and not set(text) & set("/\\:~` ") and all(text.split("."))
-        if looks_like_name and not Path(text).is_dir():
+        if reads_as_name(text) and not Path(text).exists():
             return TableRef(None, text)
-        return TableRef(resolve(str(Path(text).expanduser()) if text.startswith("~") else text), None)
+        return TableRef(resolve(text), None)
 
     @staticmethod
     def stored(text: str) -> TableRef:
@@ -74,15 +78,16 @@ class TableRef:
         """The table next to this one whose name has a suffix."""
         if self.path is not None:
             return TableRef(self.path + suffix, None)
-        return TableRef(None, f"{self.name}{suffix}")
+        *above, last = parts(str(self.name))
+        return TableRef(None, joined((*above, last + suffix)))
 
     def __str__(self) -> str:
         return self.path or self.name or ""
 
 
 def quoted_name(name: str) -> str:
-    """A table's name of plain parts as Spark SQL reads it literally."""
-    return ".".join("`" + part.replace("`", "``") + "`" for part in name.split("."))
+    """A table's name as Spark SQL reads it literally."""
+    return ".".join(f"`{part}`" for part in parts(name))
 
 
 #: What Spark says of a name for which it has no catalog.
@@ -126,10 +131,23 @@ def read_rows(spark: SparkSession, ref: TableRef, version: int) -> pa.Table:
 
 
 def location_of(spark: SparkSession, ref: TableRef) -> str:
-    """Where a table's files are, resolved; its name where the catalog does not say or it is not there yet."""
+    """Where a table's files are or will be, resolved; its name where the catalog does not say."""
     if ref.path is not None:
         return ref.path
-    return table_location(spark, ref.sql) or str(ref)
+    return table_location(spark, ref.sql) or _future_location(spark, str(ref.name)) or str(ref)
+
+
+def _future_location(spark: SparkSession, name: str) -> str | None:
+    """Where a table will be that is not there yet: in its schema's folder, under its own name."""
+    *above, last = parts(name)
+    try:
+        schema = spark.catalog.getDatabase(
+            ".".join(f"`{part}`" for part in above) if above else spark.catalog.currentDatabase()
+        )
+    except AnalysisException:
+        return None
+    folder = str(schema.locationUri or "")
+    return resolve(f"{folder.rstrip('/')}/{last.lower()}") if "/" in folder else None
 
 
 def table_location(spark: SparkSession, name: str) -> str | None:
@@ -155,29 +173,42 @@ def read_manifest(spark: SparkSession, ref: TableRef) -> dict[str, Any] | None:
 
 
 def check_sink(
-    spark: SparkSession, sink: TableRef, dataset: str, kept_apart: Mapping[str, str], *, resumed: bool = False
+    spark: SparkSession,
+    sink: TableRef,
+    dataset: str,
+    kept_apart: Mapping[str, str],
+    *,
+    drawn: Callable[[], Iterable[Draws]] = tuple,
 ) -> dict[str, Any] | None:
-    """Checks that publishing to the sink can destroy nothing; returns the manifest of the release that is there.
+    """Checks that publishing to the sink can destroy nothing and show nothing else; returns the manifest that is there.
 
     Args:
         spark: The session.
         sink: Where the release goes.
         dataset: The protected dataset.
-        kept_apart: What the sink must not touch: role -> resolved location.
-        resumed: Whether an earlier run of this release passed this check and may have left uncommitted files there.
+        kept_apart: What the sink must not touch: role -> location, or all identities of a source.
+        drawn: The draws whose rows a killed publisher may have left there uncommitted; asked only where there are files.
 
     Raises:
-        SpecError: If the sink overlaps the source, ledger or outbox, or holds anything but a release of this dataset.
+        SpecError: If the sink overlaps the source, ledger or outbox, is inside another Delta table, or holds anything but
+            a release of this dataset.
     """
     location = location_of(spark, sink)
     for role, other in kept_apart.items():
-        if overlap(location, other):
+        if same_source(location, other):
             raise SpecError(f"the sink is the {role}, or inside or above it", where="sink", mend="give it a place of its own")
+    is_folder = sink.path is not None or location != str(sink)
+    if is_folder and _inside_table(spark, location):
+        raise SpecError("the sink is inside a Delta table", where="sink", mend="give it a place of its own")
     if not exists(spark, sink):
         if sink.name is not None:
             _check_schema(spark, sink.name)
-        if sink.path is not None and not resumed and not _is_empty(spark, sink.path):
-            raise SpecError("the sink holds files that are not a release", where="sink", mend="choose an empty place")
+        if is_folder and not only_leftovers(spark, location, drawn):
+            raise SpecError(
+                "the sink holds files that are not a release",
+                where="sink",
+                mend="choose an empty place, or remove them; if a run is publishing there now, run the same command again",
+            )
         return None
     found = read_manifest(spark, sink)
     if found is None:
@@ -189,29 +220,27 @@ def check_sink(
     return found
 
 
+def _inside_table(spark: SparkSession, location: str) -> bool:
+    """Whether a folder above a place is a Delta table: whoever reads or vacuums it would reach what is inside."""
+    folder = posixpath.dirname(location)
+    while folder.rstrip("/:") and not folder.endswith(":/") and folder != posixpath.dirname(folder):
+        if exists(spark, TableRef(folder, None)):
+            return True
+        folder = posixpath.dirname(folder)
+    return False
+
+
 def _check_schema(spark: SparkSession, name: str) -> None:
     """A table cannot come to be in a schema or catalog that is not there; found after the charge, that would be too late."""
-    schema = name.rpartition(".")[0]
+    schema = joined(parts(name)[:-1])
     with contextlib.suppress(AnalysisException):  # no such catalog
         if not schema or spark.catalog.databaseExists(quoted_name(schema)):
             return
-    raise SpecError(f"there is no schema {schema} for the table {name}", where="sink", mend="make it, or correct the name")
-
-
-def _is_empty(spark: SparkSession, path: str) -> bool:
-    if is_local(path):
-        folder = Path(path)
-        return not folder.exists() or (folder.is_dir() and (not any(folder.iterdir()) or _is_unfinished(folder)))
-    try:
-        return spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(path).select("path").isEmpty()
-    except AnalysisException:
-        return True
-
-
-def _is_unfinished(folder: Path) -> bool:
-    """Whether a folder holds only what a killed Delta writer leaves: an empty log and data files that nothing names."""
-    leftover = re.compile(r"^(_delta_log|\.?part-\S+\.parquet(\.crc)?)$")
-    return (folder / "_delta_log").is_dir() and all(leftover.match(path.name) for path in folder.iterdir())
+    raise SpecError(
+        f"there is no schema {schema} for the table {name}",
+        where="sink",
+        mend=f"make it, or correct the name; a folder of this name is path: ./{name}",
+    )
 
 
 def publish(spark: SparkSession, sink: TableRef, rows: pa.Table, manifest: Mapping[str, Any], base: int) -> None:

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
 
 
+def home(value: Any) -> Any:
+    """A path or several as a command line gave them, with ``~`` where the shell left it (``--out=~/x``)."""
+    from pathlib import Path
+
+    from dp_spark.paths import at_home
+
+    if isinstance(value, list | tuple):
+        return [home(item) for item in value]
+    return None if value is None else Path(at_home(str(value)))
+
+
 def out() -> Console:
     """Stdout: as wide as the terminal, or 120 columns where there is none."""
     console = Console(highlight=False)

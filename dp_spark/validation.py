@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,10 +60,10 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
         SpecError, SourceError, BudgetError, ConflictError, DamageError: As ``run_release`` says.
     """
     account = state.account(spec.dataset)
-    source = source_identity(spark, spec.source)
-    check_public_sources(spark, spec, [source, *state.charged_sources])
     _check_files(spark, spec.source)
     frame, buckets = open_source(spark, spec.source, where="source"), Buckets.of(spark, spec.source, spec.unit_columns)
+    source = source_identity(spark, spec.source, frame)
+    sources = {"source": source, **check_public_sources(spark, spec, [source, *state.charged_sources])}
     if buckets is not None:
         frame = buckets.only_in_place(frame)
     frame = preprocess.apply_steps(spark, frame, spec)
@@ -75,7 +76,8 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
     if charge is not None:
         is_correction(state, release_id, digest, unparsed)
     if state.publication_of(release_id) is None:
-        present = tables.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec), resumed=charge is not None)
+        drawn = functools.partial(Outbox(spark, TableRef.of(spec.ledger)).of_dataset, spec.dataset)
+        present = tables.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec, sources), drawn=drawn)
         if charge is not None and present is not None:
             check_order(state, charge, present, sink)
             _check_not_drawn(spark, spec, present, release_id)
@@ -103,11 +105,33 @@ def _check_not_drawn(spark: SparkSession, spec: ReleaseSpec, present: Mapping[st
         )
 
 
-def check_public_sources(spark: SparkSession, spec: ReleaseSpec, protected: list[str]) -> None:
-    """A table that is protected cannot be declared public: as keys or in a join it would be released unpaid."""
+def check_public_sources(spark: SparkSession, spec: ReleaseSpec, protected: list[str]) -> dict[str, str]:
+    """A table that is protected cannot be declared public: as keys or in a join it would be released unpaid.
+
+    Args:
+        spark: The session.
+        spec: The release file, after ``${NAME}``.
+        protected: The identities of the tables that are protected.
+
+    Returns:
+        The identities of the public tables by key.
+
+    Raises:
+        SpecError: If a public table is a protected one, or overlaps it. SourceError: If one cannot be opened.
+    """
+    identities = {}
     for where, public in _public_sources(spec).items():
-        if any(same_source(source_identity(spark, public), other) for other in protected):
-            raise SpecError("this table is protected, not public", where=where, mend="use a table that holds no one's data")
+        own = source_identity(spark, public, where=where)  # says so even of one that cannot be opened so
+        _check_public(own, protected, where)
+        frame = open_source(spark, public, where=where, types={"unknown": "string"})
+        identities[where] = source_identity(spark, public, frame, where=where)
+        _check_public(identities[where], protected, where)
+    return identities
+
+
+def _check_public(identity: str, protected: list[str], where: str) -> None:
+    if any(same_source(identity, other) for other in protected):
+        raise SpecError("this table is protected, not public", where=where, mend="use a table that holds no one's data")
 
 
 def _public_sources(spec: ReleaseSpec) -> dict[str, Source]:
@@ -133,12 +157,18 @@ def _check_columns(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> 
     return public_keys(spark, spec.public_partitions, grouped, spec.timezone)
 
 
-def kept_apart(spark: SparkSession, spec: ReleaseSpec) -> dict[str, str]:
-    """Role -> location of the tables that a sink must not touch."""
+def kept_apart(spark: SparkSession, spec: ReleaseSpec, sources: Mapping[str, str]) -> dict[str, str]:
+    """Role -> location or identities of the tables that a sink must not touch.
+
+    Args:
+        spark: The session.
+        spec: The release file, after ``${NAME}``.
+        sources: The identities of the sources that are known: role -> identities.
+    """
     ledger = TableRef.of(spec.ledger)
     apart = {"ledger": tables.location_of(spark, ledger), "outbox": tables.location_of(spark, outbox_of(ledger))}
     for role, source in {"source": spec.source, **_public_sources(spec)}.items():
-        location = source_location(spark, source)
+        location = sources.get(role) or source_location(spark, source)
         if location is not None:
             apart[role] = location
     return apart

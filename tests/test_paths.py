@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dp_spark.errors import SpecError
-from dp_spark.paths import fixed_part, is_local, overlap, resolve, same_source, spark_path, unsafe_store
+from dp_spark.paths import (
+    covers_source,
+    fixed_part,
+    is_local,
+    joined_identities,
+    overlap,
+    pattern_of,
+    resolve,
+    same_source,
+    spark_path,
+    split_identities,
+    unsafe_store,
+)
 
 NAMES = st.text("abcXYZ019._-= ", min_size=1, max_size=6) | st.sampled_from([".", "..", "year=2024"])
 PARTS = st.lists(NAMES, min_size=1, max_size=5).map("/".join)
@@ -134,6 +149,20 @@ def test_spark_is_told_that_a_plain_path_is_on_this_machine() -> None:
         ("s3n://b/x", "s3://b/x"),
         ("hdfs://NN:8020/x", "hdfs://nn:8020/x"),
         ("abfs://c@a.dfs.core.windows.net/x", "abfss://c@a.dfs.core.windows.net/x"),
+        ("hdfs://nn:8020/x", "hdfs://nn/x"),
+        ("webhdfs://nn:9870/x", "hdfs://nn/x/y"),
+        ("wasbs://c@a.blob.core.windows.net/x", "abfss://c@a.dfs.core.windows.net/x"),
+        ("wasb://c@A.blob.core.chinacloudapi.cn/x", "abfs://c@a.dfs.core.chinacloudapi.cn/x/y"),
+        ("abfss://c@a.privatelink.dfs.core.windows.net/x", "abfss://c@a-secondary.dfs.core.windows.net/x"),
+        ("/dbfs/mnt/x", "dbfs:///mnt/x"),
+        ("/Volumes/a/b/c", "dbfs:///Volumes/a/b/c/d"),
+        ("/dbfs/Volumes/a", "dbfs:///Volumes/a"),
+        ("s3a://key:secret@b/x", "s3://b/x"),
+        ('["/data/a", "/data/b"]', "/data/b/inside"),
+        ('["/data/a", "/data/b"]', '["/data/c", "/data/b"]'),
+        ('["jdbc:db:t", "db:a::t..d"]', "jdbc:db:t.schema"),
+        ("db:a:p:t..d", "db:a::t.s.d"),
+        ("table:a.`b.c`.t", "table:a.`b.c`.t"),
         ("jdbc:db:t", "jdbc:db:t.schema"),
         ("jdbc:db:t.schema.base", "jdbc:db:t.schema"),
         ("table:spark_catalog.a.t", "table:spark_catalog.a.t"),
@@ -154,6 +183,14 @@ def test_two_spellings_of_one_source_are_one(one: str, other: str) -> None:
         ("jdbc:db:t.a", "jdbc:db:t.b"),
         ("table:c.a.t", "table:c.b.t"),
         ("/data/x", "s3a://data/x"),
+        ("abfss://c@a.dfs.core.windows.net/x", "abfss://c@b.dfs.core.windows.net/x"),
+        ("abfss://c@a.dfs.core.windows.net/x", "abfss://d@a.dfs.core.windows.net/x"),
+        ("/dbfsx/y", "dbfs:///x/y"),
+        ("/data/dbfs/x", "dbfs:///x"),
+        ('["/data/a", "/data/b"]', '["/data/c", "/data/bc"]'),
+        ("db:a:p:t..d", "db:a:q:t..d"),
+        ("db:a:p:t..d", "db:a:p:t..e"),
+        ("table:a.b", "/a.b"),
     ],
 )
 def test_other_sources_are_others(one: str, other: str) -> None:
@@ -163,3 +200,70 @@ def test_other_sources_are_others(one: str, other: str) -> None:
 def test_only_plain_s3_is_warned_about() -> None:
     assert "DynamoDB" in unsafe_store("s3://b/x")
     assert [unsafe_store(path) for path in ("/x", "gs://b/x", "hdfs://nn/x", "abfss://c@a/x", "")] == [""] * 5
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/{b,c}", "/a/{b,../../c}", "da\\ta/people", "s3a://b/x\\*", "/a/[b]/{c}", "s3a://b/{x,y}", "/a/b}"]
+)
+def test_what_a_reader_would_interpret_and_we_do_not_is_refused(path: str) -> None:
+    with pytest.raises(SpecError, match="only where a local folder has exactly this name") as caught:
+        pattern_of(resolve(path), where="source.path")
+    assert (caught.value.exit_code, caught.value.where) == (2, "source.path")
+
+
+def test_a_folder_that_is_there_is_meant_as_it_is_written(tmp_path: Path) -> None:
+    for name in ("a[1]", "b{c}", "d*", "e?", "f\\g", "plain"):
+        (tmp_path / name).mkdir()
+        told = pattern_of(resolve(str(tmp_path / name)), where="x").removeprefix(os.path.realpath(tmp_path))
+        assert re.sub(r"\\(.)", r"\1", told) == f"/{name}", "Hadoop takes what follows a backslash as it is"
+        assert not re.search(r"(?<!\\)[*?\[\]{}]", told)
+        assert fixed_part(resolve(str(tmp_path / name))) == f"{os.path.realpath(tmp_path)}/{name}"
+        below = resolve(f"{tmp_path}/{name}/year=*")
+        assert pattern_of(below, where="x").endswith(f"{told}/year=*")
+        assert fixed_part(below) == f"{os.path.realpath(tmp_path)}/{name}"
+
+
+def test_the_home_folder_is_the_shells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert resolve("~/data/x") == f"{os.path.realpath(tmp_path)}/data/x"
+    assert resolve("~") == os.path.realpath(tmp_path)
+    with pytest.raises(SpecError, match="no such home folder") as caught:
+        resolve("~nobody_4711/x")
+    assert caught.value.mend == "write ./~nobody_4711/x for a folder of this name"
+    assert resolve("./~nobody_4711/x") == f"{os.path.realpath(tmp_path)}/~nobody_4711/x"
+
+
+@given(st.lists(st.sampled_from(["/a", "s3a://b/[x]", 'table:a.`"`', "jdbc:1:2", 'x"]', "é"]), min_size=1, unique=True))
+def test_identities_are_one_text_and_come_back(identities: list[str]) -> None:
+    text = joined_identities(identities)
+    assert split_identities(text) == tuple(identities)
+    assert (text == identities[0]) == (len(identities) == 1), "a single one is as earlier versions wrote it"
+
+
+@pytest.mark.parametrize("text", ["[", "[]", "[1]", '["a", null]', '{"a": 1}]'])
+def test_what_is_no_list_of_identities_is_said_to_be(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        assert split_identities(text) == (text,)
+        assert not text.startswith("[")
+
+
+@pytest.mark.parametrize(
+    ("charged", "now", "covered"),
+    [
+        ("/a", "/a", True),
+        ('["/a", "/b"]', '["/a", "/b"]', True),
+        ('["/a", "/b"]', "/a", True),
+        ('["/a", "/b"]', '["/a", "/b/c"]', True),
+        ("/a", '["/a", "/b"]', False),
+        ("/a", "/a/b", False),
+        ("/a/b", "/a", False),
+        ('["/a", "/b"]', "/b", False),
+        ("jdbc:1:2", '["jdbc:1:2", "db:3:4:5"]', True),
+        ("jdbc:1:2", '["jdbc:9:2", "db:3:4:5"]', False),
+        ("table:a.b", "table:a.b", True),
+        ("table:a.b", '["table:a.b", "/c"]', False),
+    ],
+)
+def test_a_charge_goes_on_where_no_folder_came_to_be_added(charged: str, now: str, covered: bool) -> None:
+    assert covers_source(charged, now) is covered

@@ -6,16 +6,19 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from frames import tuples
+from frames import frame_of, tuples
 from pyspark.sql import DataFrame, SparkSession
 from source_helpers import opened, source
 
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.paths import same_source
-from dp_spark.source_identity import source_identity, source_location
+from dp_spark.paths import same_source, split_identities
+from dp_spark.source_identity import folders_outside, source_identity, source_location
 
 pytest_plugins = ("source_fixtures",)
+
+PARQUET = {"id": pa.int32(), "patient": pa.string()}
 
 
 def identity(spark: SparkSession, **keys: Any) -> str:
@@ -89,7 +92,7 @@ def test_a_jdbc_source_is_known_by_address_and_table_and_shows_no_option(spark: 
         return identity(spark, format="jdbc", options={"url": url, "dbtable": dbtable, **more})
 
     base = of("jdbc:postgresql://host-4711/ward")
-    assert base.startswith("jdbc:")
+    assert {identity.partition(":")[0] for identity in split_identities(base)} == {"jdbc", "db"}
     for part in ("4711", "ward", "visits", "postgresql"):
         assert part not in base
     assert of("jdbc:postgresql://host-4711/ward?user=me&password=secret", user="me", password="secret") == base
@@ -111,13 +114,79 @@ def test_every_spelling_of_a_version_is_the_table(spark: SparkSession, tmp_path:
     assert identity(spark, format="delta", path=f"{path}{spelled}") == identity(spark, format="delta", path=path)
 
 
-def test_a_wildcard_that_leads_out_by_a_link_is_refused(spark: SparkSession, tmp_path: Path) -> None:
-    (tmp_path / "events").mkdir()
-    (tmp_path / "links").mkdir()
-    assert identity(spark, format="parquet", path=f"{tmp_path}/links/*") == f"{os.path.realpath(tmp_path)}/links"
-    (tmp_path / "links" / "e1").symlink_to(tmp_path / "events")
-    with pytest.raises(SpecError, match="leads out of its folder"):
-        identity(spark, format="parquet", path=f"{tmp_path}/links/*")
+def as_read(spark: SparkSession, **keys: Any) -> list[str]:
+    """The identities of a source as a run finds them, without the test's folder."""
+    found = split_identities(source_identity(spark, source(**keys), opened(spark, **keys)))
+    return [item.replace(os.path.realpath("."), "") for item in found]
+
+
+def test_the_folders_of_all_files_are_identities(
+    spark: SparkSession, visits: DataFrame, schema: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the files come to be read: by a link, a wildcard, a partition's location, a clone."""
+    monkeypatch.chdir(tmp_path)
+    visits.write.parquet("src")
+    [file] = Path("src").glob("*.parquet")
+    Path("links").mkdir()
+    Path("links/in").symlink_to(tmp_path / "src")
+    Path("file").mkdir()
+    Path("file/one.parquet").symlink_to(tmp_path / file)
+    expected = {
+        "links": ["/links", "/src"],
+        "links/*": ["/links", "/src"],
+        "file": ["/file", "/src"],
+        "sr*": [""],
+        "src": ["/src"],
+    }
+    for path, folders in expected.items():
+        options = {"recursiveFileLookup": "true"} if path == "links" else {}
+        assert as_read(spark, format="parquet", path=path, options=options) == folders, path
+    spark.sql(f"CREATE TABLE {schema}.parts (id INT, p STRING) USING parquet PARTITIONED BY (p)")
+    spark.sql(f"ALTER TABLE {schema}.parts ADD PARTITION (p = 'x') LOCATION '{tmp_path}/src'")
+    assert as_read(spark, table=f"{schema}.parts") == ["/wards/parts", "/src"]
+
+    visits.write.format("delta").partitionBy("test").save("lake")
+    spark.sql(f"CREATE TABLE delta.`{tmp_path}/clone` SHALLOW CLONE delta.`{tmp_path}/lake`")
+    assert as_read(spark, format="delta", path="clone") == ["/clone", "/lake"], "no test=a is told"
+    assert as_read(spark, format="delta", path="lake") == ["/lake"]
+
+
+def test_no_partition_of_a_source_is_told(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which patients have a folder is a private value, and so is how many files there are."""
+    monkeypatch.chdir(tmp_path)
+    frame_of(spark, PARQUET, [(1, "17"), (2, "18")]).write.partitionBy("patient").parquet("far/away")
+    Path("near").mkdir()
+    for name in ("17", "18"):
+        Path(f"near/patient={name}").symlink_to(tmp_path / f"far/away/patient={name}")
+    first = as_read(spark, format="parquet", path="near")
+    assert first == ["/near", "/far/away"]
+    assert as_read(spark, format="parquet", path="far/away") == ["/far/away"]
+    Path("near/patient=17").unlink()
+    frame_of(spark, {"id": pa.int32()}, [(3,), (4,)]).repartition(2).write.mode("append").parquet("far/away/patient=18")
+    assert as_read(spark, format="parquet", path="near") == first
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "outside"),
+    [
+        ("s3a://b/t", ["s3a://b/t/p=1/x", "s3://b/t/y"], []),
+        ("s3a://b/a b", ["s3a://b/a%20b/x"], []),
+        ("s3a://b/t", ["s3a://b/u/p=1/q=2/x", "s3a://b/u/p=2/x", "s3a://b/u/v/x"], ["s3a://b/u"]),
+        ("abfss://c@a.dfs.core.windows.net/t", ["wasbs://c@a.blob.core.windows.net/t/x"], []),
+        ("hdfs://nn:8020/t", ["hdfs://nn/t/x", "hdfs://nn/u/x"], ["hdfs://nn/u"]),
+        ("table:a.b", ["hdfs://nn/u/x"], ["hdfs://nn/u"]),
+        ("/nowhere/t", ["file:///nowhere/t/x", "file:/nowhere/tt/x"], ["/nowhere/tt"]),
+    ],
+)
+def test_what_lies_in_the_sources_own_place_is_not_told_again(own: str, files: list[str], outside: list[str]) -> None:
+    assert folders_outside(own, files, where="source") == outside
+
+
+@pytest.mark.parametrize("file", ["s3a://b/p=1/x", "file:/p=1/x"])
+def test_a_partition_at_the_root_of_a_store_is_no_place(file: str) -> None:
+    """Everything else in that store would be the same source."""
+    with pytest.raises(SourceError, match="at the root of a store"):
+        folders_outside("s3a://c/t", [file], where="source")
 
 
 def test_a_table_is_known_by_its_full_name(spark: SparkSession, schema: str) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import yaml
 from chispa import assert_df_equality
 from frames import frame_of, tuples
 from helpers import release_spec
@@ -18,6 +20,8 @@ from pyspark.sql import types as T
 from source_helpers import DERBY, ROWS, SCHEMA, opened
 
 from dp_spark.errors import SourceError, SpecError
+from dp_spark.preprocess import apply_steps, check_steps
+from dp_spark.providers import provider_of
 from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.sources import (
     column,
@@ -279,6 +283,187 @@ def test_opening_parquet_and_delta_reads_no_data_page(
         tuples(frame)
 
 
+# --- tables of a catalog: the provider decides ------------------------------------------------------------------------
+
+
+def test_only_tables_whose_rows_are_those_of_their_files_are_read(
+    spark: SparkSession, visits: DataFrame, schema: str, tmp_path: Path
+) -> None:
+    """The catalog calls all of them MANAGED or EXTERNAL."""
+    plain, url = str(tmp_path / "plain"), "jdbc:derby:memory:hidden;create=true"
+    visits.write.parquet(plain)
+    visits.write.jdbc(url, "visits", mode="overwrite", properties={"driver": DERBY})
+    query = "(select case when exists (select * from visits) then 1 else 0 end as id from sysibm.sysdummy1) x"
+    made = {
+        "query": f"(id INT) USING jdbc OPTIONS (url '{url}', dbtable '{query}', driver '{DERBY}')",
+        "lines": f"(id INT) USING csv OPTIONS (path '{plain}', inferSchema 'true', mode 'FAILFAST')",
+        "documents": f"(id INT) USING json LOCATION '{plain}'",
+        "words": f"(value STRING) USING text LOCATION '{plain}'",
+        "skipping": f"(id INT) USING parquet OPTIONS (path '{plain}', ignoreCorruptFiles 'true')",
+        "merging": f"(id INT) USING parquet OPTIONS (path '{plain}', mergeSchema 'true')",
+    }
+    refused = {
+        "query": "format: jdbc with the options url and dbtable", "lines": "format: csv with its path and a schema",
+        "documents": "format: json with its path and a schema", "words": "a Delta table made of it",
+        "skipping": "by format: parquet and path",
+    }  # fmt: skip
+    for name, definition in made.items():
+        spark.sql(f"CREATE TABLE {schema}.{name} {definition}")
+    for name, mend in refused.items():
+        with pytest.raises(SourceError) as caught:
+            opened(spark, table=f"{schema}.{name}")
+        assert (caught.value.exit_code, caught.value.where) == (4, "source")
+        assert mend in caught.value.mend, name
+    assert opened(spark, table=f"{schema}.merging").count() == 3
+    # A table of a database's catalog: its type says MANAGED, and it has no provider.
+    catalog = "spark.sql.catalog.ward_database"
+    spark.conf.set(catalog, "org.apache.spark.sql.execution.datasources.v2.jdbc.JDBCTableCatalog")
+    spark.conf.set(f"{catalog}.url", url)
+    spark.conf.set(f"{catalog}.driver", DERBY)
+    with pytest.raises(SourceError, match="an unknown provider") as caught:
+        opened(spark, table="ward_database.APP.VISITS")
+    assert "format: jdbc where it is a database's" in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("about", "problem"),
+    [
+        ({}, "an unknown provider"),
+        ({"Provider": "iceberg"}, "the provider iceberg"),
+        ({"Provider": "hive"}, "the provider hive"),
+        ({"Provider": "delta", "# Row Filter": ""}, "a row filter"),
+        ({"Provider": "delta", "Column Masks": ""}, "a row filter or a column mask"),
+        ({"Provider": "ORC", "Storage Properties": "[modifiedAfter=2020-01-01]"}, "the option modifiedAfter is refused"),
+        ({"Provider": "parquet", "Storage Properties": "[mergeSchema=true, ignoreMissingFiles=true]"}, "ignoreMissingFiles"),
+        ({"Provider": "parquet", "Storage Properties": "[pathGlobFilter=x=1, y, readChangeFeed=true]"}, "readChangeFeed"),
+    ],
+)
+def test_a_provider_is_judged_by_what_the_catalog_says(about: dict[str, str], problem: str) -> None:
+    with pytest.raises(SourceError, match=problem):
+        provider_of("a.b", about, where="source")
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"Provider": "delta", "Type": "MANAGED", "Storage Properties": "[serialization.format=1]", "Table Properties": "[a=b]"},
+        {"Provider": "parquet", "Storage Properties": "[serialization.format=1, path=/x]", "Location": "/x"},
+        {"Provider": "orc"},
+    ],
+)
+def test_a_plain_table_passes(about: dict[str, str]) -> None:
+    assert provider_of("a.b", about, where="source") == about["Provider"]
+
+
+# --- names that a reader of files takes for patterns ------------------------------------------------------------------
+
+
+def test_a_folder_is_read_whatever_signs_its_name_holds(spark: SparkSession, visits: DataFrame, tmp_path: Path) -> None:
+    visits.write.parquet(str(tmp_path / "a1"))
+    for name in ("a[1]", "b{c}", "d*", "e?", "f\\g", "h%20 i", "[x"):
+        visits.limit(1).write.partitionBy("test").parquet(str(tmp_path / name))
+        visits.limit(2).write.format("delta").save(str(tmp_path / f"delta{name}"))
+        found = opened(spark, format="parquet", path=str(tmp_path / name))
+        assert (found.count(), set(found.columns)) == (1, {"id", "test", "value"}), name
+        assert opened(spark, format="delta", path=str(tmp_path / f"delta{name}")).count() == 2, name
+    (tmp_path / "dxy").mkdir()
+    assert opened(spark, format="parquet", path=f"{tmp_path}/[a]?").count() == 3, "a wildcard where nothing has this name"
+
+
+def test_a_path_that_only_a_reader_would_understand_is_refused(spark: SparkSession, visits: DataFrame, tmp_path: Path) -> None:
+    visits.write.parquet(str(tmp_path / "data" / "people"))
+    for path in ("da\\ta/people", "data/{people,people}", "{data/people,x}"):
+        with pytest.raises(SpecError, match="exactly this name") as caught:
+            opened(spark, format="parquet", path=f"{tmp_path}/{path}")
+        assert (caught.value.exit_code, caught.value.where) == (2, "source.path")
+
+
+@pytest.mark.parametrize("way", ["link", "wildcard", "partition", "table"])
+def test_no_way_leads_to_the_files_of_a_delta_table(
+    spark: SparkSession, visits: DataFrame, schema: str, tmp_path: Path, way: str
+) -> None:
+    lake = tmp_path / "lake"
+    visits.write.format("delta").save(str(lake))
+    keys: dict[str, Any] = {"format": "parquet", "path": f"{tmp_path}/{way}"}
+    if way == "link":
+        (tmp_path / way).mkdir()
+        for file in lake.glob("*.parquet"):
+            (tmp_path / way / file.name).symlink_to(file)
+    elif way == "wildcard":
+        keys["path"] = f"{tmp_path}/la*/*.parquet"
+    elif way == "partition":
+        (tmp_path / way).mkdir()
+        (tmp_path / way / "p=1").symlink_to(lake)
+    else:
+        spark.sql(f"CREATE TABLE {schema}.parts (id INT, p INT) USING parquet PARTITIONED BY (p)")
+        spark.sql(f"ALTER TABLE {schema}.parts ADD PARTITION (p = 1) LOCATION '{lake}'")
+        keys = {"table": f"{schema}.parts"}
+    with pytest.raises(SourceError, match=r"is a Delta table, not parquet|cannot be opened as parquet"):
+        opened(spark, **keys)
+
+
+# --- columns that Spark cannot read -----------------------------------------------------------------------------------
+
+NUMBERS = pa.array([1, 2, 3], pa.int64())
+UNREADABLE_COLUMNS = {
+    "ns": NUMBERS.cast(pa.timestamp("ns")), "ns_utc": NUMBERS.cast(pa.timestamp("ns", tz="UTC")),
+    "half": pa.array([1.0, 2.0, 3.0]).cast(pa.float16()),
+    "time_us": NUMBERS.cast(pa.time64("us")), "time_ns": NUMBERS.cast(pa.time64("ns")),
+    "time_ms": NUMBERS.cast(pa.int32()).cast(pa.time32("ms")), "wide": NUMBERS.cast(pa.decimal256(50, 0)),
+    "nested": pa.array([{"t": 1}] * 3, pa.struct([("t", pa.timestamp("ns"))])),
+    "listed": pa.array([[1]] * 3, pa.list_(pa.time64("us"))),
+}  # fmt: skip
+
+
+def test_a_column_that_spark_cannot_read_is_in_nobodys_way(spark: SparkSession, tmp_path: Path) -> None:
+    """Not used, it is left out; the other columns have the types that Spark gives them elsewhere."""
+    others = {
+        "id": pa.array([1, 2, 3], pa.int32()), "u8": pa.array([1, 2, 3], pa.uint8()), "u64": pa.array([1, 2, 3], pa.uint64()),
+        "dec": NUMBERS.cast(pa.decimal128(19, 2)), "day": pa.array([1, 2, 3], pa.int32()).cast(pa.date32()),
+        "us": NUMBERS.cast(pa.timestamp("us")),
+        "utc": NUMBERS.cast(pa.timestamp("us", tz="UTC")), "word": pa.array(["a", "b", None]).dictionary_encode(),
+        "raw": pa.array([b"a"] * 3), "list": pa.array([[1]] * 3), "rec": pa.array([{"a.b": 1}] * 3), "x y": pa.array([0.5] * 3),
+    }  # fmt: skip
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "both" / "p=1").mkdir(parents=True)
+    pq.write_table(pa.table(others), tmp_path / "plain" / "f.parquet")
+    pq.write_table(pa.table({**UNREADABLE_COLUMNS, **others}), tmp_path / "both" / "p=1" / "f g.parquet")
+    plain = opened(spark, format="parquet", path=str(tmp_path / "plain"))
+    found = opened(spark, format="parquet", path=str(tmp_path / "both"))
+    assert found.dtypes == [*plain.dtypes, ("p", "string")]
+    assert found.drop("p").toArrow().to_pylist() == plain.toArrow().to_pylist()
+    for name in ("ns", "HALF", "time_us", "nested"):
+        with pytest.raises(SourceError, match=r"has the type .* of Parquet, which Spark cannot read") as caught:
+            require_key(found, name, where="group_by")
+        assert caught.value.exit_code == 4
+    with pytest.raises(SourceError, match="there is no column nowhere"):
+        require_key(found, "nowhere", where="group_by")
+
+
+def test_the_mends_for_such_columns_work(spark: SparkSession, tmp_path: Path) -> None:
+    df: Any = pa.table({**UNREADABLE_COLUMNS, "id": NUMBERS}).to_pandas()
+    df.to_parquet(tmp_path / "before.parquet")
+    before = opened(spark, format="parquet", path=str(tmp_path / "before.parquet"))
+    options: dict[str, Any] = {}
+    for name in ("ns", "ns_utc", "half", "time_us", "time_ns", "time_ms", "listed"):
+        if name == "time_ns":
+            continue  # pandas itself loses it
+        with pytest.raises(SourceError, match="Spark cannot read") as caught:
+            require_key(before, name, where="group_by")
+        mend = caught.value.mend.partition(": ")[2]
+        if mend.startswith("df.to_parquet(path, "):
+            options |= {"coerce_timestamps": "us", "allow_truncated_timestamps": True}
+            assert mend == "df.to_parquet(path, coerce_timestamps='us', allow_truncated_timestamps=True)"
+        else:
+            exec(mend, {"df": df})
+    df[["ns", "ns_utc", "half", "time_us", "time_ms", "listed"]].to_parquet(tmp_path / "after.parquet", **options)
+    after = spark.read.parquet(str(tmp_path / "after.parquet"))
+    assert dict(after.dtypes) == {
+        "ns": "timestamp_ntz", "ns_utc": "timestamp", "half": "float",
+        "time_us": "string", "time_ms": "string", "listed": "string",
+    }  # fmt: skip
+
+
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
@@ -301,15 +486,27 @@ def test_columns_with_plain_equality_can_be_keys(kinds: DataFrame, name: str) ->
     assert require_key(kinds, name, where="group_by") == field(kinds, name).dataType
 
 
+def followed(spark: SparkSession, frame: DataFrame, name: str, mend: str) -> tuple[DataFrame, str]:
+    """What an error proposes, done to the letter: the frame after the step, and the column to use."""
+    step = yaml.safe_load(mend[mend.index("{") : mend.rindex("}") + 1])
+    used = mend.rpartition(", and use ")[2] if ", and use " in mend else name
+    with settings(spark, RELEASE_SETTINGS):
+        spec = release_spec(preprocess=[step])
+        check_steps(spec)
+        frame = apply_steps(spark, frame, spec)
+        frame.select(column(used)).collect()
+    return frame, used
+
+
 @pytest.mark.parametrize(
     "name",
     ["lower_text", "unicode_text", "single", "real", "bytes", "list", "dict", "record", "span", "nothing", "variant"],
 )
-def test_columns_without_plain_equality_are_refused_as_keys(kinds: DataFrame, name: str) -> None:
+def test_columns_without_plain_equality_are_refused_as_keys(spark: SparkSession, kinds: DataFrame, name: str) -> None:
     with pytest.raises(SourceError, match=f"the column {name} has type .*cannot be a key") as caught:
         require_key(kinds, name, where="group_by")
-    assert f"cast: {{{name}: ...}}" in caught.value.mend
     assert caught.value.where == "group_by"
+    assert require_key(*followed(spark, kinds, name, caught.value.mend), where="group_by") is not None
 
 
 def test_only_a_privacy_unit_may_be_binary(kinds: DataFrame) -> None:
@@ -323,11 +520,25 @@ def test_numbers_can_be_summed(kinds: DataFrame, name: str) -> None:
     assert require_numeric(kinds, name, where="aggregates.x") == field(kinds, name).dataType
 
 
-@pytest.mark.parametrize("name", ["text", "flag", "day", "moment", "bytes", "list", "nothing", "span"])
-def test_nothing_else_can_be_summed(kinds: DataFrame, name: str) -> None:
+@pytest.mark.parametrize("name", ["text", "flag", "day", "moment", "local", "bytes", "list", "dict", "nothing"])
+def test_nothing_else_can_be_summed(spark: SparkSession, kinds: DataFrame, name: str) -> None:
     with pytest.raises(SourceError, match=f"the column {name} has type .*not numeric") as caught:
         require_numeric(kinds, name, where="aggregates.x")
-    assert f"cast: {{{name}: double}}" in caught.value.mend
+    assert require_numeric(*followed(spark, kinds, name, caught.value.mend), where="aggregates.x") is not None
+
+
+@pytest.mark.parametrize("name", ["record", "span", "variant"])
+def test_what_no_step_makes_a_number_is_only_refused(kinds: DataFrame, name: str) -> None:
+    with pytest.raises(SourceError, match="not numeric") as caught:
+        require_numeric(kinds, name, where="aggregates.x")
+    assert caught.value.mend == "name a column of numbers, or derive one from it"
+
+
+def test_a_unit_is_not_told_to_be_cast(kinds: DataFrame) -> None:
+    """No step may touch it."""
+    with pytest.raises(SourceError, match="cannot be a key") as caught:
+        require_key(kinds, "list", where="privacy_unit", binary=True)
+    assert "cast" not in caught.value.mend
 
 
 def test_missing_and_ambiguous_columns_are_named(spark: SparkSession, kinds: DataFrame) -> None:
@@ -382,5 +593,6 @@ def test_a_padded_column_is_no_key(spark: SparkSession, schema: str) -> None:
     spark.sql(f"CREATE TABLE {schema}.padded (ward CHAR(5), name VARCHAR(5)) USING parquet")
     frame = opened(spark, table=f"{schema}.padded")
     assert require_key(frame, "name", where="group_by") is not None
-    with pytest.raises(SourceError, match="padded with spaces"):
+    with pytest.raises(SourceError, match="padded with spaces") as caught:
         require_key(frame, "ward", where="group_by")
+    assert require_key(*followed(spark, frame, "ward", caught.value.mend), where="group_by") == T.StringType()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -110,14 +112,107 @@ def test_a_foreign_delta_table_is_refused(spark: SparkSession, tmp_path: Path, s
             check_sink(spark, ref, "nafld", {})
 
 
-def test_what_a_killed_publisher_leaves_is_no_table_and_not_in_the_way(spark: SparkSession, tmp_path: Path) -> None:
-    (tmp_path / "release" / "_delta_log" / "_staged_commits").mkdir(parents=True)
-    for name in ("part-00000-1b.c000.snappy.parquet", ".part-00000-1b.c000.snappy.parquet.crc"):
-        (tmp_path / "release" / name).touch()
-    assert check_sink(spark, TableRef(str(tmp_path / "release"), None), "nafld", {}) is None
-    (tmp_path / "release" / "notes.txt").touch()
+@dataclass(frozen=True)
+class Drawn:
+    """What the outbox holds."""
+
+    rows: pa.Table
+    manifest: dict[str, Any]
+
+
+@pytest.fixture
+def killed(spark: SparkSession, published: TableRef, tmp_path: Path) -> Path:
+    """What a publisher of ROWS leaves that is killed before its commit, however far it came."""
+    folder = tmp_path / "release"
+    shutil.copytree(str(published.path), folder)
+    [commit] = (folder / "_delta_log").glob("*.json")
+    commit.rename(folder / "_delta_log" / f".{commit.name}.0a1b-2c.tmp")
+    for other in (folder / "_delta_log").glob("*.crc"):
+        other.unlink()
+    (folder / "_delta_log" / "_staged_commits").mkdir(exist_ok=True)
+    (folder / "part-00000-1b.c000.snappy.parquet").touch()
+    (folder / ".part-00000-1b.c000.snappy.parquet.crc").write_bytes(b"crc\0\0\0\2\0")
+    (folder / "part-00000-2b.c000.snappy.parquet").write_bytes(b"PAR1")
+    return folder
+
+
+def drawn() -> list[Drawn]:
+    return [Drawn(released(["x"], [1]), manifest("release-0")), Drawn(ROWS, manifest())]
+
+
+def test_what_a_killed_publisher_leaves_is_no_table_and_not_in_the_way(spark: SparkSession, killed: Path) -> None:
+    sink = TableRef(str(killed), None)
+    assert check_sink(spark, sink, "nafld", {}, drawn=drawn) is None
     with pytest.raises(SpecError, match="files that are not a release"):
-        check_sink(spark, TableRef(str(tmp_path / "release"), None), "nafld", {})
+        check_sink(spark, sink, "nafld", {}, drawn=lambda: drawn()[:1])  # its rows are nobody's draw
+    (killed / "notes.txt").touch()
+    with pytest.raises(SpecError, match="files that are not a release"):
+        check_sink(spark, sink, "nafld", {}, drawn=drawn)
+
+
+def test_a_log_and_files_without_content_ask_for_no_draw(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "release" / "_delta_log" / "_staged_commits").mkdir(parents=True)
+    (tmp_path / "release" / "part-00000-1b.c000.snappy.parquet").touch()
+    (tmp_path / "release" / ".part-00000-1b.c000.snappy.parquet.crc").touch()
+    asked: list[int] = []
+    assert check_sink(spark, TableRef(str(tmp_path / "release"), None), "nafld", {}, drawn=lambda: asked) is None  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        "part-00000-private.c000.snappy.parquet", "part-00000-1b.c000.snappy.parquet", ".part-00000-private.parquet.crc",
+        "_delta_log/people.csv",
+        "_delta_log/_staged_commits/x", "_delta_log/.00000000000000000000.json.1b.tmp", "day=1/part-00000-1b.parquet",
+        "part-00000-link.parquet",
+        "empty_folder/",
+    ],
+)  # fmt: skip
+def test_a_strangers_file_beside_an_empty_log_is_refused(spark: SparkSession, tmp_path: Path, killed: Path, put: str) -> None:
+    """It would stay in the folder that is handed on, under whatever name it has."""
+    frame_of(spark, {"name": pa.string()}, [("Ada",)]).coalesce(1).write.parquet(str(tmp_path / "private"))
+    [private] = (tmp_path / "private").glob("*.parquet")
+    place = killed / put
+    if put.endswith("/"):
+        place.mkdir()
+    elif "link" in put:
+        place.symlink_to(private)
+    else:
+        place.parent.mkdir(exist_ok=True)
+        shutil.copy(private, place)
+    with pytest.raises(SpecError, match="files that are not a release") as caught:
+        check_sink(spark, TableRef(str(killed), None), "nafld", {}, drawn=drawn)
+    assert (caught.value.exit_code, caught.value.where) == (2, "sink")
+    assert "Ada" not in str(caught.value)
+    assert place.exists()
+
+
+def test_a_sink_inside_anothers_table_is_refused(spark: SparkSession, tmp_path: Path, schema: str) -> None:
+    frame_of(spark, {"x": pa.int32()}, [(1,)]).write.format("delta").save(str(tmp_path / "lake"))
+    spark.sql(f"CREATE SCHEMA {schema}_inside LOCATION '{tmp_path}/lake/deep'")
+    (tmp_path / "link").symlink_to(tmp_path / "lake")
+    places = [Location(path=f"{tmp_path}/{path}") for path in ("lake/deep/release", "link/release", "lake/x=1")]
+    try:
+        for place in [*places, Location(table=f"{schema}_inside.release")]:
+            with pytest.raises(SpecError, match="the sink is inside a Delta table"):
+                check_sink(spark, TableRef.of(place), "nafld", {})
+        assert check_sink(spark, TableRef.of(Location(path=f"{tmp_path}/lake2/release")), "nafld", {}) is None
+    finally:
+        spark.sql(f"DROP SCHEMA {schema}_inside")
+
+
+def test_a_table_that_is_not_there_yet_is_compared_by_where_it_will_be(
+    spark: SparkSession, tmp_path: Path, schema: str
+) -> None:
+    ref = TableRef.of(Location(table=f"{schema}.Visits"))
+    place = f"{os.path.realpath(tmp_path)}/sinks/visits"
+    assert location_of(spark, ref) == place
+    with pytest.raises(SpecError, match="the sink is the source"):
+        check_sink(spark, ref, "nafld", {"source": f'["/elsewhere", "{place}"]'})
+    Path(place).mkdir(parents=True)
+    (Path(place) / "people.csv").write_text("Ada")
+    with pytest.raises(SpecError, match="files that are not a release"):
+        check_sink(spark, ref, "nafld", {})
 
 
 def test_a_release_of_the_same_dataset_is_accepted_and_of_another_refused(spark: SparkSession, published: TableRef) -> None:
@@ -166,13 +261,14 @@ def test_a_table_by_name_is_compared_by_where_its_files_are(
         check_sink(spark, TableRef(place, None), "nafld", {"ledger": location_of(spark, ref)})
 
 
-def test_references_come_from_paths_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_references_come_from_paths_and_names(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     here = os.path.realpath(tmp_path)
     assert TableRef.of(Location(path="x/../y")) == TableRef(f"{here}/y", None)
     assert TableRef.of(Location(table="a.b")) == TableRef(None, "a.b")
     assert TableRef.parse("a.b.c") == TableRef(None, "a.b.c")
-    for path in ("./a.b", "a/b", "plain", "a.b.c.d"):
+    assert TableRef.parse("main.`my data`.größe-1") == TableRef(None, "main.`my data`.größe-1")
+    for path in ("./a.b", "a/b", "plain", "a.b.c.d", "budget.delta", "visits.PARQUET"):
         assert TableRef.parse(path) == TableRef(f"{here}/{path.removeprefix('./')}", None)
     (tmp_path / "data.d").mkdir()
     assert TableRef.parse("data.d").path == f"{here}/data.d"
@@ -183,6 +279,13 @@ def test_references_come_from_paths_and_names(tmp_path: Path, monkeypatch: pytes
     assert TableRef(None, "a.b").sql == "`a`.`b`"
     assert TableRef("/x/y", None).beside("_outbox").path == "/x/y_outbox"
     assert TableRef(None, "a.b").beside("_outbox").name == "a.b_outbox"
+    assert TableRef(None, "a.`b c`").beside("_outbox").name == "a.`b c_outbox`"
+    assert TableRef(None, "a.`b c`.d-e").sql == "`a`.`b c`.`d-e`"
+    for name in ("a.`b c`", "visits", "größe-1"):
+        assert TableRef.stored(str(TableRef(None, name))).name == name
+    assert TableRef.of(Location(path="~/x")).path == os.path.realpath(Path.home() / "x")
+    with pytest.raises(SpecError, match=r"there is no schema budget .*path: \./budget.table"):
+        check_sink(spark, TableRef.parse("budget.table"), "nafld", {})
 
 
 # --- the commit -------------------------------------------------------------------------------------------------------

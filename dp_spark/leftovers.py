@@ -1,0 +1,116 @@
+"""What a killed publisher leaves in a sink where nothing was committed: empty files, or rows that were drawn."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+from pyspark.errors import AnalysisException
+from pyspark.sql import SparkSession
+
+from dp_spark.manifest import MANIFEST_PROPERTY
+from dp_spark.paths import is_local, spark_path
+from dp_spark.row_comparison import same_rows
+from dp_spark.spark_errors import SPARK_ERRORS
+
+_DATA = re.compile(r"part-[\w.-]+\.parquet")
+_COMMIT = re.compile(r"_delta_log/\.\d{20}\.json\.[\w-]+\.tmp")
+_CHECKSUM = re.compile(r"(?P<folder>(?:.*/)?)\.(?P<name>[^/]+)\.crc")
+
+
+class Draws(Protocol):
+    """Rows that may be shown, with their manifest."""
+
+    @property
+    def rows(self) -> pa.Table:
+        """The rows, noise included."""
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """What they are."""
+
+
+@dataclass(frozen=True)
+class _File:
+    name: str
+    path: str
+    size: int
+
+
+def only_leftovers(spark: SparkSession, folder: str, drawn: Callable[[], Iterable[Draws]]) -> bool:
+    """Whether a place without a table is absent or empty, or holds only what a killed publisher of these draws left.
+
+    A Parquet file is written in one go as it is closed: one that was not closed holds at most four bytes, always the same.
+    Guarantees: no file that stays holds anything but rows of ``drawn``.
+
+    Args:
+        spark: The session.
+        folder: The place, resolved.
+        drawn: The draws; asked only where a file has content.
+    """
+    if not is_local(folder):
+        files = list(_listed_by_spark(spark, folder))
+    elif not os.path.lexists(folder):
+        return True
+    elif not Path(folder).is_dir():
+        return False
+    else:
+        files = list(_listed(folder))
+    sizes = {file.name: file.size for file in files}
+    draws: list[Draws] | None = None
+    for file in files:
+        if _is_blank(file, sizes):
+            continue
+        draws = list(drawn()) if draws is None else draws
+        if not _was_drawn(spark, file, draws):
+            return False
+    return True
+
+
+def _is_blank(file: _File, sizes: Mapping[str, int]) -> bool:
+    checksum = _CHECKSUM.fullmatch(file.name)
+    if checksum is not None:  # of a file that is judged itself; eight bytes, and four for each 512
+        of = sizes.get(checksum["folder"] + checksum["name"])
+        return of is not None and file.size <= 8 + 4 * (of // 512 + 1)
+    if _DATA.fullmatch(file.name) is None and _COMMIT.fullmatch(file.name) is None:
+        return False
+    begun = _DATA.fullmatch(file.name) is not None and file.size <= 4 and is_local(file.path)
+    return file.size == 0 or (begun and b"PAR1".startswith(Path(file.path).read_bytes()))
+
+
+def _was_drawn(spark: SparkSession, file: _File, draws: Sequence[Draws]) -> bool:
+    if _COMMIT.fullmatch(file.name) is not None:
+        text = Path(file.path).read_bytes()
+        return MANIFEST_PROPERTY.encode() in text and any(str(draw.manifest["release_id"]).encode() in text for draw in draws)
+    if _DATA.fullmatch(file.name) is None:
+        return False
+    try:
+        rows = spark.read.parquet(spark_path(file.path)).coalesce(1).toArrow()
+    except SPARK_ERRORS:
+        return False
+    return any(same_rows(rows, draw.rows, draw.manifest["group_by"]) for draw in draws)
+
+
+def _listed(folder: str) -> Iterator[_File]:
+    """All files, links and foreign folders."""
+    for path in Path(folder).rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not path.is_dir() or not name.startswith("_delta_log"):
+            yield _File(name, str(path), path.lstat().st_size)
+
+
+def _listed_by_spark(spark: SparkSession, folder: str) -> Iterator[_File]:
+    """The files that a reader would see; their content is not read."""
+    try:
+        frame = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(folder)
+        rows = frame.selectExpr("path", "length").collect()
+    except AnalysisException:
+        return
+    for row in rows:
+        name = str(row["path"]).partition(folder.rstrip("/") + "/")[2]
+        yield _File(name or "?", str(row["path"]), int(row["length"]))
