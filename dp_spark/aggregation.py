@@ -1,7 +1,8 @@
 """Bounded rows to exact integers per partition, in one pass.
 
 Values become lattice integers before the shuffle, so they travel as BIGINT, their sums do not depend on the order of
-addition, and the sensitivity is exact.
+addition, and the sensitivity is exact. A sum of integers above 2^22 is taken as two, of high and of low limbs, each of
+which holds 2^40 rows; the driver joins them to one integer of any size.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pyspark.sql import types as T
 
 from dp_spark.bounding import FEATURE, FIRST, KEY, UNIT, BoundedRows, PreparedRows
 from dp_spark.errors import SourceError
-from dp_spark.lattice import Lattice
+from dp_spark.lattice import LIMB_BITS, Lattice, join
 from dp_spark.public_tables import POSITION, PublicKeys
 from dp_spark.queries import Query, QueryKind
 from dp_spark.sources import column
@@ -29,7 +30,7 @@ class ExactAggregates:
 
     Attributes:
         keys: The partition keys, or the positions of public keys.
-        values: Query -> one integer per key.
+        values: Query -> one integer per key, of any size.
     """
 
     keys: pa.Table = field(repr=False)
@@ -105,8 +106,7 @@ def _feature(query: Query, frame: DataFrame) -> Column:
     assert query.column is not None
     source = column(query.column)
     if query.lattice is not None:
-        centre = query.lattice.midpoint if query.kind is QueryKind.CENTRED_SUM else 0
-        return lattice_column(source, query.lattice) - F.lit(centre).cast("bigint")
+        return lattice_column(source, query.lattice) - F.lit(query.centre).cast("bigint")
     return F.when(_is_value(source, frame.select(source).schema.fields[0].dataType), F.lit(1).cast("bigint"))
 
 
@@ -132,20 +132,38 @@ def _is_value(source: Column, kind: T.DataType) -> Column:
 
 
 def aggregate(rows: BoundedRows, queries: Sequence[Query]) -> DataFrame:
-    """One row per partition: keys, then an exact BIGINT for each query, in order."""
+    """One row per partition: keys, then an exact BIGINT for each query, in order; two where a sum has two limbs."""
     names = features_of(queries)
-    columns = [_aggregate(query, names.get(query, "")).alias(f"q{index}") for index, query in enumerate(queries)]
+    columns = [
+        column.alias(name)
+        for index, query in enumerate(queries)
+        for name, column in zip(_columns_of(index, query), _aggregate(query, names.get(query, "")), strict=True)
+    ]
     return rows.frame.groupBy(*rows.keys).agg(*columns)
 
 
-def _aggregate(query: Query, feature: str) -> Column:
+def _columns_of(index: int, query: Query) -> tuple[str, ...]:
+    # What fits in one limb travels as one: each further sum costs time.
+    return (f"q{index}",) if query.per_row <= 2**LIMB_BITS else (f"q{index}_high", f"q{index}_low")
+
+
+def _aggregate(query: Query, feature: str) -> tuple[Column, ...]:
     if query.kind is QueryKind.PRIVACY_ID_COUNT:
-        return F.count(F.when(F.col(FIRST), F.lit(1)))
+        return (F.count(F.when(F.col(FIRST), F.lit(1))),)
     if query.kind is QueryKind.COUNT:
-        return F.count(F.lit(1))
+        return (F.count(F.lit(1)),)
     if query.kind is QueryKind.COUNT_OF_COLUMN:
-        return F.count(F.col(feature))
-    return F.coalesce(F.sum(F.col(feature)), F.lit(0).cast("bigint"))
+        return (F.count(F.col(feature)),)
+    value = F.col(feature)
+    if query.per_row <= 2**LIMB_BITS:
+        return (_total(value),)
+    # An arithmetic shift is floor division, so the low limb is never negative (``lattice.split``).
+    low = value.bitwiseAND(F.lit(2**LIMB_BITS - 1).cast("bigint"))
+    return (_total(F.shiftright(value, LIMB_BITS)), _total(low))
+
+
+def _total(integers: Column) -> Column:
+    return F.coalesce(F.sum(integers), F.lit(0).cast("bigint"))
 
 
 def collect(frame: DataFrame, rows: BoundedRows, queries: Sequence[Query]) -> ExactAggregates:
@@ -158,8 +176,13 @@ def collect(frame: DataFrame, rows: BoundedRows, queries: Sequence[Query]) -> Ex
         SourceError, "reading and aggregating the source failed", where="source", mend="see the driver's memory and the source"
     ):
         table = frame.toArrow()
-    values = {query: table.column(f"q{index}").to_pylist() for index, query in enumerate(queries)}
+    values = {query: _joined(table.select(_columns_of(index, query))) for index, query in enumerate(queries)}
     return ExactAggregates(table.select(list(rows.keys)), values)
+
+
+def _joined(limbs: pa.Table) -> list[int]:
+    columns = [column.to_pylist() for column in limbs.columns]
+    return columns[0] if len(columns) == 1 else [join(high, low) for high, low in zip(*columns, strict=True)]
 
 
 def fill_public(exact: ExactAggregates, keys: PublicKeys) -> ExactAggregates:

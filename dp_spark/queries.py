@@ -51,6 +51,22 @@ class Query:
             return f"{self.kind}({self.column}, {self.lattice.min_value!r}, {self.lattice.max_value!r})"
         return f"{self.kind}({self.column})" if self.column is not None else str(self.kind)
 
+    @property
+    def centre(self) -> int:
+        """The lattice integer that is taken from each value before it is summed."""
+        return self.lattice.midpoint if self.lattice is not None and self.kind is QueryKind.CENTRED_SUM else 0
+
+    @property
+    def per_row(self) -> int:
+        """By how much one row can change the integer of its partition.
+
+        >>> Query(QueryKind.COUNT).per_row, Query(QueryKind.SUM, "x", Lattice(-3.0, 5.0, 0)).per_row
+        (1, 5)
+        """
+        if self.lattice is None:
+            return 1
+        return self.lattice.radius if self.kind is QueryKind.CENTRED_SUM else self.lattice.magnitude
+
 
 PRIVACY_ID_COUNT = Query(QueryKind.PRIVACY_ID_COUNT)
 
