@@ -41,9 +41,7 @@ def grid_bits(exact: Sensitivity, per_row: int, *, epsilon: Decimal | None, rho:
     squared = _squared_scale(exact, epsilon=epsilon, rho=rho, gaussian=gaussian)
     bits = 0
     while bits < exact.linf.bit_length() and not (
-        per_row <= _FINEST_ROW << bits
-        and exact.rounded(bits).l1 <= _LARGEST_L1
-        and squared <= (_LARGEST_SCALE << bits) ** 2
+        per_row <= _FINEST_ROW << bits and exact.rounded(bits).l1 <= _LARGEST_L1 and squared <= (_LARGEST_SCALE << bits) ** 2
     ):
         bits += 1
     while per_row > _ROW << bits and squared >= (_LEAST_SCALE << (bits + 1)) ** 2:

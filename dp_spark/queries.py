@@ -67,6 +67,22 @@ class Query:
             return 1
         return self.lattice.radius if self.kind is QueryKind.CENTRED_SUM else self.lattice.magnitude
 
+    @property
+    def zero_bits(self) -> int:
+        """How many low bits are zero in what is summed of each value, if the values are whole numbers.
+
+        A whole number is a multiple of 1 / granularity in lattice units; so it stays where both ends of the clipping and the
+        centre are multiples of the same power of two.
+
+        >>> query = Query(QueryKind.SUM, "x", sum_lattice(0.0, 500.0))
+        >>> query.zero_bits, query.per_row >> query.zero_bits
+        (35, 500)
+        """
+        if self.lattice is None or self.lattice.exponent >= 0:
+            return 0
+        ends = [end for end in (self.lattice.lower, self.lattice.upper, self.centre) if end != 0]
+        return min(-self.lattice.exponent, *((end & -end).bit_length() - 1 for end in ends))
+
 
 PRIVACY_ID_COUNT = Query(QueryKind.PRIVACY_ID_COUNT)
 

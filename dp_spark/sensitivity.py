@@ -61,7 +61,5 @@ def sensitivity_of(query: Query, bounds: ContributionBounds) -> Sensitivity:
     Sensitivity(l0=4, l1=4, l2_squared=4, linf=1)
     """
     k = bounds.max_partitions_contributed
-    per_partition = query.per_row * (
-        1 if query.kind is QueryKind.PRIVACY_ID_COUNT else bounds.max_contributions_per_partition
-    )
+    per_partition = query.per_row * (1 if query.kind is QueryKind.PRIVACY_ID_COUNT else bounds.max_contributions_per_partition)
     return Sensitivity(l0=k, l1=k * per_partition, l2_squared=k * per_partition**2, linf=per_partition)

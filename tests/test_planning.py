@@ -212,7 +212,9 @@ def test_the_noise_is_in_proportion_to_the_bounds_whatever_the_lattice(
 def test_the_largest_bounds_and_the_smallest_epsilon_have_noise_that_can_be_drawn() -> None:
     """Up to where even a count's noise leaves 64 bits."""
     bounds = {"max_partitions_contributed": 10**6, "max_contributions_per_partition": 10**6}
-    found = plan("basic", 10**6, aggregates=[SUM], contribution_bounds=bounds, budget={"epsilon": Decimal("1e-6")}, partitions=PUBLIC)
+    found = plan(
+        "basic", 10**6, aggregates=[SUM], contribution_bounds=bounds, budget={"epsilon": Decimal("1e-6")}, partitions=PUBLIC
+    )
     [(query, mechanism)] = found.mechanisms.items()
     assert mechanism.scale <= 2**57
     assert mechanism.stddev * found.granularity(query) == pytest.approx(math.sqrt(2) * 10**12 * 30 / 1e-6, rel=1e-4)

@@ -53,17 +53,12 @@ def change(query: Query, others: list[Row], unit_rows: list[Row], bits: int = 0)
 
 
 def sizes(moved: list[int]) -> Sensitivity:
-    return Sensitivity(
-        sum(x != 0 for x in moved), sum(map(abs, moved)), sum(x * x for x in moved), max(abs(x) for x in moved)
-    )
+    return Sensitivity(sum(x != 0 for x in moved), sum(map(abs, moved)), sum(x * x for x in moved), max(abs(x) for x in moved))
 
 
 def within(moved: Sensitivity, limits: Sensitivity) -> bool:
     return (
-        moved.l0 <= limits.l0
-        and moved.l1 <= limits.l1
-        and moved.l2_squared <= limits.l2_squared
-        and moved.linf <= limits.linf
+        moved.l0 <= limits.l0 and moved.l1 <= limits.l1 and moved.l2_squared <= limits.l2_squared and moved.linf <= limits.linf
     )
 
 
