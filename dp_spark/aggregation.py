@@ -1,7 +1,8 @@
 """Bounded rows to exact integers per partition, in one pass.
 
 Values become lattice integers before the shuffle, so they travel as BIGINT, their sums do not depend on the order of
-addition, and the sensitivity is exact.
+addition, and the sensitivity is exact. A sum of integers above 2^22 is taken as two, of high and of low limbs, each of
+which holds 2^40 rows; the driver joins them to one integer of any size.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pyspark.sql import types as T
 from dp_spark.bounding import FEATURE, FIRST, KEY, UNIT, BoundedRows, PreparedRows
 from dp_spark.canonical_rows import canonical_order, in_order, one_chunk
 from dp_spark.errors import SourceError
-from dp_spark.lattice import Lattice
+from dp_spark.lattice import LIMB_BITS, Lattice, join
 from dp_spark.public_tables import POSITION, PublicKeys
 from dp_spark.queries import Query, QueryKind
 from dp_spark.sources import column
@@ -30,7 +31,7 @@ class ExactAggregates:
 
     Attributes:
         keys: The partition keys, or the positions of public keys.
-        values: Query -> one integer per key.
+        values: Query -> one integer per key, of any size.
     """
 
     keys: pa.Table = field(repr=False)
@@ -81,7 +82,8 @@ def prepare_rows(
         clustered: Whether all rows of a unit are read by one task already (``sources.Buckets``).
     """
     names = features_of(queries)
-    features = {name: _feature(query, frame) for query, name in reversed(names.items())}
+    shifts = {query: shift for query in names if (shift := _shift(query, frame))}
+    features = {name: _feature(query, frame, shifts.get(query, 0)) for query, name in reversed(names.items())}
     selected = [
         *(column(name).alias(f"{UNIT}{index}") for index, name in enumerate(units)),
         *(column(name).alias(f"{KEY}{index}") for index, name in enumerate(group_by)),
@@ -95,7 +97,7 @@ def prepare_rows(
     key_names = [f"{KEY}{index}" for index in range(len(group_by))]
     if public is not None:
         rows, key_names = _to_positions(rows, key_names, public, [*unit_names, *sorted(features)]), [KEY]
-    return PreparedRows(rows, unit_names, key_names, sorted(features), clustered)
+    return PreparedRows(rows, unit_names, key_names, sorted(features), clustered, shifts)
 
 
 def _to_positions(rows: DataFrame, keys: Sequence[str], public: DataFrame, others: Sequence[str]) -> DataFrame:
@@ -110,13 +112,27 @@ def _to_positions(rows: DataFrame, keys: Sequence[str], public: DataFrame, other
     return rows.join(F.broadcast(known), same, "inner").select(*others, KEY)
 
 
-def _feature(query: Query, frame: DataFrame) -> Column:
+def _feature(query: Query, frame: DataFrame, shift: int) -> Column:
     assert query.column is not None
     source = column(query.column)
     if query.lattice is not None:
-        centre = query.lattice.midpoint if query.kind is QueryKind.CENTRED_SUM else 0
-        return lattice_column(source, query.lattice) - F.lit(centre).cast("bigint")
-    return F.when(_is_value(source, frame.select(source).schema.fields[0].dataType), F.lit(1).cast("bigint"))
+        summed = lattice_column(source, query.lattice) - F.lit(query.centre).cast("bigint")
+        return F.shiftright(summed, shift) if shift else summed
+    return F.when(_is_value(source, _type(query, frame)), F.lit(1).cast("bigint"))
+
+
+def _shift(query: Query, frame: DataFrame) -> int:
+    """How many low bits of a feature are zero in every row, as the column's type tells: then fewer limbs have to be summed."""
+    if query.lattice is None:
+        return 0
+    kind = _type(query, frame)
+    whole = isinstance(kind, T.IntegralType) or (isinstance(kind, T.DecimalType) and kind.scale <= 0)
+    return query.zero_bits if whole else 0
+
+
+def _type(query: Query, frame: DataFrame) -> T.DataType:
+    assert query.column is not None
+    return frame.select(column(query.column)).schema.fields[0].dataType
 
 
 def lattice_column(value: Column, lattice: Lattice) -> Column:
@@ -141,20 +157,41 @@ def _is_value(source: Column, kind: T.DataType) -> Column:
 
 
 def aggregate(rows: BoundedRows, queries: Sequence[Query]) -> DataFrame:
-    """One row per partition: keys, then an exact BIGINT for each query, in order."""
+    """One row per partition: keys, then an exact BIGINT for each query, in order; two where a sum has two limbs."""
     names = features_of(queries)
-    columns = [_aggregate(query, names.get(query, "")).alias(f"q{index}") for index, query in enumerate(queries)]
+    columns = []
+    for index, query in enumerate(queries):
+        found = _aggregate(query, names.get(query, ""), two_limbs=_has_two_limbs(query, rows))
+        columns += [item.alias(name) for name, item in zip(_columns_of(index, query, rows), found, strict=True)]
     return rows.frame.groupBy(*rows.keys).agg(*columns)
 
 
-def _aggregate(query: Query, feature: str) -> Column:
+def _has_two_limbs(query: Query, rows: BoundedRows) -> bool:
+    # What fits in one limb travels as one: each further sum costs time.
+    return query.per_row > 1 << (LIMB_BITS + rows.shifts.get(query, 0))
+
+
+def _columns_of(index: int, query: Query, rows: BoundedRows) -> tuple[str, ...]:
+    return (f"q{index}_high", f"q{index}_low") if _has_two_limbs(query, rows) else (f"q{index}",)
+
+
+def _aggregate(query: Query, feature: str, *, two_limbs: bool) -> tuple[Column, ...]:
     if query.kind is QueryKind.PRIVACY_ID_COUNT:
-        return F.count(F.when(F.col(FIRST), F.lit(1)))
+        return (F.count(F.when(F.col(FIRST), F.lit(1))),)
     if query.kind is QueryKind.COUNT:
-        return F.count(F.lit(1))
+        return (F.count(F.lit(1)),)
     if query.kind is QueryKind.COUNT_OF_COLUMN:
-        return F.count(F.col(feature))
-    return F.coalesce(F.sum(F.col(feature)), F.lit(0).cast("bigint"))
+        return (F.count(F.col(feature)),)
+    value = F.col(feature)
+    if not two_limbs:
+        return (_total(value),)
+    # An arithmetic shift is floor division, so the low limb is never negative (``lattice.split``).
+    low = value.bitwiseAND(F.lit(2**LIMB_BITS - 1).cast("bigint"))
+    return (_total(F.shiftright(value, LIMB_BITS)), _total(low))
+
+
+def _total(integers: Column) -> Column:
+    return F.coalesce(F.sum(integers), F.lit(0).cast("bigint"))
 
 
 def collect(frame: DataFrame, rows: BoundedRows, queries: Sequence[Query]) -> ExactAggregates:
@@ -167,8 +204,18 @@ def collect(frame: DataFrame, rows: BoundedRows, queries: Sequence[Query]) -> Ex
         SourceError, "reading and aggregating the source failed", where="source", mend="see the driver's memory and the source"
     ):
         table = frame.toArrow()
-    values = {query: table.column(f"q{index}").to_pylist() for index, query in enumerate(queries)}
+    values = {
+        query: _joined(table.select(_columns_of(index, query, rows)), rows.shifts.get(query, 0))
+        for index, query in enumerate(queries)
+    }
     return ExactAggregates(table.select(list(rows.keys)), values)
+
+
+def _joined(limbs: pa.Table, shift: int) -> list[int]:
+    """Python integers, which do not overflow, from one BIGINT or two, with the low bits that the feature travelled without."""
+    columns = [item.to_pylist() for item in limbs.columns]
+    totals = columns[0] if len(columns) == 1 else [join(high, low) for high, low in zip(*columns, strict=True)]
+    return [total << shift for total in totals] if shift else totals
 
 
 def fill_public(exact: ExactAggregates, keys: PublicKeys) -> ExactAggregates:

@@ -10,12 +10,13 @@ count and retries cannot change the result, and whatever the salt is, the bound 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from dp_spark.queries import Query
 from dp_spark.sensitivity import ContributionBounds
 
 #: Internal column names; the rows carry nothing else, so nothing else is shuffled.
@@ -53,6 +54,7 @@ class PreparedRows:
         keys: The names of the key columns.
         features: The names of the integer columns that feed aggregates.
         clustered: Whether all rows of a unit are read by one task already, so that they need no shuffle.
+        shifts: How many low bits, zero in every row, the feature of a query travels without; absent is none.
     """
 
     frame: DataFrame
@@ -60,6 +62,7 @@ class PreparedRows:
     keys: Sequence[str]
     features: Sequence[str]
     clustered: bool = False
+    shifts: Mapping[Query, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,13 @@ class BoundedRows:
         frame: Columns k0.., f0.., and ``first_of_unit``, true for one row of each unit in each partition.
         keys: The names of the key columns.
         bounds: What one unit can have contributed.
+        shifts: As in ``PreparedRows``.
     """
 
     frame: DataFrame
     keys: Sequence[str]
     bounds: ContributionBounds
+    shifts: Mapping[Query, int] = field(default_factory=dict)
 
 
 def bound_contributions(rows: PreparedRows, bounds: ContributionBounds, salt: Salt) -> BoundedRows:
@@ -90,7 +95,7 @@ def bound_contributions(rows: PreparedRows, bounds: ContributionBounds, salt: Sa
     """
     if not rows.units:
         assert bounds == ContributionBounds(1, 1), "a row is in one partition, once"
-        return BoundedRows(rows.frame.withColumn(FIRST, F.lit(True)), rows.keys, bounds)
+        return BoundedRows(rows.frame.withColumn(FIRST, F.lit(True)), rows.keys, bounds, rows.shifts)
     # One shuffle of the bare columns on the unit; hashes are cheaper to compute behind it than to carry through it.
     frame = rows.frame if rows.clustered else rows.frame.repartition(*_columns(rows.units))
     most = bounds.max_partitions_contributed if rows.keys else bounds.max_contributions_per_partition
@@ -102,7 +107,7 @@ def bound_contributions(rows: PreparedRows, bounds: ContributionBounds, salt: Sa
     if rows.keys:
         frame = _keep_partitions(frame, rows, bounds.max_partitions_contributed)
     frame = _keep_rows(frame, rows, bounds.max_contributions_per_partition)
-    return BoundedRows(frame.select(*rows.keys, *rows.features, FIRST), rows.keys, bounds)
+    return BoundedRows(frame.select(*rows.keys, *rows.features, FIRST), rows.keys, bounds, rows.shifts)
 
 
 def _hashes(rows: PreparedRows, salt: Salt) -> tuple[Column, Column]:

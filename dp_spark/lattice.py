@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 from dp_spark.errors import SpecError
 
-#: The largest lattice value that is ever summed; 2^40 such values still fit in a signed 64-bit integer.
-MAX_LATTICE_VALUE = 2**22
+#: The bits of a low limb; the sums of 2^40 low limbs, and of 2^40 high ones, fit in a signed 64-bit integer.
+LIMB_BITS = 22
+#: The largest lattice value that is ever summed; as two limbs it is at most 2^22 and below 2^22.
+MAX_LATTICE_VALUE = 2 ** (2 * LIMB_BITS)
 #: A double holds every integer up to here, so clipping and rounding below it are exact.
 _MAX_EXACT = 2**52
 _MAX_EXPONENT = 900
@@ -28,11 +30,13 @@ class Lattice:
         min_value: The lower clipping bound, in the column's own unit.
         max_value: The upper clipping bound, in the column's own unit.
         exponent: The granularity is two to this power.
+        centre_bits: The midpoint is a multiple of two to this power, in lattice units.
     """
 
     min_value: float
     max_value: float
     exponent: int
+    centre_bits: int = 0
 
     @property
     def granularity(self) -> float:
@@ -51,8 +55,9 @@ class Lattice:
 
     @property
     def midpoint(self) -> int:
-        """The lattice point in the middle of [A, B], rounded down."""
-        return (self.lower + self.upper) // 2
+        """The middle of [A, B] on the lattice of 2^centre_bits as coarse a granularity, rounded down; a lattice point, too."""
+        coarser = self.exponent + self.centre_bits
+        return (_rint(self.min_value, coarser) + _rint(self.max_value, coarser)) // 2 << self.centre_bits
 
     @property
     def radius(self) -> int:
@@ -84,15 +89,35 @@ def _rint(value: float, exponent: int) -> int:
     return round(math.ldexp(value, -exponent))  # ties to even, like Spark's rint; ldexp is exact here
 
 
+def split(value: int) -> tuple[int, int]:
+    """A lattice integer as (high, low) with value = high * 2^22 + low and 0 <= low < 2^22.
+
+    The reference for what Spark sums row by row (``aggregation.aggregate``).
+
+    >>> split(-1)
+    (-1, 4194303)
+    """
+    return value >> LIMB_BITS, value & (2**LIMB_BITS - 1)
+
+
+def join(high: int, low: int) -> int:
+    """The integer, or the sum of integers, whose limbs these are; sums of low limbs can be of any size.
+
+    >>> join(*split(-1)), join(-2, 2 * 4194303)
+    (-1, -2)
+    """
+    return (high << LIMB_BITS) + low
+
+
 def sum_lattice(min_value: float, max_value: float) -> Lattice:
     """The lattice for a sum of values clipped to [min_value, max_value].
 
-    Guarantees: no lattice value in [A, B] exceeds 2^22 in size.
+    Guarantees: no lattice value in [A, B] exceeds 2^44 in size.
 
     Raises:
         SpecError: If the bounds are not finite, not increasing, or out of range.
 
-    >>> sum_lattice(0.0, 500.0).granularity == 2.0 ** -13
+    >>> sum_lattice(0.0, 500.0).granularity == 2.0 ** -35
     True
     """
     _check_bounds(min_value, max_value)
@@ -102,19 +127,26 @@ def sum_lattice(min_value: float, max_value: float) -> Lattice:
 def centred_lattice(min_value: float, max_value: float) -> Lattice:
     """The lattice for a sum of (x - midpoint), as a mean needs it.
 
-    Guarantees: no centred lattice value exceeds 2^22 in size, and A and B are integers that a double holds exactly.
+    The midpoint is the one that the first version had, whose centred values were at most 2^22: a mean is published without it,
+    and combining the means of several parties has to know it (``combining``).
+
+    Guarantees: no centred lattice value exceeds 2^44 in size, and A and B are integers that a double holds exactly.
 
     Raises:
         SpecError: If the bounds are not finite, not increasing, or so close that a double cannot part them.
 
-    >>> centred_lattice(1000.0, 1001.0).radius <= 2 ** 22
+    >>> centred_lattice(1000.0, 1001.0).radius <= 2 ** 44
     True
     """
     _check_bounds(min_value, max_value)
-    lattice = _finest(min_value, max_value, lambda found: found.radius <= MAX_LATTICE_VALUE and found.magnitude <= _MAX_EXACT)
-    if lattice.radius == 0:
+    coarse = _finest(min_value, max_value, lambda found: found.radius <= 2**LIMB_BITS and found.magnitude <= _MAX_EXACT)
+    if coarse.radius == 0:
         raise SpecError("min_value and max_value are too close together", mend="widen the clipping bounds")
-    return lattice
+    for bits in range(LIMB_BITS, 0, -1):
+        lattice = Lattice(min_value, max_value, coarse.exponent - bits, bits)
+        if lattice.radius <= MAX_LATTICE_VALUE and lattice.magnitude <= _MAX_EXACT:
+            return lattice
+    return coarse
 
 
 def _check_bounds(min_value: float, max_value: float) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from dp_spark.events import decimal_text
 from dp_spark.manifest import FORMAT
 from dp_spark.planning import ReleasePlan
-from dp_spark.queries import PRIVACY_ID_COUNT, queries_of
+from dp_spark.queries import PRIVACY_ID_COUNT, Query, queries_of
 from dp_spark.spec import Aggregate, ClippedAggregate, Count, RowUnit
 
 _LIBRARIES = ("dp_spark", "pyspark", "delta-spark", "opendp", "dp-accounting")
@@ -102,15 +102,15 @@ def _aggregate(plan: ReleasePlan, aggregate: Aggregate) -> dict[str, Any]:
     }
 
 
-def _query(plan: ReleasePlan, query: Any) -> dict[str, Any]:
+def _query(plan: ReleasePlan, query: Query) -> dict[str, Any]:
     mechanism = plan.mechanisms[query]
     event = plan.selection.noise.event if plan.selection and query == PRIVACY_ID_COUNT else mechanism.event
     return {
         "query": query.label,
         "mechanism": mechanism.name,
         "noise_scale": mechanism.scale,
-        "granularity": 1.0 if query.lattice is None else query.lattice.granularity,
-        "stddev": mechanism.stddev * (1.0 if query.lattice is None else query.lattice.granularity),
+        "granularity": plan.granularity(query),
+        "stddev": mechanism.stddev * plan.granularity(query),
         "epsilon": None if event.epsilon is None else decimal_text(event.epsilon),
         "rho": None if event.rho is None else decimal_text(event.rho),
         "delta": decimal_text(event.delta),

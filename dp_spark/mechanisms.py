@@ -21,6 +21,7 @@ import opendp.prelude as dp
 
 from dp_spark.errors import DpSparkError
 from dp_spark.events import Event
+from dp_spark.noise_grid import to_grid
 from dp_spark.sensitivity import Sensitivity
 
 dp.enable_features("contrib")
@@ -42,8 +43,9 @@ class Mechanism:
 
     Attributes:
         name: ``laplace`` or ``gaussian``.
-        sensitivity: By how much one privacy unit can change the vector.
+        sensitivity: By how much one privacy unit can change the vector, in steps of the grid.
         event: What a draw must be charged for.
+        grid_bits: Noise is drawn on a grid with steps of 2^grid_bits lattice units.
 
     Guarantees: the privacy map of the OpenDP measurement at ``sensitivity``, read as an exact fraction, is at most
     the event's epsilon (Laplace) or rho (Gaussian).
@@ -52,32 +54,33 @@ class Mechanism:
     name: MechanismName
     sensitivity: Sensitivity
     event: Event
+    grid_bits: int = 0
 
     @property
     def scale(self) -> float:
-        """The noise scale in lattice units: b of the Laplace, sigma of the Gaussian."""
+        """The noise scale in steps of the grid: b of the Laplace, sigma of the Gaussian."""
         return self.event.scale
 
     @property
     def stddev(self) -> float:
-        """The standard deviation of the noise, in lattice units."""
+        """The standard deviation of the noise, in steps of the grid."""
         return noise_stddev(self.name, self.scale)
 
     @property
     def half_width(self) -> float:
-        """The 95 % half-width of the noise, in lattice units."""
+        """The 95 % half-width of the noise, in steps of the grid."""
         return noise_half_width(self.name, self.scale)
 
     def draw(self, values: Sequence[int]) -> tuple[list[int], Event]:
-        """Draws noise once for a vector of exact integers, one per partition.
+        """Draws noise once for a vector of exact integers, one per partition; returns steps of the grid.
 
         Args:
-            values: The exact integers, which must all fit in a signed 64-bit integer.
+            values: The exact integers in lattice units, of any size; what is beyond 2^62 steps is clamped.
 
         Raises:
             DpSparkError: If the vector is not a member of the mechanism's input domain. No value is shown.
         """
-        checked = list(values)
+        checked = [to_grid(value, self.grid_bits) if type(value) is int else value for value in values]
         check_integers(checked)
         return [value for chunk in in_chunks(self._draw, checked) for value in chunk], self.event
 
@@ -113,7 +116,13 @@ def check_integers(values: Sequence[Any]) -> None:
 
 
 def calibrate(
-    name: MechanismName, query: str, sensitivity: Sensitivity, *, epsilon: Decimal | None = None, rho: Decimal | None = None
+    name: MechanismName,
+    query: str,
+    sensitivity: Sensitivity,
+    *,
+    epsilon: Decimal | None = None,
+    rho: Decimal | None = None,
+    grid_bits: int = 0,
 ) -> Mechanism:
     """The mechanism with the least noise whose privacy map is within the charge; give epsilon or rho.
 
@@ -124,17 +133,20 @@ def calibrate(
         epsilon: The charge in a basic account (Laplace only).
         rho: The charge in a zcdp account; Laplace there gets the epsilon with epsilon^2 / 2 <= rho
             (Bun and Steinke 2016, proposition 1.4).
+        grid_bits: The grid that noise is drawn on (``noise_grid.grid_bits``); 0 for counts.
     """
+    sensitivity = sensitivity.rounded(grid_bits)
     if name == "gaussian":
         if rho is None:
             raise DpSparkError("gaussian noise has no epsilon of its own", mend="use a zcdp account, or laplace")
         event = Event(query, name, _gaussian_scale(sensitivity.l2_squared, rho), None, rho)
-        return Mechanism(name, sensitivity, event)
+        return Mechanism(name, sensitivity, event, grid_bits)
     if epsilon is None:
         if rho is None:
             raise DpSparkError("a mechanism needs an epsilon or a rho")
         epsilon = epsilon_within(rho)
-    return Mechanism(name, sensitivity, Event(query, name, _laplace_scale(sensitivity.l1, epsilon), epsilon, rho))
+    event = Event(query, name, _laplace_scale(sensitivity.l1, epsilon), epsilon, rho)
+    return Mechanism(name, sensitivity, event, grid_bits)
 
 
 def epsilon_within(rho: Decimal) -> Decimal:

@@ -16,6 +16,7 @@ from dp_spark.errors import SpecError
 from dp_spark.events import Event
 from dp_spark.manifest import stddevs_for
 from dp_spark.mechanisms import Mechanism, MechanismName, calibrate
+from dp_spark.noise_grid import grid_bits
 from dp_spark.partition_selection import Selection, calibrate_selection
 from dp_spark.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
 from dp_spark.sensitivity import ContributionBounds, sensitivity_of
@@ -57,17 +58,22 @@ class ReleasePlan:
         """The exact cost, as the ledger adds it up."""
         return cost_of(self.events, self.accountant)
 
+    def granularity(self, query: Query) -> float:
+        """The step of the grid that a query's noise is drawn on, in the column's own unit; 1 for a count."""
+        if query.lattice is None:
+            return 1.0
+        return math.ldexp(query.lattice.granularity, self.mechanisms[query].grid_bits)
+
     def aggregate_noise(self, aggregate: Aggregate) -> AggregateNoise:
         """The noise of one aggregate's cells, in the aggregate's own unit."""
         queries = queries_of(aggregate)
-        unit = queries[-1].lattice.granularity if queries[-1].lattice is not None else 1.0
-        last = self.mechanisms[queries[-1]]
+        last, unit = self.mechanisms[queries[-1]], self.granularity(queries[-1])
         if len(queries) == 1:
             return AggregateNoise(last.stddev * unit, last.half_width * unit, None)
         assert queries[-1].lattice is not None
-        count, radius = self.mechanisms[queries[0]], queries[-1].lattice.radius
+        count, radius = self.mechanisms[queries[0]], queries[-1].lattice.to_value(queries[-1].lattice.radius)
         # |S / n| <= R for the exact S and n, so this bounds the propagated error at n values.
-        most = stddevs_for(last.name) * unit * math.hypot(last.stddev, radius * count.stddev)
+        most = stddevs_for(last.name) * math.hypot(last.stddev * unit, radius * count.stddev)
         at = {n: most / n for n in (100, 1_000, 10_000)}
         return AggregateNoise(None, None, at)
 
@@ -123,13 +129,7 @@ def plan_release(spec: ReleaseSpec, accountant: Accountant, public_keys: int | N
     total = budget.epsilon if accountant == "basic" else zcdp_from_budget(budget.epsilon, budget.delta)
     mechanisms: dict[Query, Mechanism] = {}
     for query, share in zip(weights, split(total, list(weights.values())), strict=True):
-        mechanisms[query] = calibrate(
-            name,
-            query.label,
-            sensitivity_of(query, bounds),
-            epsilon=share if accountant == "basic" else None,
-            rho=share if accountant == "zcdp" else None,
-        )
+        mechanisms[query] = _mechanism(name, query, bounds, accountant, share)
     selection = None
     if spec.selects_privately:
         delta = budget.delta if accountant == "basic" else exact_half(budget.delta)
@@ -137,6 +137,17 @@ def plan_release(spec: ReleaseSpec, accountant: Accountant, public_keys: int | N
         mechanisms[PRIVACY_ID_COUNT] = selection.noise
     used_delta = budget.delta if accountant == "zcdp" or selection is not None else Decimal(0)
     return ReleasePlan(spec, accountant, bounds, mechanisms, selection, budget.epsilon, used_delta)
+
+
+def _mechanism(
+    name: MechanismName, query: Query, bounds: ContributionBounds, accountant: Accountant, share: Decimal
+) -> Mechanism:
+    exact = sensitivity_of(query, bounds)
+    epsilon, rho = (share, None) if accountant == "basic" else (None, share)
+    bits = 0
+    if query.lattice is not None:
+        bits = grid_bits(exact, query.per_row, epsilon=epsilon, rho=rho, gaussian=name == "gaussian")
+    return calibrate(name, query.label, exact, epsilon=epsilon, rho=rho, grid_bits=bits)
 
 
 def _selection_weight(spec: ReleaseSpec) -> Decimal | None:

@@ -51,6 +51,38 @@ class Query:
             return f"{self.kind}({self.column}, {self.lattice.min_value!r}, {self.lattice.max_value!r})"
         return f"{self.kind}({self.column})" if self.column is not None else str(self.kind)
 
+    @property
+    def centre(self) -> int:
+        """The lattice integer that is taken from each value before it is summed."""
+        return self.lattice.midpoint if self.lattice is not None and self.kind is QueryKind.CENTRED_SUM else 0
+
+    @property
+    def per_row(self) -> int:
+        """By how much one row can change the integer of its partition.
+
+        >>> Query(QueryKind.COUNT).per_row, Query(QueryKind.SUM, "x", Lattice(-3.0, 5.0, 0)).per_row
+        (1, 5)
+        """
+        if self.lattice is None:
+            return 1
+        return self.lattice.radius if self.kind is QueryKind.CENTRED_SUM else self.lattice.magnitude
+
+    @property
+    def zero_bits(self) -> int:
+        """How many low bits are zero in what is summed of each value, if the values are whole numbers.
+
+        A whole number is a multiple of 1 / granularity in lattice units; so it stays where both ends of the clipping and the
+        centre are multiples of the same power of two.
+
+        >>> query = Query(QueryKind.SUM, "x", sum_lattice(0.0, 500.0))
+        >>> query.zero_bits, query.per_row >> query.zero_bits
+        (35, 500)
+        """
+        if self.lattice is None or self.lattice.exponent >= 0:
+            return 0
+        ends = [end for end in (self.lattice.lower, self.lattice.upper, self.centre) if end != 0]
+        return min(-self.lattice.exponent, *((end & -end).bit_length() - 1 for end in ends))
+
 
 PRIVACY_ID_COUNT = Query(QueryKind.PRIVACY_ID_COUNT)
 

@@ -42,10 +42,9 @@ def _cells(plan: ReleasePlan, aggregate: Aggregate, noisy: Mapping[Query, Sequen
         return _mean(plan, aggregate, queries, drawn)
     noise = plan.aggregate_noise(aggregate)
     stddev = pa.array([noise.stddev] * len(drawn[0]), pa.float64())
-    lattice = queries[0].lattice
-    if lattice is None:
+    if queries[0].lattice is None:
         return pa.array(drawn[0], pa.int64()), stddev
-    return pa.array(_doubles(drawn[0]) * lattice.granularity, pa.float64()), stddev
+    return pa.array(_doubles(drawn[0]) * plan.granularity(queries[0]), pa.float64()), stddev
 
 
 def _mean(
@@ -57,12 +56,13 @@ def _mean(
     """
     lattice = queries[1].lattice
     assert lattice is not None
-    count, total = _doubles(drawn[0]), _doubles(drawn[1])
+    step = plan.granularity(queries[1])
+    count, total = _doubles(drawn[0]), _doubles(drawn[1]) * step
     denominator = np.maximum(count, 1.0)
     quotient = total / denominator
-    mean = np.clip((lattice.midpoint + quotient) * lattice.granularity, aggregate.min_value, aggregate.max_value)
-    count_stddev, total_stddev = (plan.mechanisms[query].stddev for query in queries)
-    stddev = np.hypot(total_stddev, quotient * count_stddev) / denominator * lattice.granularity
+    mean = np.clip(lattice.to_value(lattice.midpoint) + quotient, aggregate.min_value, aggregate.max_value)
+    count_stddev, total_stddev = plan.mechanisms[queries[0]].stddev, plan.mechanisms[queries[1]].stddev * step
+    stddev = np.hypot(total_stddev, quotient * count_stddev) / denominator
     unknown = (count < MIN_DENOMINATOR_STDDEVS * count_stddev) | (count < 1)
     return pa.array(mean, pa.float64()), pa.array(stddev, pa.float64(), mask=unknown)
 

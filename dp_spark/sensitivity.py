@@ -36,6 +36,18 @@ class Sensitivity:
     l2_squared: int
     linf: int
 
+    def rounded(self, bits: int) -> Sensitivity:
+        """The sensitivity after each integer is rounded to a multiple of W = 2^bits, counted in W (``noise_grid.to_grid``).
+
+        Proof: floor(u + d / W) - floor(u) <= ceil(d / W) for every d >= 0. So an entry that changes by at most linf
+        changes by at most ceil(linf / W), and entries that do not change stay. Both are attained.
+
+        >>> Sensitivity(2, 18, 162, 9).rounded(2)
+        Sensitivity(l0=2, l1=6, l2_squared=18, linf=3)
+        """
+        linf = -(-self.linf >> bits)
+        return Sensitivity(self.l0, self.l0 * linf, self.l0 * linf**2, linf)
+
 
 def sensitivity_of(query: Query, bounds: ContributionBounds) -> Sensitivity:
     """The sensitivity of a query over rows bounded by ``bounds``.
@@ -49,17 +61,5 @@ def sensitivity_of(query: Query, bounds: ContributionBounds) -> Sensitivity:
     Sensitivity(l0=4, l1=4, l2_squared=4, linf=1)
     """
     k = bounds.max_partitions_contributed
-    per_partition = _per_row(query) * (
-        1 if query.kind is QueryKind.PRIVACY_ID_COUNT else bounds.max_contributions_per_partition
-    )
+    per_partition = query.per_row * (1 if query.kind is QueryKind.PRIVACY_ID_COUNT else bounds.max_contributions_per_partition)
     return Sensitivity(l0=k, l1=k * per_partition, l2_squared=k * per_partition**2, linf=per_partition)
-
-
-def _per_row(query: Query) -> int:
-    if query.kind is QueryKind.SUM:
-        assert query.lattice is not None
-        return query.lattice.magnitude
-    if query.kind is QueryKind.CENTRED_SUM:
-        assert query.lattice is not None
-        return query.lattice.radius
-    return 1

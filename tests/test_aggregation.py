@@ -249,6 +249,56 @@ def test_sums_do_not_depend_on_order_spark_partitions_or_aqe(spark: SparkSession
     assert any(values[0] for values in found[0].values())
 
 
+def sums_of(frame: DataFrame, queries: Sequence[Query]) -> list[int]:
+    """How many sums each query is."""
+    rows = aggregation.prepare_rows(frame, [], ["g"], queries, None)
+    columns = aggregation.aggregate(bound_contributions(rows, ContributionBounds(1, 1), SALT), queries).columns
+    return [sum(name.split("_")[0] == f"q{index}" for name in columns) for index in range(len(queries))]
+
+
+def test_whole_numbers_travel_as_one_limb_and_are_summed_as_exactly(spark: SparkSession) -> None:
+    """What fits in one limb travels as one; the type of the column changes neither the lattice nor the sum."""
+    numbers = [None, 0, 1, -1, 7, 99, 100, 101, -(2**63), 2**63 - 1, 2**53 + 1, 4_000_000, -4_000_001]
+    frame = frame_of(spark, {"id": STR, "g": INT, "x": pa.int64()}, [(f"u{i}", 0, item) for i, item in enumerate(numbers)])
+    frame = frame.selectExpr(
+        "id", "g", "x", "cast(x as decimal(20, 0)) as d", "cast(x as double) as f", "cast(x as decimal(20, 1)) as t"
+    )
+    cases = [(0, 100, 1), (-3, 4_194_304, 1), (-3, 4_194_305, 2), (0.5, 100, 1), (0, 99.9, 2), (-7, -2, 1), (0, 2.0**60, 2)]
+    for build in (total, centred):
+        queries = [build(name, low, high) for name in ("x", "d", "f", "t") for low, high, _ in cases]
+        sums = sums_of(frame, queries)
+        assert sums == [limbs for _, _, limbs in cases] * 2 + [2] * 2 * len(cases) or build is centred
+        assert sums[0] == sums[len(cases)] == 1
+        wanted = tuple(
+            sum(query.lattice.to_integer(float(x)) - query.centre for x in numbers if x is not None)  # type: ignore[union-attr]
+            for query in queries
+        )
+        assert exact_values(spark, frame, queries, bounds=ContributionBounds(1, 1)) == {(0,): wanted}
+
+
+def test_sums_of_limbs_are_exact_beyond_64_bits(spark: SparkSession) -> None:
+    """Small values below a large bound, a million times the bound itself, its negative, and what a shift rounds down."""
+    size, high = 1_600_000, 1e7
+    frame = spark.range(size).selectExpr(
+        "id", "cast(least(id % 8, 3) as int) as g",
+        f"element_at(array(1.0D, -double(id) / 7, -{high}D, {high}D), int(least(id % 8, 3)) + 1) as x",
+    )  # fmt: skip
+    queries = [total("x", -high, high), centred("x", -high, high), centred("x", 2.0**40, 2.0**40 + 1), total("x", 0.0, 3.0)]
+    assert sums_of(frame, queries) == [2, 2, 1, 2]
+    wanted = {}
+    for key in range(4):
+        values = [[1.0], [-index / 7 for index in range(1, size, 8)], [-high], [high]][key]
+        times = (5 if key == 3 else 1) * size // 8 // len(values)
+        wanted[(key,)] = tuple(
+            times * sum(query.lattice.to_integer(value) - query.centre for value in values)  # type: ignore[union-attr]
+            for query in queries
+        )
+    found = exact_values(spark, frame, queries, units=[], bounds=ContributionBounds(1, 1))
+    assert found == wanted
+    assert found[(0,)][0] == 200_000 * 2**20, "no small value is rounded away"
+    assert found[(3,)][0] > 2**63
+
+
 def test_with_wide_bounds_the_aggregates_are_those_of_plain_spark(spark: SparkSession) -> None:
     source = random.Random(8)
     rows = [

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from combine_helpers import ALL, VALUES, budget, party, plan
 from helpers import COUNT, MEAN, SUM, UNITS
@@ -17,21 +19,22 @@ from hypothesis import strategies as st
 from dp_spark.combining import combine_rows, count_of
 from dp_spark.definitions import Party
 from dp_spark.errors import SourceError
-from dp_spark.lattice import centred_lattice
-from dp_spark.manifest import PARTIES
+from dp_spark.manifest import PARTIES, read_manifest
 from dp_spark.planning import ReleasePlan
 from dp_spark.queries import Query, QueryKind, weighted_queries
 from dp_spark.results import release_table
 from dp_spark.spec import ReleaseSpec
 
 MEANS = plan(VALUES, MEAN)
-LATTICE = centred_lattice(0.0, 100.0)
-UNIT = round(1 / LATTICE.granularity)
 KEYS = ("a", "b", "c")
 
 
 def query(found: ReleasePlan, kind: QueryKind) -> Query:
     return next(item for item in found.mechanisms if item.kind is kind)
+
+
+#: Steps of the noise's grid in one unit of the column.
+UNIT = round(1 / MEANS.granularity(query(MEANS, QueryKind.CENTRED_SUM)))
 
 
 def cells(parties: Sequence[Party]) -> dict[Any, dict[str, Any]]:
@@ -51,11 +54,10 @@ def test_counts_and_sums_add_up_and_so_do_variances() -> None:
     types = [str(field.type) for field in found.schema]
     assert types == ["string", "int64", "double", "int64", "double", "double", "double", "int32"]
     assert found["rows"].to_pylist() == [2**53 - 7, 2**53 + 13, 2**53 + 33]
-    lattice = query(weak, QueryKind.SUM).lattice
-    assert lattice is not None
-    assert found["total"].to_pylist() == pytest.approx([(2**53 - 7 + 20 * index) * lattice.granularity for index in range(3)])
+    step = weak.granularity(query(weak, QueryKind.SUM))
+    assert found["total"].to_pylist() == pytest.approx([(2**53 - 7 + 20 * index) * step for index in range(3)])
     for name, kind in (("patients", QueryKind.PRIVACY_ID_COUNT), ("rows", QueryKind.COUNT), ("total", QueryKind.SUM)):
-        unit = lattice.granularity if kind is QueryKind.SUM else 1.0
+        unit = step if kind is QueryKind.SUM else 1.0
         stddevs = [plan_.mechanisms[query(plan_, kind)].stddev * unit for plan_ in (weak, strong)]
         assert found[f"{name}_stddev"].to_pylist() == pytest.approx([math.hypot(*stddevs)] * 3)
 
@@ -151,6 +153,20 @@ def test_a_combined_release_is_the_release_of_the_sum_where_nothing_is_clamped()
         for name in ("patients", "rows", "total", "values", "average"):
             assert combined[row["test"]][name] == pytest.approx(row[name], rel=1e-9)
         assert combined[row["test"]]["average_stddev"] == pytest.approx(math.sqrt(2) * row["average_stddev"], rel=1e-6)
+
+
+def golden(name: str) -> Party:
+    """A release that 0.1.0 wrote: its means are centred at the midpoints that it had."""
+    folder = Path(__file__).parent / "golden" / "0" / name
+    return Party(name, read_manifest(folder), pq.read_table(next(folder.glob("*.parquet"))))
+
+
+def test_releases_of_an_earlier_version_combine_as_they_did() -> None:
+    rows = golden("combined").rows.to_pylist()
+    assert len(rows) == 3
+    keys = golden("combined").manifest["group_by"]
+    found = combine_rows([golden("release"), golden("second")]).to_pylist()
+    assert {tuple(row[key] for key in keys): row for row in found} == {tuple(row[key] for key in keys): row for row in rows}
 
 
 def test_a_mean_has_no_stddev_below_three_stddevs_of_the_summed_count() -> None:

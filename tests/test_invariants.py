@@ -39,9 +39,10 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__i
 # --- invariant 5: a source full of values that would be recognised anywhere ------------------------------------------
 
 USER, KEY, NOTE = "SECRETUSER42", "SECRETKEY", "SECRETNOTE"
-#: 1237 rows in one ward whose amounts add up to 123,456,789; their lattice integers (granularity 1/32) add up to 32 times that.
+#: 1237 rows in one ward whose amounts add up to 123,456,789; their lattice integers (granularity 2^-27) add up to
+#: 2^27 times that; their high limbs, and what is drawn on the grid of the noise, to 32 times that.
 SUM, ROWS = 123_456_789, 1237
-SECRETS = (USER, KEY, NOTE, "123456789", "1.23456789E8", "123,456,789", str(SUM * 32), "987654321")
+SECRETS = (USER, KEY, NOTE, "123456789", "1.23456789E8", "123,456,789", str(SUM * 32), str(SUM * 2**27), "987654321")
 
 
 @pytest.fixture(scope="module")

@@ -186,6 +186,42 @@ def test_noise_is_told_in_the_aggregates_own_unit() -> None:
     assert found.aggregate_noise(rows).half_width_95_at is None
 
 
+@pytest.mark.parametrize("accountant", ["basic", "zcdp"])
+@pytest.mark.parametrize(("k", "m"), [(1, 1), (4, 2), (24, 16), (3000, 7)])
+@pytest.mark.parametrize("bounds", [(0, 1e7), (-10, 30), (0.05, 0.3), (-7.3, 0.001), (1000, 1001), (0, 1e-9), (-1e200, 1e150)])
+def test_the_noise_is_in_proportion_to_the_bounds_whatever_the_lattice(
+    bounds: tuple[float, float], k: int, m: int, accountant: Any
+) -> None:
+    low, high = bounds
+    clipped = {"min_value": low, "max_value": high}
+    found = plan(
+        accountant,
+        aggregates=[{**SUM, **clipped}, {**MEAN, **clipped}],
+        contribution_bounds={"max_partitions_contributed": k, "max_contributions_per_partition": m},
+    )
+    for query, mechanism in found.mechanisms.items():
+        if query.lattice is not None:
+            per_row = max(abs(low), abs(high)) if query.kind is QueryKind.SUM else (high - low) / 2
+            event = mechanism.event
+            expected = math.sqrt(2) * k * m * per_row / float(event.epsilon or 1)
+            if event.mechanism == "gaussian":
+                expected = math.sqrt(k) * m * per_row / math.sqrt(2 * float(event.rho or 0))
+            assert mechanism.stddev * found.granularity(query) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_largest_bounds_and_the_smallest_epsilon_have_noise_that_can_be_drawn() -> None:
+    """Up to where even a count's noise leaves 64 bits."""
+    bounds = {"max_partitions_contributed": 10**6, "max_contributions_per_partition": 10**6}
+    found = plan(
+        "basic", 10**6, aggregates=[SUM], contribution_bounds=bounds, budget={"epsilon": Decimal("1e-6")}, partitions=PUBLIC
+    )
+    [(query, mechanism)] = found.mechanisms.items()
+    assert mechanism.scale <= 2**57
+    assert mechanism.stddev * found.granularity(query) == pytest.approx(math.sqrt(2) * 10**12 * 30 / 1e-6, rel=1e-4)
+    drawn, _ = mechanism.draw([0, 2**84])
+    assert all(abs(value) < 2**63 - 1 for value in drawn)
+
+
 def test_the_noise_of_a_mean_falls_with_the_number_of_values() -> None:
     found = plan("basic", 3, **PURE, aggregates=[MEAN])
     noise = found.aggregate_noise(found.spec.aggregates[0])

@@ -4,6 +4,8 @@ from decimal import Decimal
 
 import pytest
 from helpers import COUNT, MEAN, SUM, UNITS, release_spec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dp_spark.errors import SpecError
 from dp_spark.lattice import centred_lattice, sum_lattice
@@ -61,6 +63,18 @@ def test_bad_clipping_bounds_are_named_by_their_aggregate() -> None:
     with pytest.raises(SpecError) as caught:
         queries_of(aggregate)
     assert caught.value.where == "aggregates.total"
+
+
+@given(
+    st.sampled_from([(0, 100), (-3, 7), (0.5, 99.75), (0, 0.1), (0, 1e7), (-(2.0**40), 1.0), (1e12, 1e12 + 1), (0, 2.0**70)]),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1) | st.integers(-100, 100),
+)
+def test_the_low_bits_of_whole_numbers_are_zero(limits: tuple[float, float], mean: bool, value: int) -> None:
+    lattice = centred_lattice(*limits) if mean else sum_lattice(*limits)
+    query = Query(QueryKind.CENTRED_SUM if mean else QueryKind.SUM, "x", lattice)
+    assert (lattice.to_integer(float(value)) - query.centre) % 2**query.zero_bits == 0
+    assert query.zero_bits >= 0
 
 
 def test_labels_tell_queries_apart() -> None:

