@@ -1,6 +1,6 @@
 """Names mean what they mean in Spark: a session's own function must not stand in the place of a built-in one.
 
-``CREATE OR REPLACE TEMPORARY FUNCTION least ...`` and ``spark.udf.register("abs", ...)`` shadow what Spark has built in,
+``CREATE OR REPLACE TEMPORARY FUNCTION least AS ...`` and ``spark.udf.register("abs", ...)`` shadow what Spark has built in,
 for expressions and for ``F.least`` alike: clipping could be gone. So the class behind every name that a release needs is
 asked for before the charge: one query of the catalog, and no Spark job.
 """
@@ -54,7 +54,7 @@ def check_functions(spark: SparkSession, names: Iterable[str]) -> None:
         raise SpecError(
             f"the session has functions of its own in the place of Spark's: {', '.join(foreign)}",
             where="the Spark session",
-            mend=f"DROP TEMPORARY FUNCTION {_quoted(foreign[0])}, or run in a new session",
+            mend="run in a new session that registers no functions of these names: they cannot be dropped",
         )
 
 
@@ -65,7 +65,3 @@ def _is_built_in(name: str, class_name: str) -> bool:
 def _literally(name: str) -> str:
     """A name as the pattern of exactly this name: Spark makes a regular expression of it, ``*`` and ``|`` aside."""
     return name if name.isidentifier() else "".join(f"\\x{ord(character):02x}" for character in name)
-
-
-def _quoted(name: str) -> str:
-    return name if name.isidentifier() else f"`{name}`"
