@@ -17,12 +17,12 @@ from pyspark.sql import types as T
 
 from dp_spark.bounding import FEATURE, FIRST, KEY, UNIT, BoundedRows, PreparedRows
 from dp_spark.canonical_rows import canonical_order, in_order, one_chunk
-from dp_spark.errors import SourceError
 from dp_spark.lattice import LIMB_BITS, Lattice, join
 from dp_spark.public_tables import POSITION, PublicKeys
 from dp_spark.queries import Query, QueryKind
+from dp_spark.read_failures import reading_failed
 from dp_spark.sources import column
-from dp_spark.spark_errors import translated
+from dp_spark.spark_errors import SPARK_ERRORS
 
 
 @dataclass(frozen=True)
@@ -198,12 +198,13 @@ def collect(frame: DataFrame, rows: BoundedRows, queries: Sequence[Query]) -> Ex
     """Runs the one Spark job that reads private values, and brings exact integers to the driver.
 
     Raises:
-        SourceError: If Spark fails; its own message, which can quote values, goes nowhere.
+        SourceError: If Spark cannot read the source. DpSparkError: if memory, a disk or Spark itself failed. Its own
+            message, which can quote values, goes nowhere.
     """
-    with translated(
-        SourceError, "reading and aggregating the source failed", where="source", mend="see the driver's memory and the source"
-    ):
+    try:
         table = frame.toArrow()
+    except (*SPARK_ERRORS, MemoryError) as error:
+        raise reading_failed(error) from None
     values = {
         query: _joined(table.select(_columns_of(index, query, rows)), rows.shifts.get(query, 0))
         for index, query in enumerate(queries)

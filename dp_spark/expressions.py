@@ -19,12 +19,15 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
+from dp_spark.constants import argument_problems, field_problems
 from dp_spark.errors import SpecError
 from dp_spark.row_functions import (
     ALLOWED_FUNCTIONS,
     CLOCK_WORDS,
     CONSTANT_ARGUMENTS,
+    PATTERN_AT,
     RAISING_FUNCTIONS,
+    TEXTLESS_FUNCTIONS,
     constant_problems,
     pattern_problems,
     spark_text,
@@ -78,6 +81,10 @@ _TYPES = re.compile(
     r"|timestamp_ntz|timestamp_ltz|(decimal|dec|numeric)(\s*\(\s*\d{1,2}\s*(,\s*\d{1,2}\s*)?\))?)$",
     re.IGNORECASE,
 )
+# What makes a timestamp of a text beside one.
+_BESIDE = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Sub, exp.Nullif)
+# Operators that Spark looks up by name like a function, and what it writes trim(both ..) and the like as.
+_LOOKED_UP = frozenset(("between", "btrim", "ilike", "in", "like", "ltrim", "not", "regexp", "rlike", "rtrim"))
 _MOST_TOKENS = 500
 # sqlglot raises plain Python errors, too, for calls with arguments it did not foresee.
 _PARSE_ERRORS = (SqlglotError, ValueError, TypeError, IndexError, KeyError, AttributeError, RecursionError)
@@ -93,7 +100,10 @@ class Expression:
         can_raise: Whether it calls a function of dates and timestamps (or another that raises), or casts to one.
         adds: Whether it adds or subtracts.
         time_literals: The types of its date and timestamp literals.
-        names_clock: Whether a text in it is one that Spark casts to the time of day.
+        names_clock: Whether a text in it is one that Spark casts to the time of day, or is computed from constants alone.
+        functions: The names in it that Spark may look up among its functions, in lower case.
+        patterns: Its regular expressions, as literals.
+        compared: What it compares with one another, for asking Spark about types alone.
     """
 
     sql: str
@@ -102,6 +112,9 @@ class Expression:
     adds: bool = False
     time_literals: frozenset[str] = frozenset()
     names_clock: bool = False
+    functions: frozenset[str] = frozenset()
+    patterns: tuple[str, ...] = ()
+    compared: tuple[tuple[str, ...], ...] = ()
 
 
 def check_type(text: str, *, where: str) -> str:
@@ -154,9 +167,10 @@ def check_expression(text: str, parameters: Mapping[str, bool | int | Decimal | 
         can_raise=_calls_raising_function(tokens) or not all(isinstance(node.this, exp.Literal) for node, _ in times),
         adds=tree.find(exp.Add, exp.Sub) is not None,
         time_literals=frozenset(kind for _, kind in times),
-        names_clock=any(
-            token.token_type in _STRINGS and CLOCK_WORDS.match(spark_text(token.text)) for token in _tokens(bound, where)
-        ),
+        names_clock=_names_clock(bound, _tokens(bound, where)) or any(_computes_text(node) for node in tree.walk()),
+        functions=_names(tokens) & (ALLOWED_FUNCTIONS | _LOOKED_UP),
+        patterns=tuple(_patterns(bound, _tokens(bound, where))),
+        compared=tuple(_compared(_parse(bound, where))),
     )
     if found.names_clock and (found.can_raise or found.time_literals):
         raise _refused(CLOCK, where)
@@ -166,7 +180,62 @@ def check_expression(text: str, parameters: Mapping[str, bool | int | Decimal | 
 
 
 #: What is said where the clock would come in.
-CLOCK = "a text such as now or today must not become a date or timestamp: the clock is not a value of the row"
+CLOCK = (
+    "a text such as now or today, or one that is computed from constants alone, must not stand where a date or timestamp can "
+    "be made of it: the clock is not a value of the row"
+)
+
+
+def _names_clock(text: str, tokens: Sequence[Token]) -> bool:
+    # The author's own characters: what sqlglot makes of an escape is not what Spark makes of it.
+    texts = (text[token.start : token.end + 1].strip("rRnN")[1:-1] for token in tokens if token.token_type in _STRINGS)
+    return any(CLOCK_WORDS.match(spark_text(found)) for found in texts)
+
+
+def _computes_text(node: exp.Expr) -> bool:
+    """Whether a node is a constant that Spark computes and that may be a text: ``concat('to', 'day')``, ``'no' 'w'``."""
+    if not isinstance(node, exp.Func | exp.Concat | exp.DPipe | exp.Case | exp.Cast | exp.Dot | exp.Bracket):
+        return False
+    if isinstance(node, exp.Connector | exp.Predicate) or type(node) in _textless_classes() or not _is_constant(node):
+        return False
+    if isinstance(node, exp.Cast):
+        return node.to.is_type(*exp.DataType.TEXT_TYPES)
+    return not (isinstance(node, exp.Anonymous) and _name(node) in TEXTLESS_FUNCTIONS)
+
+
+def _names(tokens: Sequence[Token]) -> frozenset[str]:
+    return frozenset(token.text.lower() for token in tokens if token.token_type not in _STRINGS)
+
+
+def _compared(tree: exp.Expr) -> Iterator[tuple[str, ...]]:
+    """The operands of each comparison, as SQL: what stands beside a timestamp becomes one."""
+    for node in tree.walk():
+        operands: list[exp.Expr] = []
+        if isinstance(node, _BESIDE):
+            operands = [node.this, node.expression]
+        elif isinstance(node, exp.Between):
+            operands = [node.this, node.args["low"], node.args["high"]]
+        elif isinstance(node, exp.In):
+            operands = [node.this, *node.expressions]
+        elif isinstance(node, exp.Case) and node.this is not None:
+            operands = [node.this, *(branch.this for branch in node.args["ifs"])]
+        if len(operands) > 1:
+            yield tuple(operand.sql(dialect="spark") for operand in operands)
+
+
+def _patterns(text: str, tokens: Sequence[Token]) -> Iterator[str]:
+    """The regular expressions of a text, as the literals that they are."""
+    for index, token in enumerate(tokens):
+        name, found = token.text.lower(), None
+        if token.token_type in _STRINGS:
+            continue
+        if index + 1 < len(tokens) and tokens[index + 1].token_type == TokenType.L_PAREN and name in PATTERN_AT:
+            arguments = _arguments(tokens, index + 1)
+            found = arguments[PATTERN_AT[name]] if PATTERN_AT[name] < len(arguments) else None
+        elif token.token_type == TokenType.RLIKE and index + 1 < len(tokens):
+            found = [tokens[index + 1]]
+        if found and all(item.token_type in _STRINGS for item in found):
+            yield text[found[0].start : found[-1].end + 1]
 
 
 def _calls_raising_function(tokens: Sequence[Token]) -> bool:
@@ -211,12 +280,12 @@ def _token_problems(tokens: Sequence[Token], index: int) -> Iterator[str]:
     if token.token_type in (TokenType.SEMICOLON, TokenType.ARROW, TokenType.HINT):
         yield f"{token.text or 'this sign'} is not allowed in an expression"
     elif following is not None and next_type == TokenType.STRING and name in _TYPED_LITERALS:
-        if not following.text[:1].isdigit():
-            yield f"the {name} literal must start with a year; words such as now are not allowed"
+        if not re.match(r"[0-9]{4,}(?![0-9:])", following.text):
+            yield f"the {name} literal must start with a year; words such as now, or a time of day alone, are not allowed"
     elif next_type == TokenType.L_PAREN and re.match(r"^\w+$", token.text):
         if name not in ALLOWED_FUNCTIONS | _KEYWORDS or (index and tokens[index - 1].token_type == TokenType.DOT):
             yield f"the function {name} is not allowed"
-        elif name in CONSTANT_ARGUMENTS:
+        elif name in CONSTANT_ARGUMENTS or name == "sha2":
             yield from _call_problems(name, _arguments(tokens, index + 1))
     elif name in _BARE_CALLS and token.token_type != TokenType.IDENTIFIER:
         yield f"the function {name} is not allowed"
@@ -238,10 +307,12 @@ def _arguments(tokens: Sequence[Token], opening: int) -> list[list[Token]]:
 
 
 def _call_problems(name: str, arguments: Sequence[Sequence[Token]]) -> Iterator[str]:
-    for position in CONSTANT_ARGUMENTS[name]:
+    for position in CONSTANT_ARGUMENTS.get(name, ()):
         if position < len(arguments) and not all(token.token_type in _CONSTANTS for token in arguments[position]):
             yield f"argument {position + 1} of {name} must be a constant"
-    yield from constant_problems(name, [_constant(argument) for argument in arguments])
+    constants = [_constant(argument) for argument in arguments]
+    yield from constant_problems(name, constants)
+    yield from argument_problems(name, constants)
 
 
 def _constant(argument: Sequence[Token]) -> str | int | None:
@@ -279,6 +350,8 @@ def _tree_problems(tree: exp.Expr, parameters: Mapping[str, object]) -> Iterator
 
 
 def _pattern_problems(node: exp.Expr, parameters: Mapping[str, object]) -> Iterator[str]:
+    if isinstance(node, exp.Extract):
+        yield from field_problems(node.name)
     if isinstance(node, exp.AtTimeZone | exp.FromTimeZone) and not _is_constant(node.args["zone"]):
         yield "a time zone must be a constant text"
     if isinstance(node, exp.Like | exp.ILike | exp.RegexpLike) and not _is_constant(node.expression):
@@ -303,6 +376,12 @@ def _name(node: exp.Expr) -> str:
 
 def _first_part(column: exp.Column) -> str:
     return str(column.parts[0].name)
+
+
+@functools.cache
+def _textless_classes() -> frozenset[type[exp.Expr]]:
+    # A class that other calls share, such as the one of a cast, says nothing.
+    return frozenset(_classes(TEXTLESS_FUNCTIONS)) - frozenset(_classes(ALLOWED_FUNCTIONS - TEXTLESS_FUNCTIONS)) - {exp.Cast}
 
 
 @functools.cache

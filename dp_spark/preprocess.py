@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.expressions import Expression, check_expression, check_type
 from dp_spark.public_tables import collect_public, constant_of_type
+from dp_spark.row_values import null_for_nan, without_nan
 from dp_spark.sources import column, field, missing, quoted, require_key
 from dp_spark.spark_errors import translated
 from dp_spark.spec import Join, ReleaseSpec, Step
@@ -52,27 +53,46 @@ def _texts(step: Step) -> dict[str, str]:
     return texts | ({"filter": step.filter} if step.filter is not None else {})
 
 
-def apply_steps(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> DataFrame:
-    """The source after all its steps, still lazy.
+def called_functions(spec: ReleaseSpec) -> frozenset[str]:
+    """The names that Spark may look up among its functions for a release's steps."""
+    return frozenset(name for expression in expressions(spec).values() for name in expression.functions)
+
+
+def expressions(spec: ReleaseSpec) -> dict[str, Expression]:
+    """The checked expressions of all steps, by their keys in the release file."""
+    texts = {
+        f"preprocess.{index}.{key}": text for index, step in enumerate(spec.preprocess) for key, text in _texts(step).items()
+    }
+    return {where: check_expression(text, spec.parameters, where=where) for where, text in texts.items()}
+
+
+def apply_steps(
+    spark: SparkSession, frame: DataFrame, spec: ReleaseSpec, joined: dict[str, DataFrame] | None = None
+) -> DataFrame:
+    """The source after all its steps, still lazy; NaN is null in it.
 
     Args:
         spark: The session, with ``session.RELEASE_SETTINGS`` held.
         frame: The source.
         spec: The release file, after ``check_steps``.
+        joined: The public tables that were read and checked already, by their keys; what is read is added.
 
     Raises:
         SourceError: If a step names a column that is not there.
         SpecError: If a join's public table is not fit.
     """
+    frame, joined = without_nan(frame), {} if joined is None else joined
     for index, step in enumerate(spec.preprocess):
         where = f"preprocess.{index}"
         with translated(SourceError, "Spark cannot resolve it", where=where, mend="check column names and types"):
-            frame = _apply(spark, frame, step, spec, where)
+            frame = _apply(spark, frame, step, spec, where, joined)
             _ = frame.schema  # has Spark resolve names and types now, from metadata alone
     return frame
 
 
-def _apply(spark: SparkSession, frame: DataFrame, step: Step, spec: ReleaseSpec, where: str) -> DataFrame:
+def _apply(
+    spark: SparkSession, frame: DataFrame, step: Step, spec: ReleaseSpec, where: str, joined: dict[str, DataFrame]
+) -> DataFrame:
     if step.filter is not None:
         condition = check_expression(step.filter, spec.parameters, where=f"{where}.filter")
         return frame.where(_expression(frame, condition, f"{where}.filter"))
@@ -81,14 +101,17 @@ def _apply(spark: SparkSession, frame: DataFrame, step: Step, spec: ReleaseSpec,
     if step.cast is not None:
         for name, kind in step.cast.items():
             present = _present(frame, name, f"{where}.cast")
-            frame = frame.withColumn(present, guarded_cast(frame, column(present), kind, f"{where}.cast.{name}"))
+            frame = _with(frame, present, guarded_cast(frame, column(present), kind, f"{where}.cast.{name}"))
         return frame
     if step.fill is not None:
         return _fill(frame, step.fill, spec.timezone, f"{where}.fill")
     if step.drop is not None:
         return frame.drop(*(_present(frame, name, f"{where}.drop") for name in step.drop))
     assert step.join is not None
-    return _join(spark, frame, step.join, spec.unit_columns, f"{where}.join")
+    where = f"{where}.join"
+    if where not in joined:
+        joined[where] = _public(spark, step.join, where)
+    return _join(frame, step.join, spec.unit_columns, joined[where], where)
 
 
 def _present(frame: DataFrame, name: str, where: str) -> str:
@@ -110,8 +133,13 @@ def _derive(
     # One at a time, so that a later expression of the step can use an earlier one, as it reads.
     for name, text in derived.items():
         expression = check_expression(text, parameters, where=f"{where}.{name}")
-        frame = frame.withColumn(name, _expression(frame, expression, f"{where}.{name}"))
+        frame = _with(frame, name, _expression(frame, expression, f"{where}.{name}"))
     return frame
+
+
+def _with(frame: DataFrame, name: str, value: Column) -> DataFrame:
+    """The frame with a column added or replaced, null where it would be NaN."""
+    return frame.withColumn(name, null_for_nan(value, frame.select(value).schema.fields[0].dataType))
 
 
 def _fill(frame: DataFrame, values: Mapping[str, object], timezone: str, where: str) -> DataFrame:
@@ -125,17 +153,30 @@ def _fill(frame: DataFrame, values: Mapping[str, object], timezone: str, where: 
                 where=f"{where}.{name}",
                 mend=f"write a value of type {kind.simpleString()}",
             )
-        frame = frame.withColumn(present, F.coalesce(column(present), F.lit(constant).cast(kind)))
+        frame = _with(frame, present, F.coalesce(column(present), F.lit(constant).cast(kind)))
     return frame
 
 
-def _join(spark: SparkSession, frame: DataFrame, join: Join, units: Sequence[str], where: str) -> DataFrame:
-    """A join with a public table: identical key types, one row per key, no unit column, no name that is taken.
+def _public(spark: SparkSession, join: Join, where: str) -> DataFrame:
+    """A join's public table, read once and checked to have one row for each key.
 
-    The public table is collected and checked, and the very rows that were checked are joined: a table that changes
-    between check and join cannot turn one row of a user into many.
+    The very rows that were checked are joined: a table that changes between check and join cannot turn one row of a user
+    into many.
     """
-    right = collect_public(spark, join.source, where=f"{where}.source")
+    right = without_nan(collect_public(spark, join.source, where=f"{where}.source"))
+    for name in join.on:
+        require_key(right, name, where=f"{where}.on")
+    right = right.where(F.lit(True) if not join.on else _all_present(join.on))
+    repeated = right.groupBy(*(column(name) for name in join.on)).count().where("count > 1")
+    if not repeated.isEmpty():
+        raise SourceError(
+            "the public table has several rows for one key", where=where, mend=f"keep one row per {', '.join(join.on)}"
+        )
+    return right
+
+
+def _join(frame: DataFrame, join: Join, units: Sequence[str], right: DataFrame, where: str) -> DataFrame:
+    """A join with a public table: identical key types, one row per key, no unit column, no name that is taken."""
     for name in join.on:
         ours, theirs = require_key(frame, name, where=f"{where}.on"), require_key(right, name, where=f"{where}.on")
         if ours != theirs:
@@ -149,12 +190,6 @@ def _join(spark: SparkSession, frame: DataFrame, join: Join, units: Sequence[str
     for name in added:
         if name.lower() in {unit.lower() for unit in units} or field(frame, name) is not None:
             raise SpecError(f"the public table's column {name} is there already", where=where, mend="drop or rename it first")
-    right = right.where(F.lit(True) if not join.on else _all_present(join.on))
-    repeated = right.groupBy(*(column(name) for name in join.on)).count().where("count > 1")
-    if not repeated.isEmpty():
-        raise SourceError(
-            "the public table has several rows for one key", where=where, mend=f"keep one row per {', '.join(join.on)}"
-        )
     renamed = right.select(
         *(column(name).alias(f"__join_key_{index}") for index, name in enumerate(join.on)), *(column(name) for name in added)
     )

@@ -32,11 +32,14 @@ from dp_spark.paths import covers_source
 from dp_spark.planning import ReleasePlan
 from dp_spark.publication import ReleaseResult, already_published, compare_file, publish
 from dp_spark.queries import PRIVACY_ID_COUNT, Query
+from dp_spark.read_failures import reading_failed
 from dp_spark.results import release_table
 from dp_spark.same_file import check_comparable
 from dp_spark.session import BUCKETING, RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
+from dp_spark.spark_errors import SPARK_ERRORS
 from dp_spark.spec import ReleaseSpec
 from dp_spark.tables import TableRef
+from dp_spark.trial import check_trial
 from dp_spark.validation import Checked, has_table_of_keys, kept_apart, validate
 
 #: The stages that a progress display names, in order.
@@ -109,6 +112,7 @@ def _run(spark: SparkSession, spec: ReleaseSpec, standing: _Standing, on_stage: 
             checked = validate(spark, spec, located, state, release_id)
             if release_id in drawn:
                 return _complete(spark, ledger, outbox, state, located, release_id, checked.digest, on_stage)
+            check_trial(spark, located, checked.read, checked.joined)
             if checked.keys is not None:
                 check_fits(spark, checked.keys.table.num_rows, len(spec.group_by) + 2 * len(spec.aggregates))
             on_stage("charge")
@@ -237,6 +241,8 @@ def _draw_quietly(spark: SparkSession, checked: Checked, charge: Entry, on_stage
         raise
     except DpSparkError:
         raise
+    except (*SPARK_ERRORS, MemoryError) as error:
+        raise reading_failed(error) from None
     except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
         raise DpSparkError(
             f"computing the release failed unexpectedly ({type(error).__name__})",

@@ -59,16 +59,27 @@ ALLOWED_FUNCTIONS = frozenset(_FREE.split()) | frozenset(CONSTANT_ARGUMENTS)
 _CAN_RAISE = """
 add_months date date_add date_diff date_format date_part date_sub date_trunc datediff day dayofmonth dayofweek extract
 from_utc_timestamp hour last_day make_date minute month months_between next_day quarter second timestamp to_date
-to_timestamp to_utc_timestamp trunc try_to_timestamp unix_date unix_timestamp weekday weekofyear year
+dayofyear to_timestamp to_utc_timestamp trunc try_to_timestamp unix_date unix_timestamp weekday weekofyear year
 regexp_extract
 """
 #: Functions that make, move or convert dates and timestamps: Spark raises where a result is outside its range. And
 #: regexp_extract, which raises where a pattern matches and lacks the group: only Java knows how many it has.
 RAISING_FUNCTIONS = frozenset(_CAN_RAISE.split())
-#: Texts that Spark turns into the time of day, in a cast.
-CLOCK_WORDS = re.compile(r"^\s*(now|today|tomorrow|yesterday|epoch)\b", re.IGNORECASE)
+_TEXTLESS = """
+abs acos ascii asin atan atan2 bigint boolean bround cbrt ceil ceiling char_length character_length contains cos cosh cot
+crc32 date_add date_diff date_part date_sub datediff day dayofmonth dayofweek dayofyear decimal degrees double e endswith exp
+expm1 extract float floor hash hour instr int isnan isnotnull isnull last_day length levenshtein ln locate log log10 log1p
+log2 make_date minute mod month months_between negative next_day pi pmod position positive pow power quarter radians
+regexp_like rint rlike round second sign signum sin sinh size smallint sqrt startswith tan tanh tinyint to_date to_timestamp
+trunc try_to_timestamp unix_date unix_timestamp weekday weekofyear width_bucket xxhash64 year date timestamp date_trunc
+add_months from_utc_timestamp to_utc_timestamp like
+"""
+#: Functions whose result is never a text, so that Spark cannot make a date of it by its words.
+TEXTLESS_FUNCTIONS = frozenset(_TEXTLESS.split())
+#: Texts that Spark turns into the time of day, in a cast; Java trims every control character before them.
+CLOCK_WORDS = re.compile(r"^[\x00-\x20]*(now|today|tomorrow|yesterday|epoch)(?![a-z])", re.IGNORECASE)
 #: The position of the regular expression among a function's arguments.
-_PATTERN_AT = {"regexp_extract": 1, "regexp_like": 1, "regexp_replace": 1, "rlike": 1}
+PATTERN_AT = {"regexp_extract": 1, "regexp_like": 1, "regexp_replace": 1, "rlike": 1}
 
 
 def constant_problems(name: str, constants: Sequence[str | int | None]) -> Iterator[str]:
@@ -90,10 +101,10 @@ def constant_problems(name: str, constants: Sequence[str | int | None]) -> Itera
         yield "the third argument of split_part must be a whole number other than 0"
     if name == "regexp_replace" and re.search(r"[$\\]", str(values.get(2, "$"))):
         yield "the replacement of regexp_replace must be a plain text without $ and backslash"
-    if name in _PATTERN_AT and not isinstance(values.get(_PATTERN_AT[name]), str):
+    if name in PATTERN_AT and not isinstance(values.get(PATTERN_AT[name]), str):
         yield f"the pattern of {name} must be one text"
-    elif name in _PATTERN_AT:
-        yield from pattern_problems(str(values[_PATTERN_AT[name]]))
+    elif name in PATTERN_AT:
+        yield from pattern_problems(str(values[PATTERN_AT[name]]))
     if name == "regexp_extract":
         pattern, group = values.get(1), values.get(2, 1)
         groups = _groups(pattern)

@@ -9,14 +9,19 @@ text, which for every simple type can be cast back exactly. docs/adr/0006 tells 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from dp_spark.conversions import TIME_OF_DAY, fitted
 from dp_spark.errors import SpecError
 from dp_spark.expressions import CLOCK, Expression
 from dp_spark.session import SHARED_EXPRESSIONS, check_held
 from dp_spark.sources import field
+from dp_spark.spark_errors import SPARK_ERRORS
 
 _TIMES = (T.DateType, T.TimestampType, T.TimestampNTZType)
 
@@ -29,17 +34,48 @@ def guarded(frame: DataFrame, expression: Expression, where: str) -> Column:
     Raises:
         SpecError: If a text that means the clock is compared with a time.
     """
-    plain, kinds = F.expr(expression.sql), _times(frame, expression)
+    kinds = _times(frame, expression)
     if kinds and expression.names_clock:
         raise SpecError(CLOCK, where=where, mend="write the date itself, or compare texts")
+    if "timestamp" in kinds or expression.can_raise:
+        _check_compared(expression, lambda part: _asked(frame, part), where)
+    plain = F.expr(fitted(expression.sql, lambda part: _type(frame, F.expr(part)).simpleString()))
     can_fail = expression.can_raise or len(kinds) > 1 or (expression.adds and bool(kinds))
     return _guard(frame, plain, where) if can_fail else plain
 
 
+def _check_compared(expression: Expression, type_of: Callable[[str], str], where: str) -> None:
+    """A text beside a timestamp becomes one, and a time of day alone one of today: the clock."""
+    for operands in expression.compared:
+        texts = [part for part in operands if not _is_dated(part) and type_of(part).startswith(("string", "char", "varchar"))]
+        if texts and any(type_of(part) == "timestamp" for part in operands):
+            raise SpecError(
+                "a text is compared with a timestamp, and a time of day alone would be one of today",
+                where=where,
+                mend="cast the text first, as in cast(x as timestamp)",
+            )
+
+
+def _is_dated(part: str) -> bool:
+    """Whether it is a text literal that begins with a year."""
+    return re.match(r"'[0-9]{4,}(?![0-9:])[^']*'$", part) is not None
+
+
+def _asked(frame: DataFrame, part: str) -> str:
+    try:
+        return _type(frame, F.expr(part)).simpleString()
+    except SPARK_ERRORS:  # as sqlglot writes it Spark cannot read it
+        return ""
+
+
 def guarded_cast(frame: DataFrame, value: Column, kind: str, where: str) -> Column:
-    """A cast; null for a date that has no timestamp."""
-    cast = value.cast(kind)
-    from_time, to_time = isinstance(_type(frame, value), _TIMES), isinstance(_type(frame, cast), _TIMES)
+    """A cast; null for what does not fit, for a date that has no timestamp, and for a time of day without a date."""
+    known = _type(frame, value)
+    to_timestamp = kind.strip().lower() in ("timestamp", "timestamp_ltz")
+    if to_timestamp and isinstance(known, T.StringType | T.CharType | T.VarcharType):
+        value = F.regexp_replace(value, TIME_OF_DAY, "")
+    cast = value.try_cast(kind)
+    from_time, to_time = isinstance(known, _TIMES), isinstance(_type(frame, cast), _TIMES)
     return _guard(frame, cast, where) if from_time and to_time else cast
 
 
@@ -61,8 +97,22 @@ def null_for_errors(value: Column, kind: T.DataType) -> Column:
 def _times(frame: DataFrame, expression: Expression) -> set[str]:
     """The date and timestamp types that an expression reads or names."""
     read = [field(frame, name) for name in expression.columns]
-    kinds = {item.dataType.simpleString() for item in read if item is not None and isinstance(item.dataType, _TIMES)}
+    kinds = {kind.simpleString() for item in read if item is not None for kind in _parts(item.dataType)}
     return kinds | expression.time_literals
+
+
+def _parts(kind: T.DataType) -> Iterator[T.DataType]:
+    """The date and timestamp types in a type, however deep."""
+    if isinstance(kind, T.StructType):
+        for item in kind.fields:
+            yield from _parts(item.dataType)
+    elif isinstance(kind, T.ArrayType):
+        yield from _parts(kind.elementType)
+    elif isinstance(kind, T.MapType):
+        yield from _parts(kind.keyType)
+        yield from _parts(kind.valueType)
+    elif isinstance(kind, _TIMES):
+        yield kind
 
 
 def _type(frame: DataFrame, value: Column) -> T.DataType:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as T
 
 from dp_spark import preprocess, tables
 from dp_spark.errors import DamageError, SpecError
@@ -27,13 +28,21 @@ from dp_spark.tables import TableRef
 
 @dataclass(frozen=True)
 class Checked:
-    """A release that passed every check that reads no private value."""
+    """A release that passed every check that reads no private value.
+
+    Attributes:
+        frame: The source after all steps, lazy.
+        read: The types of the source before them.
+        joined: The public tables of its joins, by their keys in the release file.
+    """
 
     spec: ReleaseSpec
     plan: ReleasePlan
     digest: str
     unparsed: str | None
     frame: DataFrame
+    read: T.StructType
+    joined: dict[str, DataFrame]
     clustered: bool
     keys: PublicKeys | None
     source: str
@@ -66,7 +75,9 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
     sources = {"source": source, **check_public_sources(spark, spec, [source, *state.charged_sources])}
     if buckets is not None:
         frame = buckets.only_in_place(frame)
-    frame = preprocess.apply_steps(spark, frame, spec)
+    read = frame.schema
+    joined: dict[str, DataFrame] = {}
+    frame = preprocess.apply_steps(spark, frame, spec, joined)
     keys = _check_columns(spark, frame, spec)
     plan = plan_release(spec, account.account.accountant, None if keys is None else keys.table.num_rows)
     sink = TableRef.of(spec.sink)
@@ -81,7 +92,7 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
         if charge is not None and present is not None:
             check_order(state, charge, present, sink)
             _check_not_drawn(spark, spec, present, release_id)
-    return Checked(spec, plan, digest, unparsed, frame, buckets is not None, keys, source, sink, state)
+    return Checked(spec, plan, digest, unparsed, frame, read, joined, buckets is not None, keys, source, sink, state)
 
 
 def _check_files(spark: SparkSession, source: Source) -> None:

@@ -621,3 +621,46 @@ def test_the_clock_repeated_groups_and_rounding_before_the_point_are_refused(tex
 )
 def test_what_only_looks_like_it_is_not(text: str) -> None:
     check_expression(text, {}, where="preprocess.0.filter")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "to_date(concat('to', 'day'))", "try_to_timestamp('no' 'w')", "to_date('to' || 'day')", "cast('n\\ow' as timestamp)",
+        r"cast('\u0001now' as timestamp)", r"cast('\016\156ow' as date)", "dayofyear('now')", "date_add('today', 1)",
+        "datediff(d, lower('NOW'))", "year(replace('nxow', 'x', ''))", "to_date(if(true, 'now', 'x'))",
+        "to_date(case when true then 'n' else 'm' end)", "to_date(coalesce(null, 'x'))", "weekofyear(trim(' now '))",
+        "d > to_date('2020-01-01') and s = upper('x')", "to_date(nvl2(null, 'a', 'now'))", "hour(substring('snow', 2))",
+        "to_date(date_format(date '2020-01-01', 'MM'))", "to_date(string(1))", "to_date(cast(1 as string))",
+        "at > timestamp '12:30'", "timestamp '12:30:00' < at", "to_date(:word)", "to_date(concat(:word))",
+    ],
+)  # fmt: skip
+def test_no_constant_text_can_become_the_clock(text: str) -> None:
+    refused(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "d >= date '2020-01-01'", "d >= to_date('2020-01-01', 'yyyy-MM-dd')", "d >= cast('2020-01-01' as date)",
+        "d >= make_date(2020, 1, 1)", "year(d) - (2000 + 1) > abs(-3)", "concat('Q', quarter(d)) = 'Q1'",
+        "date_format(at, 'HH:mm') >= '08:00'", "year(d) in (2020, 2021)", "to_date(concat(s, '-01'))",
+        "date_trunc('month', timestamp '2020-01-01 00:00:00') < at", "s = concat('a', 'b')",
+    ],
+)  # fmt: skip
+def test_constants_beside_dates_are_not_refused_for_the_clock(text: str) -> None:
+    assert check(text).sql == text
+
+
+@pytest.mark.parametrize(
+    "text", ["s = concat('to', 'day')", "d > 'no' || 'w'", r"d = 'n\ow'", "d in ('a' 'b')", "d > 'Today UTC'"]
+)
+def test_a_text_that_may_be_the_clock_is_known_where_columns_may_be_dates(text: str) -> None:
+    assert check(text).names_clock, "time_guard refuses it where a column is a date"
+
+
+def test_what_spark_looks_up_and_compiles_is_told() -> None:
+    found = check("case when not trim(both 'a' from s) rlike 'b' then extract(year from d) between 1 and 2 end")
+    assert {"not", "trim", "rlike", "extract", "year", "between"} <= found.functions
+    assert check("x = 'abs(' and `abs` > 1").functions == {"abs"}, "a column's name may be a function's: asked once too often"
+    assert check("regexp_replace(s, '[', '') = 'x' or s rlike :word").patterns == ("'['", "'now'")

@@ -1,0 +1,182 @@
+"""What kind of thing failed after the charge, and what to do: told by the names of errors, never by their text.
+
+An error of Spark quotes values and paths. Only the names of conditions and of Java classes in it are looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dp_spark.errors import DpSparkError, SourceError
+from dp_spark.spark_errors import condition
+
+_AGAIN = "run the same command again with this release id: it is not charged again"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A class of failures.
+
+    Attributes:
+        names: Words of conditions and of class names that tell it.
+        what: What failed.
+        mend: What to do.
+        kind: The error to raise.
+    """
+
+    names: tuple[str, ...]
+    what: str
+    mend: str
+    kind: type[DpSparkError] = SourceError
+
+
+#: In order of precedence: a lost executor can be the consequence of what comes before.
+FAILURES = (
+    Failure(
+        (
+            "OutOfMemory",
+            "MemoryError",
+            "UNABLE_TO_ACQUIRE_MEMORY",
+            "EXECUTOR_MEMORY",
+            "maxResultSize",
+            "ExecutorLost",
+            "ArrowCapacity",
+        ),
+        "memory ran out",
+        f"give driver and executors more memory (spark.driver.memory, spark.executor.memory), then {_AGAIN}",
+        DpSparkError,
+    ),
+    Failure(
+        ("No space left", "DiskErrorException", "DISK_SPACE"),
+        "the disk of a machine is full",
+        f"make room where Spark keeps its shuffle files (spark.local.dir), then {_AGAIN}",
+        DpSparkError,
+    ),
+    Failure(
+        (
+            "AccessControl",
+            "AccessDenied",
+            "Forbidden",
+            "Unauthorized",
+            "PERMISSION",
+            "AuthenticationException",
+            "LoginException",
+        ),
+        "access to the source was refused",
+        f"let the account that runs the job read the source's files, then {_AGAIN}",
+    ),
+    Failure(
+        (
+            "FILE_NOT_EXIST",
+            "FileNotFound",
+            "NoSuchFile",
+            "PATH_NOT_FOUND",
+            "DELTA_FILE_NOT_FOUND",
+            "NoSuchKey",
+            "TABLE_OR_VIEW",
+        ),
+        "a file of the source is gone",
+        f"put it back, or have the table's owner repair it, then {_AGAIN}",
+    ),
+    Failure(
+        (
+            "ConnectException",
+            "UnknownHost",
+            "SocketTimeout",
+            "SocketException",
+            "SQLException",
+            "SQLRecoverable",
+            "CommunicationsException",
+            "UNAVAILABLE",
+            "HttpHostConnect",
+            "SSLException",
+            "PSQLException",
+            "SQLTransient",
+        ),
+        "the connection to the source or to Spark was lost or refused",
+        f"see that the database, the storage and Spark's server answer, then {_AGAIN}",
+    ),
+    Failure(
+        (
+            "INCONSISTENT_BEHAVIOR",
+            "SparkUpgrade",
+            "INVALID_DATETIME_PATTERN",
+            "INVALID_PARAMETER_VALUE",
+            "INVALID_TIMEZONE",
+            "PatternSyntax",
+            "INVALID_FORMAT",
+        ),
+        "Spark refused a constant of the release file, such as a pattern",
+        "correct it; with another file the release is a new one and needs a new release id",
+    ),
+    Failure(
+        (
+            "CAST_INVALID",
+            "CAST_OVERFLOW",
+            "ARITHMETIC_OVERFLOW",
+            "NUMERIC_VALUE_OUT_OF_RANGE",
+            "DIVIDE_BY_ZERO",
+            "DateTimeException",
+            "ArithmeticException",
+            "NumberFormat",
+        ),
+        "a value could not be computed, although it should have become null",
+        "report it with the release file, without data",
+    ),
+    Failure(
+        (
+            "CANNOT_READ_FILE_FOOTER",
+            "NOT_A_PARQUET",
+            "ParquetDecoding",
+            "Corrupt",
+            "ChecksumException",
+            "ZipException",
+            "MalformedInput",
+            "FAILED_READ_FILE",
+            "MALFORMED_RECORD",
+            "EOFException",
+            "InvalidProtocolBuffer",
+            "CONVERT_COLUMN_TYPE",
+            "SchemaColumnConvert",
+            "BlockMissing",
+            "UNSUPPORTED_ENCODING",
+            "BadRecord",
+            "ParsingException",
+            "is not a Parquet file",
+        ),
+        "a file of the source is damaged or not of its format",
+        f"put it back from a backup or write it anew, then {_AGAIN}",
+    ),
+    Failure(
+        ("JobCancelled", "OPERATION_CANCELED", "Interrupted", "CANCELLED", "SparkContext was shut down", "INVALID_HANDLE"),
+        "the job was cancelled or Spark was stopped",
+        _AGAIN,
+        DpSparkError,
+    ),
+)
+_UNKNOWN = Failure((), "reading failed for a reason that is not known", f"{_AGAIN}; see Spark's own log for the cause")
+_NAMES = re.compile(
+    r"\[([A-Z][A-Z0-9_.]+)\]|([\w$.]+(?:Exception|Error|Failure)\b)|(?:^|\s)(No space left|is not a Parquet file)"
+)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The class of a failure; the text of the error stays here.
+
+    >>> failure_of(ValueError("[CAST_INVALID_INPUT] The value 'secret' ...")).what
+    'a value could not be computed, although it should have become null'
+    >>> failure_of(MemoryError()).what
+    'memory ran out'
+    """
+    found = " ".join("".join(groups) for groups in _NAMES.findall(str(error)))
+    names = f"{condition(error)} {type(error).__name__} {found}"
+    return next((failure for failure in FAILURES if any(name in names for name in failure.names)), _UNKNOWN)
+
+
+def reading_failed(error: BaseException) -> DpSparkError:
+    """What is raised where reading, bounding and aggregating a source failed: its class, and nothing of its text."""
+    failure = failure_of(error)
+    return failure.kind(
+        f"reading and aggregating the source failed ({condition(error)}): {failure.what}", where="source", mend=failure.mend
+    )

@@ -1,0 +1,67 @@
+"""Names mean what they mean in Spark: a session's own function must not stand in the place of a built-in one.
+
+``CREATE OR REPLACE TEMPORARY FUNCTION least AS ...`` and ``spark.udf.register("abs", ...)`` shadow what Spark has built in,
+for expressions and for ``F.least`` alike: clipping could be gone. So the class behind every name that a release needs is
+asked for before the charge: one query of the catalog, and no Spark job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyspark.sql import SparkSession
+
+from dp_spark.errors import DpSparkError, SpecError
+from dp_spark.spark_errors import SPARK_ERRORS, condition
+
+#: What dp_spark itself calls, by the names that Spark resolves; a column's operators are calls, too.
+_CALLED = """
++ - * / % & | ~ ! = == < <= > >= <=> and or not negative isnull isnotnull in between when case if cast
+avg bit_and bit_count bit_or coalesce count dense_rank explode_outer greatest hash isnan least length max min
+named_struct nanvl octet_length pmod regexp_extract regexp_replace rint rlike row_number sequence shiftleft shiftright
+struct substring sum transform transform_values try_add try_subtract try_to_binary unix_micros xxhash64
+"""
+INTERNAL = frozenset(_CALLED.split())
+#: Where the classes of built-in functions are: in Spark, and of what Databricks adds to it.
+_BUILT_IN = ("org.apache.spark.sql.catalyst.expressions.", "com.databricks.sql.")
+
+
+def check_functions(spark: SparkSession, names: Iterable[str]) -> None:
+    """Refuses a session in which a name means something else than in Spark; reads metadata only.
+
+    Args:
+        spark: The session.
+        names: The names that a release's expressions call, in lower case; those of ``INTERNAL`` come on top.
+
+    Raises:
+        SpecError: Naming the functions that are not the built-in ones.
+        DpSparkError: If the platform does not say what a name means.
+    """
+    wanted = INTERNAL | set(names)
+    try:
+        found = spark.catalog.listFunctions(pattern="|".join(map(_literally, sorted(wanted))))
+    except SPARK_ERRORS as error:
+        raise DpSparkError(
+            f"this platform does not say what the names of functions mean ({condition(error)})",
+            mend="run where the catalog's functions may be listed (SHOW FUNCTIONS)",
+        ) from None
+    # A function of a database never comes before a built-in one, which is what has no namespace.
+    meant: dict[str, str] = {}
+    for function in sorted(found, key=lambda item: bool(item.namespace), reverse=True):
+        meant[function.name.lower()] = function.className or ""
+    foreign = sorted(name for name in meant.keys() & wanted if not _is_built_in(name, meant[name]))
+    if foreign:
+        raise SpecError(
+            f"the session has functions of its own in the place of Spark's: {', '.join(foreign)}",
+            where="the Spark session",
+            mend="run in a new session that registers no functions of these names: they cannot be dropped",
+        )
+
+
+def _is_built_in(name: str, class_name: str) -> bool:
+    return class_name.startswith(_BUILT_IN) or (name == "case" and not class_name)  # a word of the grammar, listed as one
+
+
+def _literally(name: str) -> str:
+    """A name as the pattern of exactly this name: Spark makes a regular expression of it, ``*`` and ``|`` aside."""
+    return name if name.isidentifier() else "".join(f"\\x{ord(character):02x}" for character in name)

@@ -1,0 +1,149 @@
+"""What only Spark can judge, asked before the charge: patterns in expressions and options, on made-up rows.
+
+Spark looks at a date pattern, a time zone or a regular expression when it compiles or runs a step, and not before. So the
+steps run once over a frame of the source's types that was not read from it. It has one row, and a shuffle: Spark's
+optimizer empties whatever hangs on an empty local frame, and evaluates nothing of it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from pyspark.sql.pandas.types import to_arrow_type
+
+from dp_spark.errors import SpecError
+from dp_spark.preprocess import apply_steps, expressions
+from dp_spark.session_functions import check_functions
+from dp_spark.spark_errors import SPARK_ERRORS, condition
+from dp_spark.spec import ReleaseSpec, Source
+
+_ANY = "__dp_spark_any"
+_PATTERNS = "https://spark.apache.org/docs/latest/sql-ref-datetime-pattern.html"
+
+
+def check_trial(spark: SparkSession, spec: ReleaseSpec, schema: T.StructType, joined: dict[str, DataFrame]) -> None:
+    """Runs a release's steps where nothing is private; refuses what Spark refuses.
+
+    Args:
+        spark: The session, with ``session.RELEASE_SETTINGS`` held.
+        spec: The release file.
+        schema: The types of the source.
+        joined: The public tables of its joins, as ``preprocess.apply_steps`` read them.
+
+    Raises:
+        SpecError: If the session shadows a function, or Spark refuses a constant of an expression or an option.
+    """
+    called = expressions(spec)
+    check_functions(spark, (name for expression in called.values() for name in expression.functions))
+    _check_options(spark, spec.source, schema)
+    if not spec.preprocess:
+        return
+    for where, expression in called.items():
+        for pattern in expression.patterns:
+            _check_pattern(spark, pattern, where)
+    frame = _made_up(spark, schema)
+    try:
+        apply_steps(spark, frame, spec, dict(joined)).toArrow()
+    except SPARK_ERRORS:
+        _name_the_step(spark, frame, spec, joined)
+
+
+def _name_the_step(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec, joined: dict[str, DataFrame]) -> None:
+    """Finds the first step that fails, and says so."""
+    for index in range(len(spec.preprocess)):
+        until = spec.model_copy(update={"preprocess": spec.preprocess[: index + 1]})
+        try:
+            apply_steps(spark, frame, until, dict(joined)).toArrow()
+        except SPARK_ERRORS as error:
+            raise SpecError(
+                f"Spark refuses a constant of this step, such as a date pattern ({condition(error)})",
+                where=f"preprocess.{index}",
+                mend=f"correct the pattern ({_PATTERNS}): yyyy is the year, MM the month, dd the day",
+            ) from None
+
+
+def _check_pattern(spark: SparkSession, pattern: str, where: str) -> None:
+    try:
+        _one_row(spark).select(F.expr(f"regexp_like({_ANY}, {pattern})")).toArrow()
+    except SPARK_ERRORS:
+        raise SpecError(
+            "a pattern is not a regular expression of Java", where=where, mend="check its brackets; in a text write \\\\ for \\"
+        ) from None
+
+
+def _check_options(spark: SparkSession, source: Source, schema: T.StructType) -> None:
+    """Parses one made-up record with a text source's options."""
+    if source.format not in ("csv", "json") or not source.options:
+        return
+    fields = [item for item in schema.fields if isinstance(item.dataType, T.AtomicType)]
+    ddl = T.StructType([T.StructField(item.name, item.dataType) for item in fields]).toDDL() if fields else "a string"
+    options = {key: value for key, value in source.options.items() if key.lower() not in ("mode", "header", "enforceschema")}
+    for key, value in options.items():
+        if key.lower() == "timestampntzformat":
+            _check_option(spark, F.to_timestamp(F.col(_ANY), value), f"source.options.{key}")
+    if source.format == "csv":
+        separator = next((value for key, value in options.items() if key.lower() in ("sep", "delimiter")), ",")
+        record = F.concat(F.col(_ANY), F.lit((separator + "1") * (len(fields) - 1)))
+        _check_option(spark, F.from_csv(record, ddl, options), "source.options")
+    else:
+        texts = ",".join(f'"{item.name}":"1"' for item in fields if '"' not in item.name and "\\" not in item.name)
+        record = F.concat(F.col(_ANY).substr(2, 1), F.lit("{" + texts + "}"))
+        _check_option(spark, F.from_json(record, ddl, options), "source.options")
+
+
+def _check_option(spark: SparkSession, value: Column, where: str) -> None:
+    try:
+        _one_row(spark).select(value).toArrow()
+    except SPARK_ERRORS as error:
+        raise SpecError(
+            f"Spark refuses a value of an option ({condition(error)})",
+            where=where,
+            mend=f"correct it; for the patterns of dates and timestamps see {_PATTERNS}",
+        ) from None
+
+
+def _one_row(spark: SparkSession) -> DataFrame:
+    return spark.createDataFrame(pa.table({_ANY: ["1"]}))
+
+
+def _made_up(spark: SparkSession, schema: T.StructType) -> DataFrame:
+    """One ordinary row of these types; null where Arrow has no such type."""
+    arrays, names = [pa.array(["1"])], [_ANY]
+    for index, item in enumerate(schema.fields):
+        try:
+            arrays.append(pa.array([_value(item.dataType)], to_arrow_type(item.dataType)))
+            names.append(str(index))
+        except (PySparkException, pa.ArrowException):
+            continue
+    frame = spark.createDataFrame(pa.Table.from_arrays(arrays, names=names)).repartition(1)
+    known = set(names)
+    return frame.select(
+        *(
+            (F.col(str(index)) if str(index) in known else F.lit(None)).cast(item.dataType).alias(item.name)
+            for index, item in enumerate(schema.fields)
+        )
+    )
+
+
+def _value(kind: T.DataType) -> Any:
+    if isinstance(kind, T.ArrayType):
+        return [_value(kind.elementType)]
+    if isinstance(kind, T.MapType):
+        return [(_value(kind.keyType), _value(kind.valueType))]
+    if isinstance(kind, T.StructType):
+        return {item.name: _value(item.dataType) for item in kind.fields}
+    if isinstance(kind, T.TimestampType):
+        return dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+    if isinstance(kind, T.TimestampNTZType):
+        return dt.datetime(2000, 1, 1)
+    simple: dict[type[T.DataType], Any] = {
+        T.StringType: "1", T.BinaryType: b"1", T.BooleanType: True, T.DateType: dt.date(2000, 1, 1), T.DecimalType: Decimal(0),
+    }  # fmt: skip
+    return simple.get(type(kind), 1 if isinstance(kind, T.NumericType) else None)

@@ -1,0 +1,105 @@
+"""What only Spark can judge is asked before the charge, over made-up rows: patterns in expressions and in options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import release_spec
+from pyspark.sql import SparkSession
+from pyspark.sql import types as T
+from release_helpers import Outcome, Place
+
+from dp_spark.errors import SpecError
+from dp_spark.preprocess import check_steps
+from dp_spark.session import RELEASE_SETTINGS, settings
+from dp_spark.trial import check_trial
+
+pytest_plugins = ("release_fixtures",)
+
+TYPES = "id int, s string, d date, at timestamp, n timestamp_ntz, x double, m decimal(2,2), b binary, l array<double>, " \
+    "k map<string,double>, p struct<a: double, q: array<date>>, v variant, i interval day to second, c char(3)"  # fmt: skip
+
+
+@pytest.fixture
+def held(spark: SparkSession) -> Iterator[None]:
+    with settings(spark, RELEASE_SETTINGS):
+        yield
+
+
+def trial(spark: SparkSession, *steps: dict[str, Any], **changes: Any) -> None:
+    spec = release_spec(preprocess=list(steps), **changes)
+    check_steps(spec)
+    check_trial(spark, spec, T._parse_datatype_string(TYPES), {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "date_format(d, 'YYYY-MM')", "to_date(s, 'DD/MM/YYYY')", "try_to_timestamp(s, 'nnn')", "unix_timestamp(s, 'YYYY')",
+        "case when s = 'x' then date_format(at, 'b') end", "to_timestamp(s, :pattern)",
+        "s rlike '['", "regexp_replace(s, '(', '')", "if(x > 9, regexp_extract(s, 'a{', 0), s)", "s like 'a@' escape '@'",
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("held")
+def test_a_pattern_that_spark_refuses_is_refused_before_the_charge(spark: SparkSession, text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        trial(spark, {"filter": "x > 100"}, {"derive": {"y": text}}, parameters={"pattern": "YYYY"})
+    assert (caught.value.exit_code, caught.value.where[:12]) == (2, "preprocess.1")
+
+
+@pytest.mark.usefixtures("held")
+def test_what_spark_takes_passes_on_columns_of_every_type(spark: SparkSession) -> None:
+    trial(
+        spark,
+        {"derive": {"a": "date_format(d, 'yyyy-MM')", "e": "regexp_extract(s, '(\\\\d+)', 1)", "f": "p.a + floor(x)"}},
+        {"filter": "to_date(s, 'dd/MM/yyyy') is null and s like 'a@%' escape '@'"},
+        {"cast": {"x": "int", "at": "date"}},
+        {"fill": {"s": "unknown"}},
+        {"drop": ["v"]},
+    )
+
+
+OPTIONS = [
+    ("csv", {"dateFormat": "YYYY"}), ("csv", {"timestampFormat": "DD/MM/YYYY", "sep": ";"}), ("csv", {"timestampNTZFormat": "YYYY"}),
+    ("csv", {"encoding": "latin-9000"}), ("csv", {"quote": "ab"}), ("json", {"timestampFormat": "nn"}), ("json", {"timeZone": "Foo"}),
+    ("json", {"dateFormat": "YYYY", "mode": "DROPMALFORMED"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIONS)
+@pytest.mark.usefixtures("held")
+def test_an_option_that_spark_refuses_is_refused_before_the_charge(
+    spark: SparkSession, name: str, options: dict[str, str]
+) -> None:
+    schema = {"d": "date", "t": "timestamp", "n": "timestamp_ntz", "test": "string"}
+    spec = release_spec(source={"format": name, "path": "x", "options": options, "schema": schema})
+    with pytest.raises(SpecError, match=r"source\.options"):
+        check_trial(spark, spec, T._parse_datatype_string("d date, t timestamp, n timestamp_ntz, test string"), {})
+
+
+@pytest.mark.usefixtures("held")
+def test_options_that_spark_takes_pass(spark: SparkSession) -> None:
+    options = {"sep": "|", "dateFormat": "dd.MM.yyyy", "timestampFormat": "dd.MM.yyyy HH:mm", "encoding": "ISO-8859-1"}
+    spec = release_spec(source={"format": "csv", "path": "x", "options": options, "schema": {"a": "date"}})
+    check_trial(spark, spec, T._parse_datatype_string("a date, t timestamp, r array<int>"), {})
+
+
+def test_a_bad_pattern_costs_nothing_and_the_corrected_file_runs_under_the_same_id(
+    place: Place, cli: Any, tmp_path: Path
+) -> None:
+    source = tmp_path / "visits.csv"
+    source.write_text("patient,ward,day\na,er,31/12/2023\nb,gp,1/1/2024\n", encoding="utf-8")
+    csv = {"format": "csv", "path": str(source), "schema": {"patient": "string", "ward": "string", "day": "string"}}
+
+    def run(pattern: str) -> Outcome:
+        steps = [{"derive": {"when": f"to_date(day, '{pattern}')"}}, {"filter": "when is not null"}]
+        outcome: Outcome = cli("run", place.file(source=csv, preprocess=steps), "--release-id", "r1", "--json")
+        return outcome
+
+    refused = run("DD/MM/YYYY")
+    assert (refused.code, refused.error["where"]) == (2, "preprocess.0")
+    assert place.kinds() == []
+    assert run("d/M/yyyy").code == 0
