@@ -19,7 +19,7 @@ from dp_spark.errors import SourceError
 from dp_spark.lattice import Lattice
 from dp_spark.public_tables import POSITION, PublicKeys
 from dp_spark.queries import Query, QueryKind
-from dp_spark.sources import column
+from dp_spark.sources import column, located
 from dp_spark.spark_errors import translated
 
 
@@ -74,7 +74,7 @@ def prepare_rows(
     names = features_of(queries)
     features = {name: _feature(query, frame) for query, name in reversed(names.items())}
     selected = [
-        *(column(name).alias(f"{UNIT}{index}") for index, name in enumerate(units)),
+        *(_value(frame, name).alias(f"{UNIT}{index}") for index, name in enumerate(units)),
         *(column(name).alias(f"{KEY}{index}") for index, name in enumerate(group_by)),
         *(features[name].alias(name) for name in sorted(features)),
     ]
@@ -103,11 +103,17 @@ def _to_positions(rows: DataFrame, keys: Sequence[str], public: DataFrame, other
 
 def _feature(query: Query, frame: DataFrame) -> Column:
     assert query.column is not None
-    source = column(query.column)
+    source = _value(frame, query.column)
     if query.lattice is not None:
         centre = query.lattice.midpoint if query.kind is QueryKind.CENTRED_SUM else 0
         return lattice_column(source, query.lattice) - F.lit(centre).cast("bigint")
     return F.when(_is_value(source, frame.select(source).schema.fields[0].dataType), F.lit(1).cast("bigint"))
+
+
+def _value(frame: DataFrame, name: str) -> Column:
+    found = located(frame, name)
+    assert found is not None, "a column that is read was found before the charge"
+    return found[0]
 
 
 def lattice_column(value: Column, lattice: Lattice) -> Column:

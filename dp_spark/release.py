@@ -6,7 +6,6 @@ between ``collect`` and the end of ``_draw``, in this process's memory and nowhe
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -32,6 +31,7 @@ from dp_spark.results import release_table
 from dp_spark.session import BUCKETING, RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
 from dp_spark.spec import ReleaseSpec
 from dp_spark.tables import TableRef
+from dp_spark.unit_pin import unit_words
 from dp_spark.validation import Checked, has_table_of_keys, kept_apart, validate
 
 #: The stages that a progress display names, in order.
@@ -128,24 +128,31 @@ def _charge(ledger: Ledger, checked: Checked, release_id: str) -> tuple[LedgerSt
         plan.events,
         release_id=release_id,
         file_digest=checked.digest,
-        privacy_unit=json.dumps(list(spec.unit_columns) or "row"),
+        privacy_unit=checked.unit,
         source=checked.source,
         guarantee=(decimal_text(plan.guarantee_epsilon), decimal_text(plan.guarantee_delta)),
         known=checked.state,
     )
     charge = state.charge_of(release_id)
     assert charge is not None, "a charge is read back before it is believed"
-    _check_resumable(charge, checked.source, plan.events)
+    _check_resumable(charge, checked.source, checked.unit, plan.events)
     return state, charge
 
 
-def _check_resumable(charge: Entry, source: str, events: Sequence[Event]) -> None:
+def _check_resumable(charge: Entry, source: str, unit: str, events: Sequence[Event]) -> None:
     """A release that was charged and never drawn goes on only as what it was charged for."""
     if charge.source != source:
         raise BudgetError(
             f"the release id {charge.release_id} was charged for another source",
             where="source",
             mend="give the environment variables and the catalog of the first run, or use a new release id",
+        )
+    if charge.privacy_unit != unit:
+        raise BudgetError(
+            f"the release id {charge.release_id} was charged for the unit {unit_words(charge.privacy_unit)}, "
+            f"not {unit_words(unit)}",
+            where="privacy_unit",
+            mend="give the environment variables and the source of the first run, or use a new release id",
         )
     if events_from_json(charge.events) != tuple(events):
         raise BudgetError(

@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, model_validator
 
 from dp_spark.errors import SpecError
 from dp_spark.events import decimal_text
@@ -38,7 +38,9 @@ from dp_spark.spec_parts import (
     RowUnit,
     Source,
     Step,
+    UnitDefinition,
     known_timezone,
+    unit_form,
 )  # fmt: skip
 
 __all__ = [
@@ -57,7 +59,9 @@ class ReleaseSpec(Model):
     dataset: Name
     source: Source
     preprocess: tuple[Step, ...] = ()
-    privacy_unit: Column | Annotated[tuple[Column, ...], Field(min_length=1)] | RowUnit
+    privacy_unit: Annotated[
+        Column | Annotated[tuple[Column, ...], Field(min_length=1)] | RowUnit | UnitDefinition, BeforeValidator(unit_form)
+    ]
     contribution_bounds: Bounds = Bounds()
     group_by: tuple[ColumnName, ...]
     partitions: Partitions | None = None
@@ -89,7 +93,12 @@ class ReleaseSpec(Model):
         """The columns of the privacy unit, in order; empty where each row is a unit."""
         if isinstance(self.privacy_unit, RowUnit):
             return ()
-        return (self.privacy_unit,) if isinstance(self.privacy_unit, str) else self.privacy_unit
+        return (self.privacy_unit,) if isinstance(self.privacy_unit, str) else tuple(self.privacy_unit)
+
+    @property
+    def unit_definition(self) -> Mapping[str, str]:
+        """Name -> expression of a unit that is defined, in order; a plain part is its own. Empty where all of it is plain."""
+        return self.privacy_unit if isinstance(self.privacy_unit, dict) else {}
 
     @property
     def selects_privately(self) -> bool:
@@ -107,6 +116,8 @@ class ReleaseSpec(Model):
         Values equal to their defaults are left out, so a later version with more keys finds the same digest.
         """
         document = _canonical(self.model_dump(exclude_defaults=True, by_alias=True))
+        if self.unit_definition:
+            document["privacy_unit"] = [list(pair) for pair in self.unit_definition.items()]  # their order has a meaning
         document["_public_keys"] = public_keys_digest
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
