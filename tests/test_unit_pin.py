@@ -68,7 +68,7 @@ def test_the_order_of_a_definition_is_part_of_the_digest() -> None:
         (DEFINED, unit_text(["who"], {"who": "lower(id)"}, {"id": "int"}, {})),
         (DEFINED, unit_text(["she"], {"she": "lower(id)"}, {"id": "string"}, {})),
         (unit_text(["a", "b"], {"a": "f", "b": "g"}, {}, {}), unit_text(["b", "a"], {"b": "g", "a": "f"}, {}, {})),
-        (unit_text(["who"], {"who": "lower(id)"}, {"id": "int"}, {"id": 1}), unit_text(["who"], {"who": "lower(id)"}, {"id": "int"}, {"id": 2})),
+        (unit_text(["w"], {"w": "-id"}, {}, {"id": 1}), unit_text(["w"], {"w": "-id"}, {}, {"id": 2})),
         ("no json", '["id"]'),
         ('{"unit": 5}', '["id"]'),
         (None, '["id"]'),
