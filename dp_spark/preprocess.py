@@ -54,11 +54,12 @@ def _without_step(spec: ReleaseSpec, step: Step, name: str) -> str:
     unit = spec.unit_definition or {part: part for part in spec.unit_columns}
     mine = [part for part in unit if part.lower() == name.lower() == unit[part].lower()]
     text = (step.derive or {}).get(name) or f"cast({quoted_text(name)} as {(step.cast or {}).get(name)})"
+    made = {new.lower() for other in spec.preprocess for new in _assigned(other)} - {name.lower()}
     try:
-        check_definition(name, text)
+        others = {parts[0].lower() for parts in check_definition(name, text).reads} - {name.lower()}
     except SpecError:
         mine = []
-    if not mine:
+    if not mine or (others and (others & made or any(other.join for other in spec.preprocess))):
         return "derive a column of another name; the privacy unit is computed before the steps"
     taken = [*(spec.source.columns or ()), *(new for other in spec.preprocess for new in other.derive or ())]
     return f"leave it out, and {mend(unit, mine[0], text, {*taken, *mine})}"

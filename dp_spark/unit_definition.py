@@ -51,8 +51,12 @@ def check_definition(name: str, text: str) -> Definition:
     """
     where = f"privacy_unit.{name}"
     expression = check_expression(_without_parameters(text, where), {}, where=where)
-    tree = sqlglot.parse_one(text, read="spark")
-    tokens = sqlglot.tokenize(text, read="spark")
+    try:
+        tree, tokens = sqlglot.parse_one(text, read="spark"), sqlglot.tokenize(text, read="spark")
+    except sqlglot.errors.SqlglotError:
+        raise SpecError(
+            "is not a Spark SQL expression", where=where, mend="write names that are SQL words in backticks"
+        ) from None
     called = [one.text for one, other in itertools.pairwise(tokens) if other.token_type == TokenType.L_PAREN]
     kinds = [kind.sql(dialect="spark") for kind in tree.find_all(exp.DataType)]
     timed = [word.lower() for word in called if _TIME_FUNCTION.search(word)]
@@ -63,7 +67,9 @@ def check_definition(name: str, text: str) -> Definition:
             where=where,
             mend="define it by texts and numbers of the row",
         )
-    return Definition(expression, frozenset(tuple(part.name for part in column.parts) for column in tree.find_all(exp.Column)))
+    reads = {tuple(part.name for part in column.parts) for column in tree.find_all(exp.Column)}
+    reads |= {(name,) for name in expression.columns if name not in {parts[0] for parts in reads}}
+    return Definition(expression, frozenset(reads))
 
 
 def _without_parameters(text: str, where: str) -> str:
@@ -91,7 +97,10 @@ def check_unit(spec: ReleaseSpec) -> None:
     for name, text in spec.unit_definition.items():
         reads = {(name,)} if name == text else check_definition(name, text).reads
         if spec.source.columns is not None:
-            check_names(spec, name, {parts[0] for parts in reads}, list(spec.source.columns))
+            columns = list(spec.source.columns)
+            exact = name != text or name.lower() in {column.lower() for column in columns}
+            roots = {parts[0] if exact else parts[0].partition(".")[0] for parts in reads}
+            check_names(spec, name, roots, columns)
 
 
 def check_names(spec: ReleaseSpec, name: str, reads: Iterable[str], columns: Iterable[str]) -> None:

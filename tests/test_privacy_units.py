@@ -113,6 +113,10 @@ def test_names_of_dates_are_no_functions_of_dates() -> None:
 
 def test_with_a_schema_of_its_own_the_file_tells_which_columns_there_are() -> None:
     check_steps(release_spec(source=CSV, privacy_unit={"who": "cast(customerid as bigint)"}))
+    nested = {**CSV, "format": "json", "schema": {"person": "struct<id: int>", "a.b": "string"}}
+    check_steps(release_spec(source=nested, privacy_unit={"person.id": "person.id", "a.b": "a.b", "who": "lower(person.id)"}))
+    with pytest.raises(SourceError, match="no column name"):
+        check_steps(release_spec(source=nested, privacy_unit={"name": "name", "who": "lower(person.id)"}))
     with pytest.raises(SourceError, match="no column Customer") as missing:
         check_steps(release_spec(source=CSV, privacy_unit={"who": "cast(Customer as bigint)"}))
     assert missing.value.exit_code == 4
@@ -154,9 +158,17 @@ def test_a_step_on_the_unit_becomes_its_definition(step: dict[str, Any]) -> None
     check_steps(release_spec(source=CSV, **changes))
 
 
-def test_a_step_that_cannot_be_a_definition_is_not_proposed_as_one() -> None:
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [{"derive": {"id": "date_format(day, 'y')"}}],
+        [{"derive": {"clean": "trim(id)"}}, {"derive": {"id": "lower(clean)"}}],
+        [{"join": {"source": CSV, "on": ["test"], "how": "left"}}, {"derive": {"id": "concat(id, name)"}}],
+    ],
+)
+def test_a_step_that_cannot_be_a_definition_is_not_proposed_as_one(steps: list[dict[str, Any]]) -> None:
     with pytest.raises(SpecError) as caught:
-        check_steps(release_spec(preprocess=[{"derive": {"id": "date_format(day, 'y')"}}]))
+        check_steps(release_spec(preprocess=steps))
     assert "privacy_unit:" not in caught.value.mend
 
 
