@@ -21,7 +21,7 @@ from dp_spark.lattice import LIMB_BITS, Lattice, join
 from dp_spark.public_tables import POSITION, PublicKeys
 from dp_spark.queries import Query, QueryKind
 from dp_spark.read_failures import reading_failed
-from dp_spark.sources import column
+from dp_spark.sources import column, located
 from dp_spark.spark_errors import SPARK_ERRORS
 
 
@@ -85,7 +85,7 @@ def prepare_rows(
     shifts = {query: shift for query in names if (shift := _shift(query, frame))}
     features = {name: _feature(query, frame, shifts.get(query, 0)) for query, name in reversed(names.items())}
     selected = [
-        *(column(name).alias(f"{UNIT}{index}") for index, name in enumerate(units)),
+        *(_value(frame, name).alias(f"{UNIT}{index}") for index, name in enumerate(units)),
         *(column(name).alias(f"{KEY}{index}") for index, name in enumerate(group_by)),
         *(features[name].alias(name) for name in sorted(features)),
     ]
@@ -114,7 +114,7 @@ def _to_positions(rows: DataFrame, keys: Sequence[str], public: DataFrame, other
 
 def _feature(query: Query, frame: DataFrame, shift: int) -> Column:
     assert query.column is not None
-    source = column(query.column)
+    source = _value(frame, query.column)
     if query.lattice is not None:
         summed = lattice_column(source, query.lattice) - F.lit(query.centre).cast("bigint")
         return F.shiftright(summed, shift) if shift else summed
@@ -132,7 +132,13 @@ def _shift(query: Query, frame: DataFrame) -> int:
 
 def _type(query: Query, frame: DataFrame) -> T.DataType:
     assert query.column is not None
-    return frame.select(column(query.column)).schema.fields[0].dataType
+    return frame.select(_value(frame, query.column)).schema.fields[0].dataType
+
+
+def _value(frame: DataFrame, name: str) -> Column:
+    found = located(frame, name)
+    assert found is not None, "a column that is read was found before the charge"
+    return found[0]
 
 
 def lattice_column(value: Column, lattice: Lattice) -> Column:

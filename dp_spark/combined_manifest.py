@@ -14,7 +14,7 @@ from dp_spark.accounting import sum_exactly
 from dp_spark.definitions import Party
 from dp_spark.events import decimal_text
 from dp_spark.file_digests import says_same_file
-from dp_spark.manifest import COMBINED_FORMAT
+from dp_spark.manifest import COMBINED_FORMAT, defined_as
 
 
 class Users(StrEnum):
@@ -82,7 +82,7 @@ def joint_guarantee(guarantees: Sequence[Mapping[str, Any]], users: Users) -> di
         "users": users.value,
         "composition": "parallel" if users is Users.disjoint else "sequential",
         "adjacency": f"add or remove one privacy unit in {'one party' if users is Users.disjoint else 'any of the parties'}",
-        "privacy_unit": guarantees[0]["privacy_unit"],
+        **{name: guarantees[0][name] for name in ("privacy_unit", "privacy_unit_definition") if name in guarantees[0]},
         "sentence": _sentence(guarantees, users, joint, total),
     }
 
@@ -91,7 +91,7 @@ def _sentence(
     guarantees: Sequence[Mapping[str, Any]], users: Users, joint: Mapping[str, Decimal], total: Mapping[str, Decimal]
 ) -> str:
     unit = guarantees[0]["privacy_unit"]
-    whom = "one row" if unit == "row" else f"all rows that share one value of ({', '.join(unit)})"
+    whom = "one row" if unit == "row" else f"all rows that share one value of ({', '.join(unit)}){defined_as(guarantees[0])}"
     bound, sums = _pair(joint), _pair(total)
     start = (
         f"This table was computed from {len(guarantees)} published releases and from nothing else. What follows holds if each "

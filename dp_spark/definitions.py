@@ -151,6 +151,11 @@ def _bounds_agree(aggregate: Mapping[str, Any]) -> bool:
 
 
 def _is_guarantee(guarantee: Mapping[str, Any]) -> bool:
+    definition = guarantee.get("privacy_unit_definition")
+    if definition is not None and (
+        list(definition) != guarantee["privacy_unit"] or set(map(type, definition.values())) != {str}
+    ):
+        return False
     texts = [guarantee["epsilon"], guarantee["delta"], *([] if guarantee["rho"] is None else [guarantee["rho"]])]
     if any(len(text) > _LONGEST_NUMBER for text in texts):
         return False
@@ -214,6 +219,9 @@ def _facts(party: Party) -> dict[str, str]:
     }
     for name in manifest["group_by"]:
         facts[f"the type of {name}"] = str(party.rows.schema.field(name).type)
+    definition = manifest["guarantee"].get("privacy_unit_definition")
+    if definition is not None:
+        facts["privacy_unit_definition"] = "; ".join(f"{name} = {text}" for name, text in definition.items())
     for aggregate in manifest["aggregates"]:
         column = aggregate.get("column") or ""
         clipped = f" clipped to [{aggregate['min_value']}, {aggregate['max_value']}]" if "min_value" in aggregate else ""

@@ -85,6 +85,9 @@ def show_plan(console: Console, preview: Preview) -> None:
             f"A partition is shown with 50 % probability at {plan.selection.units_for(0.5):,} users and with 95 % at "
             f"{plan.selection.units_for(0.95):,} (threshold {plan.selection.threshold:,})."
         )
+    if plan.spec.unit_definition:
+        parts = ", ".join(f"{name} = {text}" for name, text in plan.spec.unit_definition.items())
+        console.print(f"Unit        {_safe(parts)}", soft_wrap=True)
     document = plan_document(preview)
     console.print(f"Cost        {_budget(document['cost'])} ({plan.accountant} account)")
     _show_account(console, preview, document)

@@ -115,6 +115,8 @@ def plan_document(preview: Preview) -> dict[str, Any]:
     return {
         "name": plan.spec.name,
         "dataset": plan.spec.dataset,
+        "privacy_unit": list(plan.spec.unit_columns) or "row",
+        **({"privacy_unit_definition": dict(plan.spec.unit_definition)} if plan.spec.unit_definition else {}),
         "accountant": plan.accountant,
         "cost": {
             **_pair((plan.guarantee_epsilon, plan.guarantee_delta)),

@@ -19,6 +19,7 @@ from dp_spark.entries import CHARGE, CORRECTION, GENESIS, KINDS, OPEN, PUBLISHED
 from dp_spark.errors import BudgetError, DamageError
 from dp_spark.events import Event, decimal_text, events_from_json, unparsed_from_json
 from dp_spark.paths import same_source, split_identities
+from dp_spark.unit_pin import agrees, loses_names, unit_words
 
 _MEND = "restore the ledger from a backup of its files (docs/ledger.md); do not open a new one"
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, BudgetError)
@@ -224,13 +225,7 @@ class LedgerState:
             BudgetError: If the unit or the source is not the account's own, or too little remains.
         """
         state = self.account(dataset)
-        for charge in state.own_charges[:1]:
-            if charge.privacy_unit != privacy_unit:
-                raise BudgetError(
-                    f"the account of {dataset} protects the unit {charge.privacy_unit}, not {privacy_unit}",
-                    where="privacy_unit",
-                    mend="use the account's own unit, or open an account for another dataset",
-                )
+        _check_unit(state, privacy_unit, source)
         self._check_source(dataset, source)
         for member in (state, *(item for item in self._members(state.group) if item.dataset != dataset)):
             cost = cost_of(events, member.account.accountant)
@@ -329,6 +324,26 @@ class LedgerState:
 
     def _damaged(self, message: str) -> DamageError:
         return DamageError(message, where=self.where, mend=_MEND)
+
+
+def _check_unit(state: AccountState, privacy_unit: str, source: str) -> None:
+    # All charges, not the first alone: positions are pinned by the first charge that has them.
+    for charge in state.own_charges:
+        if not agrees(charge.privacy_unit, privacy_unit):
+            raise BudgetError(
+                f"the account of {state.dataset} protects the unit {unit_words(charge.privacy_unit)}, "
+                f"not {unit_words(privacy_unit)}",
+                where="privacy_unit",
+                mend="use the account's own unit, or open an account for another dataset",
+            )
+        same = same_source(str(charge.source), source)
+        if same and loses_names(charge.privacy_unit, charge.file_digest, privacy_unit):
+            raise BudgetError(
+                f"the account of {state.dataset} was charged for this source with a header; without one, another column "
+                "could become its unit",
+                where="source.options",
+                mend="read it with its header, as before",
+            )
 
 
 def _in_order(entries: Iterable[Entry]) -> list[Entry]:

@@ -105,6 +105,16 @@ def to_json(manifest: Mapping[str, Any]) -> str:
     return json.dumps(manifest, separators=(",", ":"), ensure_ascii=True)
 
 
+def defined_as(guarantee: Mapping[str, Any]) -> str:
+    """How the privacy unit is defined, where it is not plain columns: `` with name = expression``, or nothing.
+
+    >>> defined_as({"privacy_unit": ["id"]}), defined_as({"privacy_unit_definition": {"a": "a", "b": "lower(c)"}})
+    ('', ' with b = lower(c)')
+    """
+    found = [f"{name} = {text}" for name, text in guarantee.get("privacy_unit_definition", {}).items() if name != text]
+    return f" with {', '.join(found)}" if found else ""
+
+
 def aggregate_of(manifest: Mapping[str, Any], column: str) -> dict[str, Any]:
     """What the manifest says of one released column.
 

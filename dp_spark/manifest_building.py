@@ -10,7 +10,7 @@ import importlib.metadata
 from typing import Any
 
 from dp_spark.events import decimal_text
-from dp_spark.manifest import FORMAT
+from dp_spark.manifest import FORMAT, defined_as
 from dp_spark.planning import ReleasePlan
 from dp_spark.queries import PRIVACY_ID_COUNT, Query, queries_of
 from dp_spark.spec import Aggregate, ClippedAggregate, Count, RowUnit
@@ -54,7 +54,8 @@ def _guarantee(plan: ReleasePlan) -> dict[str, Any]:
     spec = plan.spec
     row_unit = isinstance(spec.privacy_unit, RowUnit)
     unit = "row" if row_unit else ", ".join(spec.unit_columns)
-    whom = "one row" if row_unit else f"all rows that share one value of ({unit})"
+    definition = {"privacy_unit_definition": dict(spec.unit_definition)} if spec.unit_definition else {}
+    whom = "one row" if row_unit else f"all rows that share one value of ({unit}){defined_as(definition)}"
     epsilon, delta = decimal_text(plan.guarantee_epsilon), decimal_text(plan.guarantee_delta)
     sentence = (
         f"This table was computed by a randomised procedure that is ({epsilon}, {delta})-differentially private: "
@@ -69,6 +70,7 @@ def _guarantee(plan: ReleasePlan) -> dict[str, Any]:
         "accountant": plan.accountant,
         "adjacency": "add or remove one privacy unit",
         "privacy_unit": "row" if row_unit else list(spec.unit_columns),
+        **definition,
         "sentence": sentence,
     }
 

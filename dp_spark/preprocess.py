@@ -20,28 +20,50 @@ from dp_spark.sources import column, field, missing, quoted, require_key
 from dp_spark.spark_errors import translated
 from dp_spark.spec import Join, ReleaseSpec, Step
 from dp_spark.time_guard import guarded, guarded_cast
+from dp_spark.unit_definition import check_definition, check_unit, mend, quoted_text, read_by_unit
 
 
 def check_steps(spec: ReleaseSpec) -> None:
     """Checks every step that can be checked without Spark.
 
     Raises:
-        SpecError: If an expression is refused, or a step touches a privacy-unit column.
+        SpecError: If an expression is refused, or a step touches a privacy-unit column or one that the unit reads.
+        SourceError: If a definition of the unit reads a column that the file's own schema does not have.
     """
-    units = {name.lower() for name in spec.unit_columns}
+    check_unit(spec)
+    units, read = {name.lower() for name in spec.unit_columns}, read_by_unit(spec)
     for index, step in enumerate(spec.preprocess):
         where = f"preprocess.{index}"
         for name in _assigned(step):
-            if name.lower() in units:
+            if name.lower() in units | read:
+                what = "the privacy-unit column" if name.lower() in units else "what the privacy unit reads, the column"
                 raise SpecError(
-                    f"no step may assign, cast, fill or drop the privacy-unit column {name}",
-                    where=where,
-                    mend="use a column of another name, or name another privacy_unit",
+                    f"no step may assign, cast, fill or drop {what} {name}", where=where, mend=_without_step(spec, step, name)
                 )
         for key, text in _texts(step).items():
             check_expression(text, spec.parameters, where=f"{where}.{key}")
         for name, kind in (step.cast or {}).items():
             check_type(kind, where=f"{where}.cast.{name}")
+
+
+def _without_step(spec: ReleaseSpec, step: Step, name: str) -> str:
+    """How to do without a step that would change the unit: the same as a definition of it, where that can be one."""
+    if step.drop is not None:
+        return "leave it out: only what the release names leaves the job"
+    if step.fill is not None:
+        return "leave it out: rows without a privacy unit are dropped"
+    unit = spec.unit_definition or {part: part for part in spec.unit_columns}
+    mine = [part for part in unit if part.lower() == name.lower() == unit[part].lower()]
+    text = (step.derive or {}).get(name) or f"cast({quoted_text(name)} as {(step.cast or {}).get(name)})"
+    made = {new.lower() for other in spec.preprocess for new in _assigned(other)} - {name.lower()}
+    try:
+        others = {parts[0].lower() for parts in check_definition(name, text).reads} - {name.lower()}
+    except SpecError:
+        mine = []
+    if not mine or (others and (others & made or any(other.join for other in spec.preprocess))):
+        return "derive a column of another name; the privacy unit is computed before the steps"
+    taken = [*(spec.source.columns or ()), *(new for other in spec.preprocess for new in other.derive or ())]
+    return f"leave it out, and {mend(unit, mine[0], text, {*taken, *mine})}"
 
 
 def _assigned(step: Step) -> Sequence[str]:

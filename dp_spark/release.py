@@ -7,7 +7,6 @@ between ``collect`` and the end of ``_draw``, in this process's memory and nowhe
 from __future__ import annotations
 
 import functools
-import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from dp_spark.spark_errors import SPARK_ERRORS
 from dp_spark.spec import ReleaseSpec
 from dp_spark.tables import TableRef
 from dp_spark.trial import check_trial
+from dp_spark.unit_pin import unit_words
 from dp_spark.validation import Checked, has_table_of_keys, kept_apart, validate
 
 #: The stages that a progress display names, in order.
@@ -180,13 +180,12 @@ def new_release_id(spec: ReleaseSpec) -> str:
 
 def _charge(ledger: Ledger, outbox: Outbox, checked: Checked, release_id: str) -> tuple[LedgerState, Entry]:
     plan, spec = checked.plan, checked.spec
-    unit = json.dumps(list(spec.unit_columns) or "row")
     state = ledger.charge(
         spec.dataset,
         plan.events,
         release_id=release_id,
         file_digest=checked.digest,
-        privacy_unit=unit,
+        privacy_unit=checked.unit,
         source=checked.source,
         guarantee=(decimal_text(plan.guarantee_epsilon), decimal_text(plan.guarantee_delta)),
         unparsed=checked.unparsed,
@@ -194,24 +193,25 @@ def _charge(ledger: Ledger, outbox: Outbox, checked: Checked, release_id: str) -
     )
     charge = state.charge_of(release_id)
     assert charge is not None, "a charge is read back before it is believed"
-    _check_resumable(charge, checked.source, unit, plan.events)
+    _check_resumable(charge, checked.source, checked.unit, plan.events)
     undrawn = functools.partial(outbox.check_undrawn, release_id)
     return ledger.correct(charge, checked.digest, unparsed=checked.unparsed, check_undrawn=undrawn, known=state), charge
 
 
 def _check_resumable(charge: Entry, source: str, unit: str, events: Sequence[Event]) -> None:
     """A release that was charged and never drawn goes on only as what it was charged for."""
-    if charge.privacy_unit != unit:
-        raise BudgetError(
-            f"the release id {charge.release_id} was charged for the unit {charge.privacy_unit}, not {unit}",
-            where="privacy_unit",
-            mend="use the unit that it was charged for, or a new release id",
-        )
     if not covers_source(str(charge.source), source):
         raise BudgetError(
             f"the release id {charge.release_id} was charged for another source",
             where="source",
             mend="give the environment variables, the catalog and the folders of the first run, or use a new release id",
+        )
+    if charge.privacy_unit != unit:
+        raise BudgetError(
+            f"the release id {charge.release_id} was charged for the unit {unit_words(charge.privacy_unit)}, "
+            f"not {unit_words(unit)}",
+            where="privacy_unit",
+            mend="give the environment variables and the source of the first run, or use a new release id",
         )
     if events_from_json(charge.events) != tuple(events):
         raise BudgetError(

@@ -192,6 +192,8 @@ def read_release_file(path: str | Path) -> dict[str, Any]:
 
 # A command line that could swap the protected dataset or its unit would make the ledger's pin worthless.
 _FIXED = ("dataset", "privacy_unit")
+# Where a source is may change from machine to machine; how it is read says which of its columns is the unit.
+_FREE_IN_SOURCE = ("path", "table")
 
 
 def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -202,7 +204,8 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
         overrides: Texts of the form ``key.subkey=value``; a number as a key part picks a list element.
 
     Raises:
-        SpecError: If an override has no ``=``, names ``dataset`` or ``privacy_unit``, or leads nowhere.
+        SpecError: If an override has no ``=``, leads nowhere, or names ``dataset``, ``privacy_unit`` or anything in ``source``
+            but its ``path`` or ``table``.
 
     >>> apply_overrides({"budget": {"epsilon": 1}}, ["budget.epsilon=0.5"])
     {'budget': {'epsilon': Decimal('0.5')}}
@@ -214,10 +217,21 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
         parts = path.strip().split(".")
         if not separator or not all(parts):
             raise SpecError("an override has the form a.b=value", where=f"--set {text}", mend="write --set key=value")
-        if parts[0] in _FIXED:
-            raise SpecError(f"{parts[0]} cannot be overridden from the command line", where=where, mend="change it in the file")
+        _check_free(parts, where)
         _assign(result, parts, parse_yaml(value, where=where), where)
     return result
+
+
+def _check_free(parts: Sequence[str], where: str) -> None:
+    names = [part.strip() for part in parts]
+    if names[0] in _FIXED:
+        raise SpecError(f"{names[0]} cannot be overridden from the command line", where=where, mend="change it in the file")
+    if names[0] == "source" and (len(names) == 1 or names[1] not in _FREE_IN_SOURCE):
+        raise SpecError(
+            f"{'.'.join(names[:2])} cannot be overridden from the command line: it can make another column the privacy unit",
+            where=where,
+            mend="change it in the file; source.path and source.table can be overridden",
+        )
 
 
 def _copy(data: Any) -> Any:

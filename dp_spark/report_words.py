@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from dp_spark.cells import shown, significant
-from dp_spark.manifest import stddevs_for
+from dp_spark.manifest import defined_as, stddevs_for
 from dp_spark.odds import PRIORS, delta_for_contents, factor, one_in, percent_down, percent_up, posteriors
 from dp_spark.report_values import Released
 
@@ -27,7 +27,9 @@ _WEAK_EPSILON = math.log(0.95 / 0.05)
 def unit_words(manifest: Mapping[str, Any]) -> str:
     """Whom the release protects."""
     unit = manifest["guarantee"]["privacy_unit"]
-    return "one row" if unit == "row" else f"all rows that share one value of {', '.join(unit)}"
+    return (
+        "one row" if unit == "row" else f"all rows that share one value of {', '.join(unit)}{defined_as(manifest['guarantee'])}"
+    )
 
 
 def columns(manifest: Mapping[str, Any], schema: pa.Schema) -> list[dict[str, str]]:

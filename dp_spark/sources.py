@@ -187,8 +187,7 @@ def _options(source: Source) -> dict[str, str]:
         # Spark's own limit of columns would let one line with many separators fail a run.
         options |= {"maxColumns": "1000000", "maxCharsPerColumn": "-1"}
         # A header is expected and must agree with the schema: columns read in the wrong order would be other columns.
-        lowered = {key.lower(): value for key, value in options.items()}
-        if lowered.get("header", "true").lower() == "true":
+        if not source.by_position:
             options = {k: v for k, v in options.items() if k.lower() not in ("header", "enforceschema")}
             options |= {"header": "true", "enforceSchema": "false"}
     return options
@@ -231,6 +230,47 @@ def field(frame: DataFrame, name: str) -> T.StructField | None:
     return found[0] if len(found) == 1 else None
 
 
+def nested(frame: DataFrame, parts: Sequence[str]) -> tuple[Column, T.StructField] | None:
+    """The column, or the field of a struct, that these names lead to without regard to case; None where they lead nowhere."""
+    found: list[T.StructField] = []
+    fields = frame.schema.fields
+    for part in parts:
+        matching = [item for item in fields if item.name.lower() == part.lower()]
+        if len(matching) != 1:
+            return None
+        found.append(matching[0])
+        fields = matching[0].dataType.fields if isinstance(matching[0].dataType, T.StructType) else []
+    return (F.col(".".join(quoted(item.name) for item in found)), found[-1]) if found else None
+
+
+def located(frame: DataFrame, name: str) -> tuple[Column, T.StructField] | None:
+    """The column of exactly this name, or else the field of a struct that a dotted name leads to; None where neither is."""
+    return nested(frame, [name]) or nested(frame, name.split("."))
+
+
+def is_ambiguous(frame: DataFrame, name: str) -> bool:
+    """Whether a dotted name is both a column's own and the way to a field of a struct."""
+    return "." in name and None not in (nested(frame, [name]), nested(frame, name.split(".")))
+
+
+def require_value(frame: DataFrame, name: str, *, where: str) -> T.StructField:
+    """The column or field of a struct that an aggregate reads.
+
+    Raises:
+        SourceError: If it is missing, or a dotted name is both a column's and a field's.
+    """
+    found = located(frame, name)
+    if found is None:
+        raise missing(name, where, frame)
+    if is_ambiguous(frame, name):
+        raise SourceError(
+            f"{name} is both a column and a field of a struct",
+            where=where,
+            mend=f'derive the one that is meant under preprocess, as in derive: {{chosen: "{quoted(name)}"}}, and use that',
+        )
+    return found[1]
+
+
 def require_key(frame: DataFrame, name: str, *, where: str, binary: bool = False) -> T.DataType:
     """The type of a column that can be a key: grouped by, joined on, or part of a privacy unit.
 
@@ -241,25 +281,19 @@ def require_key(frame: DataFrame, name: str, *, where: str, binary: bool = False
     if found is None:
         raise missing(name, where, frame)
     kind = found.dataType
-    plain = isinstance(kind, _KEY_TYPES) or (binary and isinstance(kind, T.BinaryType))
-    if isinstance(kind, T.StringType) and not kind.isUTF8BinaryCollation():
-        plain = False
-    if str((found.metadata or {}).get("__CHAR_VARCHAR_TYPE_STRING", "")).startswith("char"):
+    if is_padded(found):
         raise SourceError(
             f"the column {name} is padded with spaces (char), so no key would match",
             where=where,
             mend=f'add a step to preprocess: {{derive: {{{name}_trimmed: "rtrim({_in_sql(name)})"}}}}, and use {name}_trimmed',
         )
-    if not plain:
+    if not is_plain_key(kind, binary=binary):
         raise SourceError(
             f"the column {name} has type {kind.simpleString()}, which cannot be a key",
             where=where,
-            mend=_ID_MEND if where == "privacy_unit" else _key_mend(name, kind),
+            mend=_key_mend(name, kind),
         )
     return kind
-
-
-_ID_MEND = "give the source a column for it that is a whole number, a decimal, text, bytes or a date"
 
 
 def _in_sql(name: str) -> str:
@@ -288,20 +322,31 @@ def _number_mend(name: str, kind: T.DataType) -> str:
     return f"add a step to preprocess: {step}, and use {name}_{ending}"
 
 
+def is_padded(found: T.StructField) -> bool:
+    """Whether a column is a CHAR(n), which Spark pads with spaces."""
+    return str((found.metadata or {}).get("__CHAR_VARCHAR_TYPE_STRING", "")).startswith("char")
+
+
+def is_plain_key(kind: T.DataType, *, binary: bool = False) -> bool:
+    """Whether two values of a type are equal exactly where they look equal."""
+    if isinstance(kind, T.StringType):
+        return bool(kind.isUTF8BinaryCollation())
+    return isinstance(kind, _KEY_TYPES) or (binary and isinstance(kind, T.BinaryType))
+
+
 def require_numeric(frame: DataFrame, name: str, *, where: str) -> T.DataType:
     """The type of a column that can be summed.
 
     Raises:
         SourceError: If it is missing or not numeric.
     """
-    found = field(frame, name)
-    if found is None:
-        raise missing(name, where, frame)
+    found = require_value(frame, name, where=where)
     if not isinstance(found.dataType, T.NumericType):
+        mend = _number_mend(name, found.dataType)
+        if field(frame, name) is None:
+            mend = f'derive it under preprocess: derive: {{number: "cast({name} as double)"}}, and say column: number'
         raise SourceError(
-            f"the column {name} has type {found.dataType.simpleString()}, which is not numeric",
-            where=where,
-            mend=_number_mend(name, found.dataType),
+            f"the column {name} has type {found.dataType.simpleString()}, which is not numeric", where=where, mend=mend
         )
     return found.dataType
 

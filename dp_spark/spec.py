@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, model_validator
 
 from dp_spark.errors import SpecError
 from dp_spark.file_digests import file_digest, unparsed_digest
@@ -37,7 +37,9 @@ from dp_spark.spec_parts import (
     RowUnit,
     Source,
     Step,
+    UnitDefinition,
     known_timezone,
+    unit_form,
 )  # fmt: skip
 
 __all__ = [
@@ -56,7 +58,9 @@ class ReleaseSpec(Model):
     dataset: Name
     source: Source
     preprocess: tuple[Step, ...] = ()
-    privacy_unit: Column | Annotated[tuple[Column, ...], Field(min_length=1)] | RowUnit
+    privacy_unit: Annotated[
+        Column | Annotated[tuple[Column, ...], Field(min_length=1)] | RowUnit | UnitDefinition, BeforeValidator(unit_form)
+    ]
     contribution_bounds: Bounds = Bounds()
     group_by: tuple[ColumnName, ...]
     partitions: Partitions | None = None
@@ -88,7 +92,12 @@ class ReleaseSpec(Model):
         """The columns of the privacy unit, in order; empty where each row is a unit."""
         if isinstance(self.privacy_unit, RowUnit):
             return ()
-        return (self.privacy_unit,) if isinstance(self.privacy_unit, str) else self.privacy_unit
+        return (self.privacy_unit,) if isinstance(self.privacy_unit, str) else tuple(self.privacy_unit)
+
+    @property
+    def unit_definition(self) -> Mapping[str, str]:
+        """Name -> expression of a unit that is defined, in order; a plain part is its own. Empty where all of it is plain."""
+        return self.privacy_unit if isinstance(self.privacy_unit, dict) else {}
 
     @property
     def selects_privately(self) -> bool:

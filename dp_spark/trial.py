@@ -19,10 +19,13 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_type
 
 from dp_spark.errors import SpecError
+from dp_spark.expressions import Expression
 from dp_spark.preprocess import apply_steps, expressions
 from dp_spark.session_functions import check_functions
 from dp_spark.spark_errors import SPARK_ERRORS, condition
 from dp_spark.spec import ReleaseSpec, Source
+from dp_spark.unit_definition import check_definition
+from dp_spark.units import with_units
 
 _ANY = "__dp_spark_any"
 _PATTERNS = "https://spark.apache.org/docs/latest/sql-ref-datetime-pattern.html"
@@ -40,23 +43,36 @@ def check_trial(spark: SparkSession, spec: ReleaseSpec, schema: T.StructType, jo
     Raises:
         SpecError: If the session shadows a function, or Spark refuses a constant of an expression or an option.
     """
-    called = expressions(spec)
+    called = {**_of_unit(spec), **expressions(spec)}
     check_functions(spark, (name for expression in called.values() for name in expression.functions))
     _check_options(spark, spec.source, schema)
-    if not spec.preprocess:
+    if not called and not spec.preprocess:
         return
     for where, expression in called.items():
         for pattern in expression.patterns:
             _check_pattern(spark, pattern, where)
     frame = _made_up(spark, schema)
     try:
-        apply_steps(spark, frame, spec, dict(joined)).toArrow()
+        apply_steps(spark, with_units(frame, spec), spec, dict(joined)).toArrow()
     except SPARK_ERRORS:
         _name_the_step(spark, frame, spec, joined)
 
 
+def _of_unit(spec: ReleaseSpec) -> dict[str, Expression]:
+    """The expressions that define the privacy unit, by their keys in the release file."""
+    defined = ((name, text) for name, text in spec.unit_definition.items() if name != text)
+    return {f"privacy_unit.{name}": check_definition(name, text).expression for name, text in defined}
+
+
 def _name_the_step(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec, joined: dict[str, DataFrame]) -> None:
     """Finds the first step that fails, and says so."""
+    try:
+        frame = with_units(frame, spec)
+        frame.toArrow()
+    except SPARK_ERRORS as error:
+        raise SpecError(
+            f"Spark refuses a constant of this definition ({condition(error)})", where="privacy_unit", mend="correct it"
+        ) from None
     for index in range(len(spec.preprocess)):
         until = spec.model_copy(update={"preprocess": spec.preprocess[: index + 1]})
         try:

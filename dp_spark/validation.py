@@ -21,9 +21,10 @@ from dp_spark.publication import check_order
 from dp_spark.same_file import is_correction
 from dp_spark.session import BUCKETING, PARTITION_TYPES, check_held
 from dp_spark.source_identity import source_identity, source_location
-from dp_spark.sources import Buckets, field, in_buckets, missing, open_source, require_key, require_numeric
+from dp_spark.sources import Buckets, in_buckets, open_source, require_key, require_numeric, require_value
 from dp_spark.spec import ClippedAggregate, Count, ReleaseSpec, Source
 from dp_spark.tables import TableRef
+from dp_spark.units import pinned_unit, require_units, with_units
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Checked:
     clustered: bool
     keys: PublicKeys | None
     source: str
+    unit: str
     sink: TableRef
     state: LedgerState
 
@@ -70,12 +72,16 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
     """
     account = state.account(spec.dataset)
     _check_files(spark, spec.source)
-    frame, buckets = open_source(spark, spec.source, where="source"), Buckets.of(spark, spec.source, spec.unit_columns)
+    frame = open_source(spark, spec.source, where="source")
+    # Buckets keep together what is equal in the table's own columns; a definition can make more rows equal.
+    buckets = Buckets.of(spark, spec.source, () if spec.unit_definition else spec.unit_columns)
     source = source_identity(spark, spec.source, frame)
     sources = {"source": source, **check_public_sources(spark, spec, [source, *state.charged_sources])}
     if buckets is not None:
         frame = buckets.only_in_place(frame)
-    read = frame.schema
+    read, unit = frame.schema, pinned_unit(frame, spec)
+    frame = with_units(frame, spec)
+    require_units(frame, spec)
     joined: dict[str, DataFrame] = {}
     frame = preprocess.apply_steps(spark, frame, spec, joined)
     keys = _check_columns(spark, frame, spec)
@@ -92,7 +98,7 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
         if charge is not None and present is not None:
             check_order(state, charge, present, sink)
             _check_not_drawn(spark, spec, present, release_id)
-    return Checked(spec, plan, digest, unparsed, frame, read, joined, buckets is not None, keys, source, sink, state)
+    return Checked(spec, plan, digest, unparsed, frame, read, joined, buckets is not None, keys, source, unit, sink, state)
 
 
 def _check_files(spark: SparkSession, source: Source) -> None:
@@ -152,16 +158,14 @@ def _public_sources(spec: ReleaseSpec) -> dict[str, Source]:
 
 
 def _check_columns(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> PublicKeys | None:
-    for name in spec.unit_columns:
-        require_key(frame, name, where="privacy_unit", binary=True)
     for name in spec.group_by:
         require_key(frame, name, where="group_by")
     for aggregate in spec.aggregates:
         where = f"aggregates.{aggregate.name}"
         if isinstance(aggregate, ClippedAggregate):
             require_numeric(frame, aggregate.column, where=where)
-        elif isinstance(aggregate, Count) and aggregate.column is not None and field(frame, aggregate.column) is None:
-            raise missing(aggregate.column, where, frame)
+        elif isinstance(aggregate, Count) and aggregate.column is not None:
+            require_value(frame, aggregate.column, where=where)
     if spec.public_partitions is None:
         return None
     grouped = {name: require_key(frame, name, where="group_by") for name in spec.group_by}

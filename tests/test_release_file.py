@@ -194,6 +194,12 @@ def test_an_override_changes_exactly_that_key(override: str, path: tuple[Any, ..
     assert found == expected
 
 
+def test_where_a_source_is_may_be_overridden() -> None:
+    given = {"source": {"format": "csv", "path": "x", "schema": {"a": "int"}}}
+    assert apply_overrides(given, ["source.path=y"]) == {"source": {"format": "csv", "path": "y", "schema": {"a": "int"}}}
+    assert apply_overrides({"source": {"table": "a.b"}}, ["source.table=a.c"]) == {"source": {"table": "a.c"}}
+
+
 def test_later_overrides_win() -> None:
     assert apply_overrides(data(), ["name=a", "name=b"])["name"] == "b"
 
@@ -209,6 +215,16 @@ def test_later_overrides_win() -> None:
         ("privacy_unit=x", "cannot be overridden"),
         ("privacy_unit.0=x", "cannot be overridden"),
         ("privacy_unit.row=true", "cannot be overridden"),
+        ("source.schema={b: int, a: int}", "cannot be overridden"),
+        ("source.schema.a=string", "cannot be overridden"),
+        ("source.columns={b: int, a: int}", "cannot be overridden"),
+        ("source.options.header=false", "cannot be overridden"),
+        ("source.options={sep: ';'}", "cannot be overridden"),
+        (" source . options . quote=x", "cannot be overridden"),
+        ("source.SCHEMA.a=string", "cannot be overridden"),
+        ("source.format=json", "cannot be overridden"),
+        ("source.0=x", "cannot be overridden"),
+        ("source={format: csv, path: x, schema: {b: int, a: int}}", "cannot be overridden"),
         ("budget", "a.b=value"),
         ("", "a.b=value"),
         ("=1", "a.b=value"),
