@@ -19,7 +19,7 @@ from dp_spark.errors import SourceError
 from dp_spark.lattice import Lattice
 from dp_spark.public_tables import POSITION, PublicKeys
 from dp_spark.queries import Query, QueryKind
-from dp_spark.sources import column
+from dp_spark.sources import column, readable_key
 from dp_spark.spark_errors import translated
 
 
@@ -75,7 +75,7 @@ def prepare_rows(
     features = {name: _feature(query, frame) for query, name in reversed(names.items())}
     selected = [
         *(column(name).alias(f"{UNIT}{index}") for index, name in enumerate(units)),
-        *(column(name).alias(f"{KEY}{index}") for index, name in enumerate(group_by)),
+        *(readable_key(frame, name).alias(f"{KEY}{index}") for index, name in enumerate(group_by)),
         *(features[name].alias(name) for name in sorted(features)),
     ]
     # Spark refuses a frame without any column; a count over row units needs none.

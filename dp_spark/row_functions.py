@@ -19,6 +19,7 @@ ltrim md5 minute mod month nanvl negative nullif nullifzero nvl nvl2 pi pmod pos
 radians replace reverse right rint rtrim second sign signum sin sinh size smallint soundex sqrt startswith
 string substr substring tan tanh timestamp tinyint translate trim try_add try_cast try_divide try_multiply
 try_subtract ucase unix_date upper weekday weekofyear year zeroifnull xxhash64 sha1 sha2 lcase make_date months_between
+array_contains array_size dayname decode monthname timestamp_micros timestamp_millis timestamp_seconds timestampdiff
 """
 #: Function -> positions of the arguments (patterns, formats, amounts) that must be constants.
 CONSTANT_ARGUMENTS: dict[str, tuple[int, ...]] = {
@@ -31,7 +32,9 @@ CONSTANT_ARGUMENTS: dict[str, tuple[int, ...]] = {
     "date_part": (0,),
     "date_sub": (1,),
     "date_trunc": (0,),
+    "element_at": (1,),
     "floor": (1,),
+    "from_unixtime": (1,),
     "from_utc_timestamp": (1,),
     "get_json_object": (1,),
     "like": (1,),
@@ -43,6 +46,7 @@ CONSTANT_ARGUMENTS: dict[str, tuple[int, ...]] = {
     "rlike": (1,),
     "round": (1,),
     "rpad": (1,),
+    "split": (1, 2),
     "split_part": (1, 2),
     "substring_index": (1, 2),
     "to_date": (1,),
@@ -60,15 +64,18 @@ _CAN_RAISE = """
 add_months date date_add date_diff date_format date_part date_sub date_trunc datediff day dayofmonth dayofweek extract
 from_utc_timestamp hour last_day make_date minute month months_between next_day quarter second timestamp to_date
 to_timestamp to_utc_timestamp trunc try_to_timestamp unix_date unix_timestamp weekday weekofyear year
-regexp_extract
+regexp_extract dayname decode from_unixtime monthname timestamp_micros timestamp_millis timestamp_seconds timestampdiff
 """
 #: Functions that make, move or convert dates and timestamps: Spark raises where a result is outside its range. And
-#: regexp_extract, which raises where a pattern matches and lacks the group: only Java knows how many it has.
+#: regexp_extract, which raises where a pattern matches and lacks the group: only Java knows how many it has. And decode,
+#: which raises for bytes that its charset does not have.
 RAISING_FUNCTIONS = frozenset(_CAN_RAISE.split())
 #: Texts that Spark turns into the time of day, in a cast.
 CLOCK_WORDS = re.compile(r"^\s*(now|today|tomorrow|yesterday|epoch)\b", re.IGNORECASE)
 #: The position of the regular expression among a function's arguments.
-_PATTERN_AT = {"regexp_extract": 1, "regexp_like": 1, "regexp_replace": 1, "rlike": 1}
+_PATTERN_AT = {"regexp_extract": 1, "regexp_like": 1, "regexp_replace": 1, "rlike": 1, "split": 1}
+#: The only ones that Spark knows since 4.0.
+CHARSETS = ("US-ASCII", "ISO-8859-1", "UTF-8", "UTF-16BE", "UTF-16LE", "UTF-16", "UTF-32")
 
 
 def constant_problems(name: str, constants: Sequence[str | int | None]) -> Iterator[str]:
@@ -99,6 +106,23 @@ def constant_problems(name: str, constants: Sequence[str | int | None]) -> Itera
         groups = _groups(pattern)
         if not isinstance(group, int) or not 0 <= group <= groups:
             yield f"regexp_extract asks for group {group} of a pattern with {groups}"
+    yield from _array_problems(name, constants)
+
+
+def _array_problems(name: str, constants: Sequence[str | int | None]) -> Iterator[str]:
+    if name == "element_at" and not (len(constants) == 2 and _is_place(constants[1])):
+        yield "element_at takes a whole number other than 0, or a text that is no number; a[0] and m['k'] take any"
+    if name == "decode" and len(constants) == 2 and str(constants[1]).upper() not in CHARSETS:
+        yield f"the charset of decode must be one of {', '.join(CHARSETS)}"
+    if name == "split" and len(constants) == 3 and not isinstance(constants[2], int):
+        yield "the third argument of split must be a whole number"
+
+
+def _is_place(constant: str | int | None) -> bool:
+    """Whether element_at cannot raise for it: it does for 0, also where Spark makes a 0 of a text."""
+    if isinstance(constant, str):
+        return "\\" not in constant and re.match(r"[\s\x00-\x20]*[+\-.0-9]", constant) is None
+    return constant is not None and constant != 0
 
 
 def pattern_problems(pattern: str) -> Iterator[str]:

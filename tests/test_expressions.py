@@ -115,6 +115,44 @@ struct_column.field
 1e3 + 1L + 1.5BD + .5
 now
 rand
+x[0]
+x[i + 1]
+x['a']
+x['a'].b[2]
+element_at(x, 1)
+element_at(x, -1)
+element_at(x, 'key')
+array_contains(x, y)
+array_size(x)
+size(split(name, ','))
+split(name, ',')
+split(name, '[|]', 2)[0]
+day + interval 1 day
+day - interval '1' month
+interval '1' day + day
+at + interval '1 day 2 hours'
+at + interval 1 day 2 hours
+at - interval '1-2' year to month
+at - other < interval 30 minutes
+at - other between interval 1 day and interval 2 days
+day + (-interval 1 day)
+from_unixtime(x)
+from_unixtime(x, 'yyyy-MM')
+timestamp_seconds(x)
+timestamp_millis(x)
+timestamp_micros(x)
+timestampdiff(day, a, b)
+TIMESTAMPDIFF(MONTH, a, b)
+dayname(day)
+monthname(day)
+decode(x, 'utf-8')
+decode(x, 1, 'one', 2, 'two', 'other')
+decode(x, y, 'same')
+name like any ('a%', '_b')
+name not like any ('a%')
+name ilike any ('A%', 'b')
+name like all ('a%', '%b')
+name like some ('a%', 'b')
 """.strip().splitlines()
 
 
@@ -246,8 +284,6 @@ coalesce(*)
 hash(*)
 struct(*)
 interval 1 day
-day + interval 1 day
-day + interval '1' month
 make_interval(1)
 cast(x as array<int>)
 cast(x as map<string, int>)
@@ -258,9 +294,6 @@ cast(x as variant)
 cast(x as string collate utf8_lcase)
 x::array<int>
 x collate unicode
-element_at(x, 1)
-x[0]
-x['a']
 array(1, 2)
 map('a', 1)
 struct(x)
@@ -268,7 +301,6 @@ named_struct('a', x)
 sequence(1, x)
 repeat(name, n)
 space(n)
-split(name, ',')
 format_string(x, y)
 to_number(x, '999')
 conv(x, 10, 16)
@@ -309,6 +341,52 @@ to_utc_timestamp(at, zone)
 unix_timestamp(text, format)
 date_part(field, at)
 next_day(day, name)
+x[1:2]
+x[rand()]
+x[(select 1)]
+[1, 2]
+element_at(x, 0)
+element_at(x, -0)
+element_at(x, +0)
+element_at(x, 0L)
+element_at(x, i)
+element_at(x, '0')
+element_at(x, ' 0.5')
+element_at(x, '\u0030')
+element_at(x, '' '0')
+element_at(x, true)
+element_at(x)
+split(name, pattern)
+split(name, ',', n)
+split(name, ',', '2')
+split(name, '(a|b)*')
+day + interval n day
+day + interval (n) day
+day + interval '1' + n
+interval 1 day + interval 1 day
+interval '1' day
+2 * interval 1 day
+coalesce(day, interval 1 day)
+cast(interval 1 day as string)
+from_unixtime(x, format)
+decode(x, charset)
+decode(x, 'utf-7')
+decode(x, 'GBK')
+decode(x, 8)
+decode(x)
+name like any (pattern, 'b')
+name like any ('b', upper(pattern))
+name like any pattern
+name like any (select y from t)
+name like all (select y from t)
+x = any (select y from t)
+any(x)
+all(x)
+some(x)
+every(x)
+`like` any ('a')
+name rlike any ('a')
+(1, 2)
 x similar to y
 x is of (int)
 x << 2
@@ -584,7 +662,6 @@ FORBIDDEN = [
     "repeat",
     "space",
     "sequence",
-    "element_at",
     "array",
     "map",
     "struct",
