@@ -34,9 +34,9 @@ class Moment:
 
 
 _TEXT = re.compile(
-    r"^(?P<year>[+-]?[0-9]{4,7})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
+    r"(?P<year>[+-]?[0-9]{4,7})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
     r"(?P<time>[T ](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(:(?P<second>[0-9]{2})([.,](?P<fraction>[0-9]{1,6})[0-9]*)?)?"
-    r"(?P<zone>Z|[+-][0-9]{2}:[0-9]{2}(:[0-9]{2})?)?)?$"
+    r"(?P<zone>Z|[+-][0-9]{2}:[0-9]{2}(:[0-9]{2})?)?)?"
 )
 #: The calendar repeats itself after so many years and days.
 _YEARS, _DAYS = 400, 146_097
@@ -58,7 +58,7 @@ def moment_of(text: str, kind: Kind) -> Moment | None:
     >>> moment_of("9999-12-31 23:59:59-05:00", "timestamp"), moment_of("1970-01-01 00:00:01", "timestamp")
     (Moment(kind='timestamp', number=253402318799000000), Moment(kind='timestamp_ntz', number=1000000))
     """
-    found = _TEXT.match(_usual(text, kind))
+    found = _TEXT.fullmatch(_usual(text, kind))
     if found is None or (kind == "date" and found["time"] is not None):
         return None
     try:

@@ -110,19 +110,12 @@ def constant_problems(name: str, constants: Sequence[str | int | None]) -> Itera
 
 
 def _array_problems(name: str, constants: Sequence[str | int | None]) -> Iterator[str]:
-    if name == "element_at" and not (len(constants) == 2 and _is_place(constants[1])):
-        yield "element_at takes a whole number other than 0, or a text that is no number; a[0] and m['k'] take any"
+    if name == "element_at" and (len(constants) != 2 or constants[1] in (None, 0)):
+        yield "element_at takes one text, or a whole number other than 0: it counts from 1; a[0] and m['k'] take any"
     if name == "decode" and len(constants) == 2 and str(constants[1]).upper() not in CHARSETS:
         yield f"the charset of decode must be one of {', '.join(CHARSETS)}"
     if name == "split" and len(constants) == 3 and not isinstance(constants[2], int):
         yield "the third argument of split must be a whole number"
-
-
-def _is_place(constant: str | int | None) -> bool:
-    """Whether element_at cannot raise for it: it does for 0, also where Spark makes a 0 of a text."""
-    if isinstance(constant, str):
-        return "\\" not in constant and re.match(r"[\s\x00-\x20]*[+\-.0-9]", constant) is None
-    return constant is not None and constant != 0
 
 
 def pattern_problems(pattern: str) -> Iterator[str]:

@@ -51,6 +51,8 @@ def _guard(frame: DataFrame, value: Column, where: str) -> Column:
 
 def null_for_errors(value: Column, kind: T.DataType) -> Column:
     """The same value, and null where computing it raises; needs ``session.RELEASE_SETTINGS``."""
+    # What between and nullif use twice Spark would compute beforehand, outside of the try; inside of a case it does not.
+    value = F.when(F.lit(True), value)
     if isinstance(kind, T.DateType):
         return F.try_add(value, F.expr("interval '0' day"))
     if isinstance(kind, T.TimestampType | T.TimestampNTZType):
