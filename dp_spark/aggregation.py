@@ -21,7 +21,7 @@ from dp_spark.lattice import LIMB_BITS, Lattice, join
 from dp_spark.public_tables import POSITION, PublicKeys
 from dp_spark.queries import Query, QueryKind
 from dp_spark.read_failures import reading_failed
-from dp_spark.sources import column, located
+from dp_spark.sources import located, readable_key
 from dp_spark.spark_errors import SPARK_ERRORS
 
 
@@ -86,7 +86,7 @@ def prepare_rows(
     features = {name: _feature(query, frame, shifts.get(query, 0)) for query, name in reversed(names.items())}
     selected = [
         *(_value(frame, name).alias(f"{UNIT}{index}") for index, name in enumerate(units)),
-        *(column(name).alias(f"{KEY}{index}") for index, name in enumerate(group_by)),
+        *(readable_key(frame, name).alias(f"{KEY}{index}") for index, name in enumerate(group_by)),
         *(features[name].alias(name) for name in sorted(features)),
     ]
     # Spark refuses a frame without any column; a count over row units needs none.

@@ -8,18 +8,28 @@ from typing import Any
 import pyarrow as pa
 
 from dp_spark.manifest import stddevs_for
+from dp_spark.moments import text_of
 
 
 def plain_rows(rows: pa.Table) -> list[dict[str, Any]]:
     """Rows as Python values; a key that Python cannot hold, such as a date after the year 9999, becomes a text."""
-    columns = {name: [_python_value(value) for value in column] for name, column in zip(rows.column_names, rows, strict=True)}
+    columns = {name: [python_value(value) for value in column] for name, column in zip(rows.column_names, rows, strict=True)}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def _python_value(value: pa.Scalar) -> Any:
+def python_value(value: pa.Scalar) -> Any:
+    """A value as Python's own; as a text where Python has none, as for years before 1 and after 9999.
+
+    >>> python_value(pa.scalar(2932897, pa.date32())), python_value(pa.scalar(7))
+    ('+10000-01-01', 7)
+    """
     try:
         return value.as_py()
     except (OverflowError, ValueError):
+        if pa.types.is_date32(value.type):
+            return text_of(value.cast(pa.int32()).as_py(), "date")
+        if pa.types.is_timestamp(value.type):
+            return text_of(value.cast(pa.int64()).as_py(), "timestamp_ntz" if value.type.tz is None else "timestamp")
         return "(cannot be shown)"
 
 

@@ -7,8 +7,10 @@ checks must both pass: every call in the author's *text* names an allowed functi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ from dp_spark.row_functions import (
     pattern_problems,
     spark_text,
 )
+from dp_spark.sql_words import words_to_quote
 
 # Words that stand before a parenthesis without being a call.
 _KEYWORDS = frozenset(
@@ -54,6 +57,7 @@ _KEYWORDS = frozenset(
         "div",
     )
 )
+_PATTERN_LISTS = frozenset(("any", "all", "some"))
 # A constant argument is made of these; a parameter is bound before arguments are looked at.
 _CONSTANTS = frozenset((TokenType.STRING, TokenType.NUMBER, TokenType.DASH, TokenType.PLUS, TokenType.TRUE, TokenType.FALSE))
 _STRINGS = (TokenType.STRING, TokenType.RAW_STRING, TokenType.NATIONAL_STRING)
@@ -72,7 +76,11 @@ _STRUCTURE: tuple[type[exp.Expr], ...] = (
     exp.RegexpLike, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.DPipe, exp.BitwiseAnd,
     exp.BitwiseOr, exp.BitwiseXor, exp.BitwiseNot, exp.Case, exp.If, exp.Cast, exp.TryCast, exp.DataType,
     exp.DataTypeParam, exp.Var, exp.Dot, exp.Placeholder, exp.Escape, exp.Extract, exp.AtTimeZone, exp.FromTimeZone,
-    exp.JSONPath, exp.JSONPathRoot, exp.JSONPathKey, exp.JSONPathSubscript,
+    exp.JSONPath, exp.JSONPathRoot, exp.JSONPathKey, exp.JSONPathSubscript, exp.Bracket, exp.Interval, exp.IntervalSpan,
+)  # fmt: skip
+# What an interval can stand beside.
+_BESIDE_INTERVALS = (
+    exp.Add, exp.Sub, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Between,
 )  # fmt: skip
 # sqlglot fills these in itself, where a function such as unix_timestamp is called without its arguments.
 _NEVER = (exp.AggFunc, exp.Anonymous, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.CurrentDatetime)
@@ -86,6 +94,7 @@ _BESIDE = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, ex
 # Operators that Spark looks up by name like a function, and what it writes trim(both ..) and the like as.
 _LOOKED_UP = frozenset(("between", "btrim", "ilike", "in", "like", "ltrim", "not", "regexp", "rlike", "rtrim"))
 _MOST_TOKENS = 500
+_WORDS = "check operators and brackets; write a column that is named like a word of SQL in backticks"
 # sqlglot raises plain Python errors, too, for calls with arguments it did not foresee.
 _PARSE_ERRORS = (SqlglotError, ValueError, TypeError, IndexError, KeyError, AttributeError, RecursionError)
 
@@ -150,6 +159,45 @@ def check_expression(text: str, parameters: Mapping[str, bool | int | Decimal | 
         ...
     dp_spark.errors.SpecError: preprocess.0.filter: the function rand is not allowed (mend: docs/release-file.md lists what is)
     """
+    with _quiet_parser():
+        try:
+            return _checked(text, parameters, where)
+        except SpecError as error:
+            words = _words_to_quote(text, parameters, where)
+            if not words:
+                raise
+            quoted = ", ".join(f"`{word}`" for word in words)
+            mend = f"if a column of that name is meant, write it in backticks: {quoted}"
+            raise SpecError(error.message, where=where, mend=mend) from None
+
+
+def _words_to_quote(text: str, parameters: Mapping[str, bool | int | Decimal | str], where: str) -> list[str]:
+    def passes(quoted: str) -> bool:
+        try:
+            _checked(quoted, parameters, where)
+        except SpecError:
+            return False
+        return True
+
+    try:
+        tokens = _tokens(text, where)
+    except SpecError:
+        return []
+    return words_to_quote(text, tokens, _BARE_CALLS | {"if"}, passes) if len(tokens) <= _MOST_TOKENS else []
+
+
+@contextlib.contextmanager
+def _quiet_parser() -> Iterator[None]:
+    """sqlglot warns on stderr about what it cannot read, and quotes it; we say so ourselves."""
+    logger = logging.getLogger("sqlglot")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _checked(text: str, parameters: Mapping[str, bool | int | Decimal | str], where: str) -> Expression:
     tokens = _tokens(text, where)
     if not 0 < len(tokens) <= _MOST_TOKENS or "${" in text:
         raise SpecError("is empty, too long, or holds ${", where=where, mend="write one expression; use parameters")
@@ -164,7 +212,9 @@ def check_expression(text: str, parameters: Mapping[str, bool | int | Decimal | 
     found = Expression(
         bound,
         frozenset(_first_part(column) for column in tree.find_all(exp.Column)),
-        can_raise=_calls_raising_function(tokens) or not all(isinstance(node.this, exp.Literal) for node, _ in times),
+        can_raise=_calls_raising_function(tokens)
+        or not all(isinstance(node.this, exp.Literal) for node, _ in times)
+        or tree.find(exp.Interval) is not None,
         adds=tree.find(exp.Add, exp.Sub) is not None,
         time_literals=frozenset(kind for _, kind in times),
         names_clock=_names_clock(bound, _tokens(bound, where)) or any(_computes_text(node) for node in tree.walk()),
@@ -258,9 +308,10 @@ def _tokens(text: str, where: str) -> list[Token]:
 
 def _parse(text: str, where: str) -> exp.Expr:
     try:
-        return sqlglot.parse_one(text, read="spark")
+        # As a statement, a column named show or set would begin a command.
+        return sqlglot.parse_one(text, read="spark", into=exp.Condition)
     except _PARSE_ERRORS:
-        raise SpecError("is not a Spark SQL expression", where=where, mend="check operators and brackets") from None
+        raise SpecError("is not a Spark SQL expression", where=where, mend=_WORDS) from None
 
 
 def _text_problems(text: str, tokens: Sequence[Token]) -> Iterator[str]:
@@ -283,10 +334,14 @@ def _token_problems(tokens: Sequence[Token], index: int) -> Iterator[str]:
         if not re.match(r"[0-9]{4,}(?![0-9:])", following.text):
             yield f"the {name} literal must start with a year; words such as now, or a time of day alone, are not allowed"
     elif next_type == TokenType.L_PAREN and re.match(r"^\w+$", token.text):
+        if name in _PATTERN_LISTS and index and tokens[index - 1].token_type in (TokenType.LIKE, TokenType.ILIKE):
+            return
         if name not in ALLOWED_FUNCTIONS | _KEYWORDS or (index and tokens[index - 1].token_type == TokenType.DOT):
             yield f"the function {name} is not allowed"
-        elif name in CONSTANT_ARGUMENTS or name == "sha2":
+        elif name in CONSTANT_ARGUMENTS or name in ("decode", "sha2"):
             yield from _call_problems(name, _arguments(tokens, index + 1))
+    elif token.token_type == TokenType.ALL:
+        yield "all is not allowed before an argument"  # sqlglot would not see that it is a column
     elif name in _BARE_CALLS and token.token_type != TokenType.IDENTIFIER:
         yield f"the function {name} is not allowed"
 
@@ -307,7 +362,7 @@ def _arguments(tokens: Sequence[Token], opening: int) -> list[list[Token]]:
 
 
 def _call_problems(name: str, arguments: Sequence[Sequence[Token]]) -> Iterator[str]:
-    for position in CONSTANT_ARGUMENTS.get(name, ()):
+    for position in CONSTANT_ARGUMENTS.get(name, ()):  # of decode's two forms only one has any
         if position < len(arguments) and not all(token.token_type in _CONSTANTS for token in arguments[position]):
             yield f"argument {position + 1} of {name} must be a constant"
     constants = [_constant(argument) for argument in arguments]
@@ -337,14 +392,17 @@ def _tree_problems(tree: exp.Expr, parameters: Mapping[str, object]) -> Iterator
             yield "the column _metadata is not allowed"
         if isinstance(node, exp.Placeholder) and (not node.this or str(node.this) not in parameters):
             yield f"the parameter :{node.this or '?'} is not declared under parameters"
-        if isinstance(node, exp.DataType) and not _TYPES.match(node.sql(dialect="spark")):
+        is_type = isinstance(node, exp.DataType) and not isinstance(node, exp.IntervalSpan)
+        if is_type and not _TYPES.match(node.sql(dialect="spark")):
             yield f"the type {node.sql(dialect='spark').lower()} is not allowed"
         if isinstance(node, exp.Anonymous | exp.AnonymousAggFunc):
             if name not in ALLOWED_FUNCTIONS:
                 yield f"the function {name} is not allowed"
-        elif type(node) not in _STRUCTURE and type(node) not in _allowed_classes():
+        elif type(node) not in _STRUCTURE and type(node) not in _allowed_classes() and not _is_pattern_list(node):
             yield f"{name} is not allowed in an expression"
         yield from _pattern_problems(node, parameters)
+        if isinstance(node, exp.Interval):
+            yield from _interval_problems(node)
     if isinstance(tree, exp.Alias | exp.Star):
         yield "an expression has no name or star of its own"
 
@@ -362,6 +420,34 @@ def _pattern_problems(node: exp.Expr, parameters: Mapping[str, object]) -> Itera
         if isinstance(pattern, exp.Literal) and pattern.is_string:
             text = str(pattern.this)
         yield from pattern_problems(text) if isinstance(text, str) else ["the pattern of rlike must be one text"]
+
+
+def _is_pattern_list(node: exp.Expr) -> bool:
+    """Whether a node is the list of ``like any (...)``: elsewhere these words are aggregates and subqueries."""
+    if isinstance(node, exp.Tuple):
+        return isinstance(node.parent, exp.Any | exp.All)
+    listed = isinstance(node, exp.Any | exp.All) and isinstance(node.this, exp.Tuple | exp.Paren)
+    return listed and isinstance(node.parent, exp.Like | exp.ILike)
+
+
+def _interval_problems(interval: exp.Interval) -> Iterator[str]:
+    constant = interval.this
+    named = interval.args.get("unit") is not None or re.search("[a-z]", str(constant), re.IGNORECASE)
+    if not isinstance(constant, exp.Literal) or not named:
+        yield "an interval must be a constant, as in interval 1 day"
+    node: exp.Expr = interval
+    while node.parent is not None and _is_interval(node.parent):
+        node = node.parent
+    if not isinstance(node.parent, _BESIDE_INTERVALS):
+        yield "an interval is added to a date or timestamp, taken from one, or compared with a difference of two"
+
+
+def _is_interval(node: exp.Expr) -> bool:
+    if isinstance(node, exp.Paren | exp.Neg):
+        return _is_interval(node.this)
+    if isinstance(node, exp.Add | exp.Sub):
+        return _is_interval(node.this) and _is_interval(node.expression)
+    return isinstance(node, exp.Interval)
 
 
 def _is_constant(node: exp.Expr) -> bool:

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.expressions import Expression, check_expression, check_type
-from dp_spark.public_tables import collect_public, constant_of_type
+from dp_spark.public_tables import collect_public, constant_of_type, literal_of_type
 from dp_spark.row_values import null_for_nan, without_nan
 from dp_spark.sources import column, field, missing, quoted, require_key
 from dp_spark.spark_errors import translated
@@ -126,7 +126,7 @@ def _apply(
             frame = _with(frame, present, guarded_cast(frame, column(present), kind, f"{where}.cast.{name}"))
         return frame
     if step.fill is not None:
-        return _fill(frame, step.fill, spec.timezone, f"{where}.fill")
+        return _fill(frame, step.fill, f"{where}.fill")
     if step.drop is not None:
         return frame.drop(*(_present(frame, name, f"{where}.drop") for name in step.drop))
     assert step.join is not None
@@ -164,18 +164,18 @@ def _with(frame: DataFrame, name: str, value: Column) -> DataFrame:
     return frame.withColumn(name, null_for_nan(value, frame.select(value).schema.fields[0].dataType))
 
 
-def _fill(frame: DataFrame, values: Mapping[str, object], timezone: str, where: str) -> DataFrame:
+def _fill(frame: DataFrame, values: Mapping[str, object], where: str) -> DataFrame:
     for name, value in values.items():
         present = _present(frame, name, where)
         kind = frame.schema[present].dataType
-        constant = constant_of_type(value, kind, timezone)
+        constant = constant_of_type(value, kind)
         if constant is None:
             raise SpecError(
                 f"{value!s} is not a value of type {kind.simpleString()}, the type of {name}",
                 where=f"{where}.{name}",
                 mend=f"write a value of type {kind.simpleString()}",
             )
-        frame = _with(frame, present, F.coalesce(column(present), F.lit(constant).cast(kind)))
+        frame = _with(frame, present, F.coalesce(column(present), literal_of_type(constant, kind)))
     return frame
 
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import itertools
-import zoneinfo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from dp_spark.cells import key_text, python_value
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.sources import column, open_source, require_key
+from dp_spark.moments import Kind, Moment, moment_of
+from dp_spark.sources import open_source, readable_key, require_key
 from dp_spark.spark_errors import SPARK_ERRORS, condition
 from dp_spark.spec import PublicPartitions, Source
 
@@ -78,7 +80,7 @@ def public_keys(spark: SparkSession, public: PublicPartitions, types: Mapping[st
     """The public partition keys of a release.
 
     Args:
-        spark: The session.
+        spark: The session; for listed values, only timestamps without a zone need it.
         public: What the release file says about them.
         types: The group_by columns with their types in the preprocessed source.
         timezone: The release's time zone, in which a listed timestamp without one is read.
@@ -89,7 +91,10 @@ def public_keys(spark: SparkSession, public: PublicPartitions, types: Mapping[st
     """
     schema = T.StructType([T.StructField(name, kind, True) for name, kind in types.items()])
     if public.values is not None:
-        columns = [[_convert(value, item, timezone) for value in public.values[item.name]] for item in schema.fields]
+        columns = [
+            _without_moments(spark, [_convert(value, item) for value in public.values[item.name]], timezone, item)
+            for item in schema.fields
+        ]
         rows = list(itertools.product(*columns))
         arrays = [list(values) for values in zip(*rows, strict=True)]
         table = pa.Table.from_arrays(
@@ -100,13 +105,23 @@ def public_keys(spark: SparkSession, public: PublicPartitions, types: Mapping[st
     else:
         assert public.source is not None
         table, where = _keys_of_table(spark, public.source, schema), "partitions.public.source"
+    shown = list(zip(*([python_value(value) for value in item] for item in table.columns), strict=True))
     seen: set[Any] = set()
-    for row in zip(*(item.to_pylist() for item in table.columns), strict=True):
-        if row in seen:
+    for row, identity in zip(shown, zip(*map(_identities, table.columns), strict=True), strict=True):
+        if identity in seen:
             raise SpecError(f"the key {_shown(row)} stands twice", where=where, mend="list each key once")
-        seen.add(row)
-    text = "\n".join(sorted(repr(row) for row in seen))
+        seen.add(identity)
+    text = "\n".join(sorted(map(repr, shown)))
     return PublicKeys(table, schema, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _identities(keys: pa.ChunkedArray) -> list[Any]:
+    """Values that are equal where the keys are: of a day's two times 01:30 Python would say that they are one."""
+    if pa.types.is_date32(keys.type):
+        keys = keys.cast(pa.int32())
+    elif pa.types.is_timestamp(keys.type):
+        keys = keys.cast(pa.int64())
+    return list(keys.to_pylist())
 
 
 def _keys_of_table(spark: SparkSession, source: Source, schema: T.StructType) -> pa.Table:
@@ -121,7 +136,7 @@ def _keys_of_table(spark: SparkSession, source: Source, schema: T.StructType) ->
                 where=where,
                 mend="give the keys the type of the source's column",
             )
-    table = frame.select(*(column(name).alias(name) for name in schema.names)).toArrow()
+    table = frame.select(*(readable_key(frame, name).alias(name) for name in schema.names)).toArrow()
     if table.num_rows == 0:
         raise SpecError("holds no keys", where=where, mend="list at least one key")
     if source.format in ("csv", "json"):
@@ -136,12 +151,28 @@ def _keys_of_table(spark: SparkSession, source: Source, schema: T.StructType) ->
 
 
 def _shown(row: Sequence[Any]) -> str:
-    return "(" + ", ".join(str(item) for item in row) + ")"  # public keys may be named
+    return "(" + ", ".join(map(key_text, row)) + ")"  # public keys may be named
 
 
-def _convert(value: Any, item: T.StructField, timezone: str) -> Any:
+def _without_moments(spark: SparkSession, values: Sequence[Any], timezone: str, item: T.StructField) -> list[Any]:
+    """Values as Arrow takes them: moments as numbers. Which instant a time on a wall is, Spark says, as for the source."""
+    if isinstance(item.dataType, T.TimestampType):
+        walls = [value.text for value in values if isinstance(value, Moment) and value.kind == "timestamp_ntz"]
+        instants = iter(_instants(spark, walls, timezone) if walls else [])
+        values = [next(instants) if isinstance(value, Moment) and value.kind == "timestamp_ntz" else value for value in values]
+    return [value.number if isinstance(value, Moment) else value for value in values]
+
+
+def _instants(spark: SparkSession, texts: Sequence[str], timezone: str) -> list[int]:
+    wall = F.col("wall").cast("timestamp_ntz")
+    instant = F.convert_timezone(F.lit(timezone), F.lit("UTC"), wall).alias("instant")
+    found = spark.createDataFrame(pa.table({"wall": pa.array(texts, pa.string())})).select(instant).toArrow()
+    return list(found.column("instant").cast(pa.int64()).to_pylist())
+
+
+def _convert(value: Any, item: T.StructField) -> Any:
     kind = item.dataType
-    converted = constant_of_type(value, kind, timezone)
+    converted = constant_of_type(value, kind)
     if value is not None and converted is None:
         raise SpecError(
             f"{value!s} is not a value of type {kind.simpleString()}, the type of {item.name}",
@@ -154,10 +185,20 @@ def _convert(value: Any, item: T.StructField, timezone: str) -> Any:
 _WIDTHS: dict[type[T.DataType], int] = {T.ByteType: 8, T.ShortType: 16, T.IntegerType: 32, T.LongType: 64}
 
 
-def constant_of_type(value: Any, kind: T.DataType, timezone: str) -> Any:
-    """A YAML constant as a Python value of a column's type, or None where it is not one; nothing is bent to fit."""
+_TIMES: dict[type[T.DataType], Kind] = {
+    T.DateType: "date",
+    T.TimestampType: "timestamp",
+    T.TimestampNTZType: "timestamp_ntz",
+}
+
+
+def constant_of_type(value: Any, kind: T.DataType) -> Any:
+    """A YAML constant as a Python value of a column's type (a date or timestamp as a ``Moment``), or None where it is not one.
+
+    Nothing is bent to fit.
+    """
     if isinstance(kind, T.StringType):
-        return value if isinstance(value, str) else None
+        return value if isinstance(value, str) and _is_text(value) else None
     if isinstance(kind, T.BooleanType):
         return value if isinstance(value, bool) else None
     width = _WIDTHS.get(type(kind))
@@ -169,21 +210,22 @@ def constant_of_type(value: Any, kind: T.DataType, timezone: str) -> Any:
     if isinstance(kind, T.DecimalType):
         return _decimal(value, kind)
     text = value.isoformat() if isinstance(value, dt.date) else value  # a Python caller's own date; YAML has texts
-    return _moment(text, kind, timezone) if isinstance(text, str) else None
+    time = _TIMES.get(type(kind))
+    return moment_of(text, time) if isinstance(text, str) and time is not None else None
 
 
-def _moment(text: str, kind: T.DataType, timezone: str) -> dt.date | None:
+def literal_of_type(constant: Any, kind: T.DataType) -> Column:
+    """A constant of ``constant_of_type`` in Spark; a date or timestamp as a text: Python's would pass the machine's zone."""
+    return F.lit(constant.text if isinstance(constant, Moment) else constant).cast(kind)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it has bytes in UTF-8: half of a surrogate pair, which YAML can write, has none."""
     try:
-        if isinstance(kind, T.DateType):
-            return dt.date.fromisoformat(text)
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if isinstance(kind, T.TimestampNTZType):
-        return moment if moment.tzinfo is None else None
-    if isinstance(kind, T.TimestampType):
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=zoneinfo.ZoneInfo(timezone))
-    return None
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _decimal(value: Any, kind: T.DecimalType) -> Decimal | None:

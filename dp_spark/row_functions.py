@@ -19,6 +19,7 @@ ltrim md5 minute mod month nanvl negative nullif nullifzero nvl nvl2 pi pmod pos
 radians replace reverse right rint rtrim second sign signum sin sinh size smallint soundex sqrt startswith
 string substr substring tan tanh timestamp tinyint translate trim try_add try_cast try_divide try_multiply
 try_subtract ucase unix_date upper weekday weekofyear year zeroifnull xxhash64 sha1 sha2 lcase make_date months_between
+array_contains array_size dayname decode monthname timestamp_micros timestamp_millis timestamp_seconds timestampdiff
 """
 #: Function -> positions of the arguments (patterns, formats, amounts) that must be constants.
 CONSTANT_ARGUMENTS: dict[str, tuple[int, ...]] = {
@@ -31,7 +32,9 @@ CONSTANT_ARGUMENTS: dict[str, tuple[int, ...]] = {
     "date_part": (0,),
     "date_sub": (1,),
     "date_trunc": (0,),
+    "element_at": (1,),
     "floor": (1,),
+    "from_unixtime": (1,),
     "from_utc_timestamp": (1,),
     "get_json_object": (1,),
     "like": (1,),
@@ -43,6 +46,7 @@ CONSTANT_ARGUMENTS: dict[str, tuple[int, ...]] = {
     "rlike": (1,),
     "round": (1,),
     "rpad": (1,),
+    "split": (1, 2),
     "split_part": (1, 2),
     "substring_index": (1, 2),
     "to_date": (1,),
@@ -60,10 +64,11 @@ _CAN_RAISE = """
 add_months date date_add date_diff date_format date_part date_sub date_trunc datediff day dayofmonth dayofweek extract
 from_utc_timestamp hour last_day make_date minute month months_between next_day quarter second timestamp to_date
 dayofyear to_timestamp to_utc_timestamp trunc try_to_timestamp unix_date unix_timestamp weekday weekofyear year
-regexp_extract
+regexp_extract dayname decode from_unixtime monthname timestamp_micros timestamp_millis timestamp_seconds timestampdiff
 """
 #: Functions that make, move or convert dates and timestamps: Spark raises where a result is outside its range. And
-#: regexp_extract, which raises where a pattern matches and lacks the group: only Java knows how many it has.
+#: regexp_extract, which raises where a pattern matches and lacks the group: only Java knows how many it has. And decode,
+#: which raises for bytes that its charset does not have.
 RAISING_FUNCTIONS = frozenset(_CAN_RAISE.split())
 _TEXTLESS = """
 abs acos ascii asin atan atan2 bigint boolean bround cbrt ceil ceiling char_length character_length contains cos cosh cot
@@ -79,7 +84,9 @@ TEXTLESS_FUNCTIONS = frozenset(_TEXTLESS.split())
 #: Texts that Spark turns into the time of day, in a cast; Java trims every control character before them.
 CLOCK_WORDS = re.compile(r"^[\x00-\x20]*(now|today|tomorrow|yesterday|epoch)(?![a-z])", re.IGNORECASE)
 #: The position of the regular expression among a function's arguments.
-PATTERN_AT = {"regexp_extract": 1, "regexp_like": 1, "regexp_replace": 1, "rlike": 1}
+PATTERN_AT = {"regexp_extract": 1, "regexp_like": 1, "regexp_replace": 1, "rlike": 1, "split": 1}
+#: The only ones that Spark knows since 4.0.
+CHARSETS = ("US-ASCII", "ISO-8859-1", "UTF-8", "UTF-16BE", "UTF-16LE", "UTF-16", "UTF-32")
 
 
 def constant_problems(name: str, constants: Sequence[str | int | None]) -> Iterator[str]:
@@ -110,6 +117,16 @@ def constant_problems(name: str, constants: Sequence[str | int | None]) -> Itera
         groups = _groups(pattern)
         if not isinstance(group, int) or not 0 <= group <= groups:
             yield f"regexp_extract asks for group {group} of a pattern with {groups}"
+    yield from _array_problems(name, constants)
+
+
+def _array_problems(name: str, constants: Sequence[str | int | None]) -> Iterator[str]:
+    if name == "element_at" and (len(constants) != 2 or constants[1] in (None, 0)):
+        yield "element_at takes one text, or a whole number other than 0: it counts from 1; a[0] and m['k'] take any"
+    if name == "decode" and len(constants) == 2 and str(constants[1]).upper() not in CHARSETS:
+        yield f"the charset of decode must be one of {', '.join(CHARSETS)}"
+    if name == "split" and len(constants) == 3 and not isinstance(constants[2], int):
+        yield "the third argument of split must be a whole number"
 
 
 def pattern_problems(pattern: str) -> Iterator[str]:

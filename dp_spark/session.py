@@ -104,6 +104,9 @@ _BOOKKEEPING = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "1",
     "spark.sql.autoBroadcastJoinThreshold": "-1",
+    # Spark's default format of timestamps is one that other readers take for nanoseconds, which end in the year 2262.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
 }
 
 #: A session's settings are common to all threads, so whoever needs some of them takes turns.
@@ -243,7 +246,8 @@ def silence_value_quoting_loggers() -> None:
 
 
 def bookkeeping(spark: SparkSession) -> contextlib.AbstractContextManager[None]:
-    """Held around what reads and writes our own small tables; it is about speed alone, so a platform may refuse it."""
+    """Held around what reads and writes our own small tables; it is about speed and about what other readers
+    make of an old timestamp, so a platform may refuse it."""
     return settings(spark, _BOOKKEEPING, required=False)
 
 

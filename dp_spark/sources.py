@@ -224,6 +224,13 @@ def column(name: str) -> Column:
     return F.col(quoted(name))
 
 
+def readable_key(frame: DataFrame, name: str) -> Column:
+    """A key column; null where a text is no UTF-8: other readers of a published table would fail at its bytes."""
+    found = field(frame, name)
+    is_text = found is not None and isinstance(found.dataType, T.StringType)
+    return F.try_validate_utf8(column(name)) if is_text else column(name)
+
+
 def field(frame: DataFrame, name: str) -> T.StructField | None:
     """The field of this name, without regard to case, or None."""
     found = [item for item in frame.schema.fields if item.name.lower() == name.lower()]

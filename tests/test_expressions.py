@@ -115,6 +115,44 @@ struct_column.field
 1e3 + 1L + 1.5BD + .5
 now
 rand
+x[0]
+x[i + 1]
+x['a']
+x['a'].b[2]
+element_at(x, 1)
+element_at(x, -1)
+element_at(x, 'key')
+array_contains(x, y)
+array_size(x)
+size(split(name, ','))
+split(name, ',')
+split(name, '[|]', 2)[0]
+day + interval 1 day
+day - interval '1' month
+interval '1' day + day
+at + interval '1 day 2 hours'
+at + interval 1 day 2 hours
+at - interval '1-2' year to month
+at - other < interval 30 minutes
+at - other between interval 1 day and interval 2 days
+day + (-interval 1 day)
+from_unixtime(x)
+from_unixtime(x, 'yyyy-MM')
+timestamp_seconds(x)
+timestamp_millis(x)
+timestamp_micros(x)
+timestampdiff(day, a, b)
+TIMESTAMPDIFF(MONTH, a, b)
+dayname(day)
+monthname(day)
+decode(x, 'utf-8')
+decode(x, 1, 'one', 2, 'two', 'other')
+decode(x, y, 'same')
+name like any ('a%', '_b')
+name not like any ('a%')
+name ilike any ('A%', 'b')
+name like all ('a%', '%b')
+name like some ('a%', 'b')
 """.strip().splitlines()
 
 
@@ -246,8 +284,6 @@ coalesce(*)
 hash(*)
 struct(*)
 interval 1 day
-day + interval 1 day
-day + interval '1' month
 make_interval(1)
 cast(x as array<int>)
 cast(x as map<string, int>)
@@ -258,9 +294,6 @@ cast(x as variant)
 cast(x as string collate utf8_lcase)
 x::array<int>
 x collate unicode
-element_at(x, 1)
-x[0]
-x['a']
 array(1, 2)
 map('a', 1)
 struct(x)
@@ -268,7 +301,6 @@ named_struct('a', x)
 sequence(1, x)
 repeat(name, n)
 space(n)
-split(name, ',')
 format_string(x, y)
 to_number(x, '999')
 conv(x, 10, 16)
@@ -309,6 +341,49 @@ to_utc_timestamp(at, zone)
 unix_timestamp(text, format)
 date_part(field, at)
 next_day(day, name)
+x[1:2]
+x[rand()]
+x[(select 1)]
+[1, 2]
+element_at(x, 0)
+element_at(x, -0)
+element_at(x, +0)
+element_at(x, 0L)
+element_at(x, i)
+element_at(x, '' '0')
+element_at(x, true)
+element_at(x)
+split(name, pattern)
+split(name, ',', n)
+split(name, ',', '2')
+split(name, '(a|b)*')
+day + interval n day
+day + interval (n) day
+day + interval '1' + n
+interval 1 day + interval 1 day
+interval '1' day
+2 * interval 1 day
+coalesce(day, interval 1 day)
+cast(interval 1 day as string)
+from_unixtime(x, format)
+decode(x, charset)
+decode(x, 'utf-7')
+decode(x, 'GBK')
+decode(x, 8)
+decode(x)
+name like any (pattern, 'b')
+name like any ('b', upper(pattern))
+name like any pattern
+name like any (select y from t)
+name like all (select y from t)
+x = any (select y from t)
+any(x)
+all(x)
+some(x)
+every(x)
+`like` any ('a')
+name rlike any ('a')
+(1, 2)
 x similar to y
 x is of (int)
 x << 2
@@ -584,7 +659,6 @@ FORBIDDEN = [
     "repeat",
     "space",
     "sequence",
-    "element_at",
     "array",
     "map",
     "struct",
@@ -664,3 +738,173 @@ def test_what_spark_looks_up_and_compiles_is_told() -> None:
     assert {"not", "trim", "rlike", "extract", "year", "between"} <= found.functions
     assert check("x = 'abs(' and `abs` > 1").functions == {"abs"}, "a column's name may be a function's: asked once too often"
     assert check("regexp_replace(s, '[', '') = 'x' or s rlike :word").patterns == ("'['", "'now'")
+# --- columns that are named like words of SQL -------------------------------------------------------------------------
+
+WORDS = [
+    "add",
+    "all",
+    "alter",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "between",
+    "by",
+    "cache",
+    "call",
+    "case",
+    "check",
+    "column",
+    "comment",
+    "commit",
+    "create",
+    "cross",
+    "cube",
+    "current_date",
+    "current_timestamp",
+    "current_user",
+    "database",
+    "date",
+    "day",
+    "delete",
+    "desc",
+    "describe",
+    "distinct",
+    "drop",
+    "else",
+    "end",
+    "escape",
+    "except",
+    "execute",
+    "exists",
+    "explain",
+    "false",
+    "fetch",
+    "first",
+    "for",
+    "from",
+    "full",
+    "function",
+    "grant",
+    "group",
+    "having",
+    "if",
+    "ilike",
+    "in",
+    "inner",
+    "insert",
+    "intersect",
+    "interval",
+    "into",
+    "is",
+    "join",
+    "last",
+    "lateral",
+    "left",
+    "like",
+    "limit",
+    "list",
+    "load",
+    "localtimestamp",
+    "lock",
+    "map",
+    "merge",
+    "minus",
+    "month",
+    "natural",
+    "not",
+    "null",
+    "offset",
+    "on",
+    "or",
+    "order",
+    "outer",
+    "over",
+    "partition",
+    "pivot",
+    "position",
+    "range",
+    "refresh",
+    "rename",
+    "replace",
+    "reset",
+    "revoke",
+    "right",
+    "rlike",
+    "rollback",
+    "row",
+    "rows",
+    "schema",
+    "select",
+    "session_user",
+    "set",
+    "show",
+    "some",
+    "start",
+    "struct",
+    "substring",
+    "table",
+    "tablesample",
+    "then",
+    "time",
+    "timestamp",
+    "to",
+    "trim",
+    "true",
+    "truncate",
+    "type",
+    "uncache",
+    "union",
+    "unique",
+    "unpivot",
+    "update",
+    "use",
+    "user",
+    "using",
+    "values",
+    "view",
+    "when",
+    "where",
+    "while",
+    "window",
+    "with",
+    "year",
+]
+SHAPES = ["{} > 1", "x = {}", "{} is null", "coalesce({}, 1) = 2", "x > 1 and {} < 3", "s.{} = 2", "not {} > 1"]
+LITERALS = ("true", "false", "null")
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_of_sql_is_read_as_a_column_or_the_mend_works(word: str) -> None:
+    for shape in SHAPES:
+        text, name = shape.format(word), "s" if "s." in shape else word
+        try:
+            found = check(text)
+        except SpecError as error:
+            assert f"`{word}`" in error.mend, f"{text}: {error}"
+            found = check(shape.format(f"`{word}`"))
+        assert name in found.columns or word in (*LITERALS, "not"), text
+
+
+def test_several_words_are_named_at_once() -> None:
+    for text in ("user = 'a' and values > 3", "case when user = 1 then select end > 0"):
+        mend = refused(text).mend
+        words = ["user", "values"] if "values" in text else ["user", "select"]
+        assert all(f"`{word}`" in mend for word in words)
+        for word in words:
+            text = text.replace(word, f"`{word}`")
+        assert set(words) <= check(text).columns
+
+
+@pytest.mark.parametrize("text", ["sum(x)", "x in (values 1)", "(select 1)", "x as y", "rand()", "x similar to y"])
+def test_backticks_are_advised_only_where_they_help(text: str) -> None:
+    assert "backticks:" not in refused(text).mend
+
+
+@pytest.mark.parametrize("text", ["comment = 'a'", "set > 1", "show is null", "alter + 1", "call x", "(describe x)"])
+def test_the_parser_says_nothing_of_its_own(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    with contextlib.suppress(SpecError):
+        check(text)
+    assert not caplog.records
