@@ -78,7 +78,7 @@ def stored(
         patch.setattr(Mechanism, "draw", lambda self, values: (add(self, values), self.event))
         patch.setattr(Selection, "draw", choose)
         patch.setattr(aggregation, "prepare_rows", lambda *_, **__: None)
-        patch.setattr(release, "bound_contributions", lambda *_: SimpleNamespace(keys=names))
+        patch.setattr(release, "bound_contributions", lambda *_: SimpleNamespace(keys=names, shifts={}))
         patch.setattr(aggregation, "aggregate", lambda *_: SimpleNamespace(toArrow=lambda: exact))
         patch.setattr(PublicKeys, "frame", lambda *_: None)
         checked: Any = SimpleNamespace(
