@@ -42,6 +42,10 @@ COLUMNS: dict[str, tuple[pa.DataType, list[Any]]] = {
 }
 
 
+#: Every integer that Spark can return for up to four queries: as one limb or as two.
+INTEGERS = [f"q{index}{limb}" for index in range(4) for limb in ("", "_high", "_low")]
+
+
 def rearranged(table: pa.Table, order: Sequence[int], cuts: Sequence[int]) -> pa.Table:
     """The same rows in another order and in other pieces: slices with an offset, with something else before and under nulls."""
     shuffled = table.take(pa.array(list(order), pa.int64()))
@@ -56,8 +60,8 @@ def exact_tables(draw: st.DrawFn) -> tuple[pa.Table, pa.Table]:
     names = draw(st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=3, unique=True))
     rows = draw(st.lists(st.tuples(*(st.sampled_from(COLUMNS[name][1]) for name in names)), unique=True, max_size=12))
     keys = [pa.array([row[index] for row in rows], COLUMNS[name][0]) for index, name in enumerate(names)]
-    counts = [pa.array([1000 * index + number for number in range(len(rows))], pa.int64()) for index in range(4)]
-    table = pa.table([*keys, *counts], names=[*(f"k{index}" for index in range(len(names))), "q0", "q1", "q2", "q3"])
+    counts = [pa.array([1000 * index + number for number in range(len(rows))], pa.int64()) for index in range(len(INTEGERS))]
+    table = pa.table([*keys, *counts], names=[*(f"k{index}" for index in range(len(names))), *INTEGERS])
     order = draw(st.permutations(range(len(rows))))
     return table, rearranged(table, order, draw(st.lists(st.integers(0, 12), max_size=4)))
 
@@ -114,7 +118,7 @@ def test_public_keys_and_no_keys_neither(monkeypatch: pytest.MonkeyPatch, order:
     values = {"gk0": ["c", "a", "b"]}
     plan = planned("zcdp", 3, ["gk0"], partitions={"public": {"values": values}}, aggregates=[UNITS, MEAN])
     keys = PublicKeys(pa.table(values), T.StructType(), "")
-    numbers = {f"q{index}": pa.array([5, 6, 7], pa.int64()) for index in range(3)}
+    numbers = {name: pa.array([5, 6, 7], pa.int64()) for name in INTEGERS}
     table = pa.table({"k": pa.array([2, 0, 1], pa.int32()), **numbers})
     found = stored(monkeypatch, plan, rearranged(table, order, [1]), keys)
     assert found == stored(monkeypatch, plan, table, keys)
