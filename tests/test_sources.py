@@ -429,9 +429,9 @@ def test_a_column_that_spark_cannot_read_is_in_nobodys_way(spark: SparkSession, 
         "raw": pa.array([b"a"] * 3), "list": pa.array([[1]] * 3), "rec": pa.array([{"a.b": 1}] * 3), "x y": pa.array([0.5] * 3),
     }  # fmt: skip
     (tmp_path / "plain").mkdir()
-    (tmp_path / "both" / "p=1").mkdir(parents=True)
+    (tmp_path / "both" / "p=x").mkdir(parents=True)
     pq.write_table(pa.table(others), tmp_path / "plain" / "f.parquet")
-    pq.write_table(pa.table({**UNREADABLE_COLUMNS, **others}), tmp_path / "both" / "p=1" / "f g.parquet")
+    pq.write_table(pa.table({**UNREADABLE_COLUMNS, **others}), tmp_path / "both" / "p=x" / "f g.parquet")
     plain = opened(spark, format="parquet", path=str(tmp_path / "plain"))
     found = opened(spark, format="parquet", path=str(tmp_path / "both"))
     assert found.dtypes == [*plain.dtypes, ("p", "string")]
