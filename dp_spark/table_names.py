@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 _WORD = r"[\w$-]+"
-#: No slash and no colon: a stored place that holds one is a path.
-_IN_BACKTICKS = r"`[^`/\\:\x00-\x1f]+`"
+#: No slash and no colon: a stored place that holds one is a path. No braces: Spark replaces ``${...}`` in SQL text.
+_IN_BACKTICKS = r"`[^`/\\:{}\x00-\x1f]+`"
 _PART = re.compile(rf"{_WORD}|{_IN_BACKTICKS}")
 _NAME = re.compile(rf"({_PART.pattern})(\.({_PART.pattern})){{0,2}}")
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")

@@ -125,7 +125,7 @@ def test_the_folders_of_all_files_are_identities(
 ) -> None:
     """However the files come to be read: by a link, a wildcard, a partition's location, a clone."""
     monkeypatch.chdir(tmp_path)
-    visits.write.parquet("src")
+    visits.coalesce(1).write.parquet(f"{tmp_path}/src")
     [file] = Path("src").glob("*.parquet")
     Path("links").mkdir()
     Path("links/in").symlink_to(tmp_path / "src")
@@ -145,7 +145,7 @@ def test_the_folders_of_all_files_are_identities(
     spark.sql(f"ALTER TABLE {schema}.parts ADD PARTITION (p = 'x') LOCATION '{tmp_path}/src'")
     assert as_read(spark, table=f"{schema}.parts") == ["/wards/parts", "/src"]
 
-    visits.write.format("delta").partitionBy("test").save("lake")
+    visits.write.format("delta").partitionBy("test").save(f"{tmp_path}/lake")
     spark.sql(f"CREATE TABLE delta.`{tmp_path}/clone` SHALLOW CLONE delta.`{tmp_path}/lake`")
     assert as_read(spark, format="delta", path="clone") == ["/clone", "/lake"], "no test=a is told"
     assert as_read(spark, format="delta", path="lake") == ["/lake"]
@@ -154,7 +154,7 @@ def test_the_folders_of_all_files_are_identities(
 def test_no_partition_of_a_source_is_told(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which patients have a folder is a private value, and so is how many files there are."""
     monkeypatch.chdir(tmp_path)
-    frame_of(spark, PARQUET, [(1, "17"), (2, "18")]).write.partitionBy("patient").parquet("far/away")
+    frame_of(spark, PARQUET, [(1, "17"), (2, "18")]).coalesce(1).write.partitionBy("patient").parquet(f"{tmp_path}/far/away")
     Path("near").mkdir()
     for name in ("17", "18"):
         Path(f"near/patient={name}").symlink_to(tmp_path / f"far/away/patient={name}")
@@ -162,7 +162,9 @@ def test_no_partition_of_a_source_is_told(spark: SparkSession, tmp_path: Path, m
     assert first == ["/near", "/far/away"]
     assert as_read(spark, format="parquet", path="far/away") == ["/far/away"]
     Path("near/patient=17").unlink()
-    frame_of(spark, {"id": pa.int32()}, [(3,), (4,)]).repartition(2).write.mode("append").parquet("far/away/patient=18")
+    frame_of(spark, {"id": pa.int32()}, [(3,), (4,)]).repartition(2).write.mode("append").parquet(
+        f"{tmp_path}/far/away/patient=18"
+    )
     assert as_read(spark, format="parquet", path="near") == first
 
 
