@@ -45,7 +45,7 @@ class DpSparkError(Exception):
         >>> error = DpSparkError("the disk is full", mend="make room")
         >>> error.of_release("r1", charged=True)
         >>> str(error)
-        'the disk is full (mend: make room) [charged as r1; the same command with --release-id r1 can finish it]'
+        'the disk is full; it was charged as r1, and the same command with --release-id r1 can finish it (mend: make room)'
         """
         self.release_id, self.charged, self.resumable = release_id, charged, not (self.final or self.refuses)
 
@@ -56,11 +56,11 @@ class DpSparkError(Exception):
         'budget.epsilon: must be positive (mend: write a number above 0)'
         """
         line = f"{self.where}: {self.message}" if self.where else self.message
-        line = f"{line} (mend: {self.mend})" if self.mend else line
-        if self.release_id is None:
-            return line
-        can = f"with --release-id {self.release_id} can" if self.resumable else "cannot"
-        return f"{line} [{'' if self.charged else 'perhaps '}charged as {self.release_id}; the same command {can} finish it]"
+        if self.release_id is not None:
+            can = f"with --release-id {self.release_id} can" if self.resumable else "cannot"
+            was = "was" if self.charged else "may have been"
+            line = f"{line}; it {was} charged as {self.release_id}, and the same command {can} finish it"
+        return f"{line} (mend: {self.mend})" if self.mend else line
 
     def to_dict(self) -> dict[str, str | bool | None]:
         """The error as the ``--json`` document shows it."""

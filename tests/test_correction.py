@@ -50,7 +50,7 @@ def test_a_charged_release_goes_on_with_corrected_parsing(place: Place, cli: Cli
         True,
     )
     assert "escape" in failed.error["mend"]
-    assert "charged as r1; the same command with --release-id r1 can finish it" in told
+    assert "it was charged as r1, and the same command with --release-id r1 can finish it" in told
     advice = cli("budget", "verify", "--ledger", place.ledger, "--json").document
     assert advice["unfinished"] == ["r1"]
     assert "only how its source is parsed may be corrected" in advice["advice"]["r1"]

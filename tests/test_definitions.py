@@ -159,8 +159,8 @@ def test_the_presence_of_keys_counts_rows_at_each_party() -> None:
 
 
 def released(label: str, sequence: int, *, day: str = "2026-01-01", **changes: Any) -> Party:
-    """A release with the id r-<label>, as entry ``sequence`` of a ledger."""
-    found = changed(party(BASE, label=label), lambda manifest: manifest.update(changes))
+    """A release of a file of its own with the id r-<label>, as entry ``sequence`` of a ledger."""
+    found = changed(party(BASE, label=label, digest=f"sha256-2:{label}"), lambda manifest: manifest.update(changes))
     return changed(found, lambda manifest: manifest["charge"].update(sequence=sequence, at=day))
 
 
@@ -175,11 +175,24 @@ def released(label: str, sequence: int, *, day: str = "2026-01-01", **changes: A
         (released("B", 1, day="2026-01-02"), False),
         (released("B", 3, release_id="r-A"), False),
         (released("B", 3, dataset="clinic"), False),
+        (released("B", 3, file_digest="sha256-2:A"), False),
+        (released("B", 3, day="2026-01-31", file_digest="sha256-2:A"), True),
     ],
-    ids=["later entry", "later day", "earlier entry", "one entry", "later before", "earlier after", "one id", "other dataset"],
+    ids=[
+        "later entry",
+        "later day",
+        "earlier entry",
+        "one entry",
+        "later before",
+        "earlier after",
+        "one id",
+        "other dataset",
+        "one file and day",
+        "one file, a month later",
+    ],
 )
 def test_releases_of_one_dataset_and_ledger_have_the_same_users(other: Party, refused: bool) -> None:
-    """What cannot be ruled out is refused: a ledger gives a number and an id once, and its entries are in order of time."""
+    """A ledger gives a number and an id once, its entries are in order of time, and parties release one file on one day."""
     third = released("C", 9, dataset="third")
     for parties in ([released("A", 2), third, other], [other, released("A", 2), third]):
         if not refused:

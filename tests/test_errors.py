@@ -61,6 +61,6 @@ def test_json_form_says_what_was_charged_where_it_was() -> None:
         document = error.to_dict()
         assert list(document) == ["code", "message", "where", "mend", "charged", "release_id", "resumable"]
         assert list(document.values())[4:] == [True, "r1", resumable]
-        assert str(error).endswith("can finish it]" if resumable else "cannot finish it]")
+        assert str(error).endswith("r1 can finish it" if resumable else "command cannot finish it")
     error.of_release("r1", charged=None)
-    assert "perhaps charged as r1" in str(error)
+    assert "may have been charged as r1" in str(error)
