@@ -16,6 +16,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 #: Functions that are casts, and cut off what does not fit; those to text, dates and booleans give null already.
 _CASTING = frozenset(("tinyint", "smallint", "int", "bigint", "decimal", "float", "double"))
+_FLOATS = ("float", "double")
 _FLOORS = frozenset(("floor", "ceil", "ceiling"))
 _TIMESTAMPS = frozenset(("timestamp", "timestamp_ltz"))
 #: Function -> positions of the arguments that Spark makes a timestamp of, where they are texts.
@@ -111,17 +112,33 @@ def _of_call(sql: str, tokens: Sequence[Token], index: int, type_of: Callable[[s
     name, spans = tokens[index].text.lower(), argument_spans(tokens, index + 1)
     if not spans:
         return
+    closing, middle = tokens[spans[-1][1] + 1], _keyword(tokens, index + 1, "as")
     if name == "cast" or (name in _CASTING and len(spans) == 1):
         yield _Edit(tokens[index].start, tokens[index].end + 1, "try_cast", 0)
-    if name in _CASTING and len(spans) == 1:
-        closing = tokens[spans[0][1] + 1]
+    if name in ("cast", "try_cast") and middle is not None:
+        yield from _whole(sql, tokens, (index, spans[-1][1] + 1), (index + 2, middle - 1), tokens[middle + 1], type_of)
+    elif name in _CASTING and len(spans) == 1:
+        yield from _whole(sql, tokens, (index, spans[0][1] + 1), spans[0], tokens[index], type_of)
         yield _Edit(closing.start, closing.start, f" as {name}", closing.end - tokens[index].start, opens=False)
-    elif name in _FLOORS and len(spans) == 1 and type_of(_text(sql, tokens, spans[0])) in ("float", "double"):
+    elif name in _FLOORS and len(spans) == 1 and type_of(_text(sql, tokens, spans[0])) in _FLOATS:
         # It stops at the ends of a BIGINT: one step beyond, and null. A comparison with a double would not be exact.
         yield from _around(tokens, (index, spans[0][1] + 1), "try_add(try_subtract(try_add(", ", 1L), 2L), 1L)")
         yield from _outside(tokens, spans[0], "nanvl(", ", null)")
     for span in _made_timestamps(tokens, index, name, spans):
         yield from _without_time_of_day(sql, tokens, span, type_of)
+
+
+def _whole(
+    sql: str,
+    tokens: Sequence[Token],
+    construct: tuple[int, int],
+    operand: tuple[int, int],
+    kind: Token,
+    type_of: Callable[[str], str],
+) -> Iterator[_Edit]:
+    """Around a cast to BIGINT: Spark lets 2^63 through as 2^63 - 1, which no double is."""
+    if kind.text.lower() in ("bigint", "long") and type_of(_text(sql, tokens, operand)) in _FLOATS:
+        yield from _outside(tokens, construct, "try_subtract(try_add(", ", 1L), 1L)")
 
 
 def _made_timestamps(
@@ -148,6 +165,7 @@ def _of_double_colon(sql: str, tokens: Sequence[Token], index: int, type_of: Cal
         last = argument_spans(tokens, last + 1)[-1][1] + 1
     yield from _around(tokens, (first, last), "try_cast(", ")")
     yield _Edit(tokens[index].start, tokens[index].end + 1, " as ", 0)
+    yield from _whole(sql, tokens, (first, last), (first, index - 1), tokens[index + 1], type_of)
     if tokens[index + 1].text.lower() in _TIMESTAMPS:
         yield from _without_time_of_day(sql, tokens, (first, index - 1), type_of)
 

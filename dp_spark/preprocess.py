@@ -75,11 +75,6 @@ def _texts(step: Step) -> dict[str, str]:
     return texts | ({"filter": step.filter} if step.filter is not None else {})
 
 
-def called_functions(spec: ReleaseSpec) -> frozenset[str]:
-    """The names that Spark may look up among its functions for a release's steps."""
-    return frozenset(name for expression in expressions(spec).values() for name in expression.functions)
-
-
 def expressions(spec: ReleaseSpec) -> dict[str, Expression]:
     """The checked expressions of all steps, by their keys in the release file."""
     texts = {

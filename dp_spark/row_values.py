@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from dp_spark.sources import column
+from dp_spark.sources import column, field
 
 
 def without_nan(frame: DataFrame) -> DataFrame:
@@ -18,17 +18,10 @@ def without_nan(frame: DataFrame) -> DataFrame:
     Args:
         frame: A source or a public table, of any shape.
     """
-    fields = frame.schema.fields
-    if not any(holds_floats(item.dataType) for item in fields) or len({item.name.lower() for item in fields}) < len(fields):
+    held = [item for item in frame.schema.fields if holds_floats(item.dataType) and field(frame, item.name) is not None]
+    if not held:
         return frame
-    return frame.select(
-        *(
-            null_for_nan(column(item.name), item.dataType).alias(item.name, metadata=item.metadata or {})
-            if holds_floats(item.dataType)
-            else column(item.name)
-            for item in fields
-        )
-    )
+    return frame.withColumns({item.name: null_for_nan(column(item.name), item.dataType) for item in held})
 
 
 def null_for_nan(value: Column, kind: T.DataType) -> Column:

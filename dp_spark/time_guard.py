@@ -75,6 +75,8 @@ def guarded_cast(frame: DataFrame, value: Column, kind: str, where: str) -> Colu
     if to_timestamp and isinstance(known, T.StringType | T.CharType | T.VarcharType):
         value = F.regexp_replace(value, TIME_OF_DAY, "")
     cast = value.try_cast(kind)
+    if isinstance(known, T.FloatType | T.DoubleType) and isinstance(_type(frame, cast), T.LongType):
+        cast = F.try_subtract(F.try_add(cast, F.lit(1)), F.lit(1))  # Spark lets 2^63 through as 2^63 - 1
     from_time, to_time = isinstance(known, _TIMES), isinstance(_type(frame, cast), _TIMES)
     return _guard(frame, cast, where) if from_time and to_time else cast
 

@@ -12,22 +12,25 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_type
 
-from dp_spark.errors import SpecError
+from dp_spark.errors import DpSparkError, SpecError
 from dp_spark.expressions import Expression
 from dp_spark.preprocess import apply_steps, expressions
+from dp_spark.read_failures import failure_of
 from dp_spark.session_functions import check_functions
+from dp_spark.sources import column, field, quoted
 from dp_spark.spark_errors import SPARK_ERRORS, condition
 from dp_spark.spec import ReleaseSpec, Source
 from dp_spark.unit_definition import check_definition
 from dp_spark.units import with_units
 
 _ANY = "__dp_spark_any"
+#: The types whose values a text file can hold.
+_IN_TEXTS = (T.StringType, T.BooleanType, T.NumericType, T.DateType, T.TimestampType, T.TimestampNTZType)
 _PATTERNS = "https://spark.apache.org/docs/latest/sql-ref-datetime-pattern.html"
 
 
@@ -53,7 +56,7 @@ def check_trial(spark: SparkSession, spec: ReleaseSpec, schema: T.StructType, jo
             _check_pattern(spark, pattern, where)
     frame = _made_up(spark, schema)
     try:
-        apply_steps(spark, with_units(frame, spec), spec, dict(joined)).toArrow()
+        _evaluate(apply_steps(spark, with_units(frame, spec), spec, dict(joined)))
     except SPARK_ERRORS:
         _name_the_step(spark, frame, spec, joined)
 
@@ -68,7 +71,7 @@ def _name_the_step(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec, joi
     """Finds the first step that fails, and says so."""
     try:
         frame = with_units(frame, spec)
-        frame.toArrow()
+        _evaluate(frame)
     except SPARK_ERRORS as error:
         raise SpecError(
             f"Spark refuses a constant of this definition ({condition(error)})", where="privacy_unit", mend="correct it"
@@ -76,13 +79,24 @@ def _name_the_step(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec, joi
     for index in range(len(spec.preprocess)):
         until = spec.model_copy(update={"preprocess": spec.preprocess[: index + 1]})
         try:
-            apply_steps(spark, frame, until, dict(joined)).toArrow()
+            _evaluate(apply_steps(spark, frame, until, dict(joined)))
         except SPARK_ERRORS as error:
+            failure = failure_of(error)
+            if failure.kind is DpSparkError:  # memory, a disk, Spark itself: no fault of the file
+                raise DpSparkError(
+                    f"a trial run over made-up rows failed: {failure.what}", mend="nothing was charged: " + failure.mend
+                ) from None
             raise SpecError(
                 f"Spark refuses a constant of this step, such as a date pattern ({condition(error)})",
                 where=f"preprocess.{index}",
                 mend=f"correct the pattern ({_PATTERNS}): yyyy is the year, MM the month, dd the day",
             ) from None
+
+
+def _evaluate(frame: DataFrame) -> None:
+    """Computes every column that Arrow can hold."""
+    names = [item.name for item in frame.schema.fields if _is_ordinary(item.dataType) and field(frame, item.name) is not None]
+    frame.select(F.lit(1).alias(_ANY), *map(column, names)).toArrow()
 
 
 def _check_pattern(spark: SparkSession, pattern: str, where: str) -> None:
@@ -98,8 +112,8 @@ def _check_options(spark: SparkSession, source: Source, schema: T.StructType) ->
     """Parses one made-up record with a text source's options."""
     if source.format not in ("csv", "json") or not source.options:
         return
-    fields = [item for item in schema.fields if isinstance(item.dataType, T.AtomicType)]
-    ddl = T.StructType([T.StructField(item.name, item.dataType) for item in fields]).toDDL() if fields else "a string"
+    fields = [item for item in schema.fields if isinstance(item.dataType, _IN_TEXTS)]
+    ddl = ", ".join(f"{quoted(item.name)} {item.dataType.simpleString()}" for item in fields) or "a string"
     options = {key: value for key, value in source.options.items() if key.lower() not in ("mode", "header", "enforceschema")}
     for key, value in options.items():
         if key.lower() == "timestampntzformat":
@@ -131,21 +145,26 @@ def _one_row(spark: SparkSession) -> DataFrame:
 
 def _made_up(spark: SparkSession, schema: T.StructType) -> DataFrame:
     """One ordinary row of these types; null where Arrow has no such type."""
-    arrays, names = [pa.array(["1"])], [_ANY]
-    for index, item in enumerate(schema.fields):
-        try:
-            arrays.append(pa.array([_value(item.dataType)], to_arrow_type(item.dataType)))
-            names.append(str(index))
-        except (PySparkException, pa.ArrowException):
-            continue
-    frame = spark.createDataFrame(pa.Table.from_arrays(arrays, names=names)).repartition(1)
-    known = set(names)
+    ordinary = {str(index): item.dataType for index, item in enumerate(schema.fields) if _is_ordinary(item.dataType)}
+    arrays = [pa.array(["1"]), *(pa.array([_value(kind)], to_arrow_type(kind)) for kind in ordinary.values())]
+    frame = spark.createDataFrame(pa.Table.from_arrays(arrays, names=[_ANY, *ordinary])).repartition(1)
     return frame.select(
         *(
-            (F.col(str(index)) if str(index) in known else F.lit(None)).cast(item.dataType).alias(item.name)
+            (F.col(str(index)) if str(index) in ordinary else F.lit(None)).cast(item.dataType).alias(item.name)
             for index, item in enumerate(schema.fields)
         )
     )
+
+
+def _is_ordinary(kind: T.DataType) -> bool:
+    """Whether Arrow holds values of a type on every Spark, and we know one."""
+    if isinstance(kind, T.ArrayType):
+        return _is_ordinary(kind.elementType)
+    if isinstance(kind, T.MapType):
+        return _is_ordinary(kind.keyType) and _is_ordinary(kind.valueType)
+    if isinstance(kind, T.StructType):
+        return bool(kind.fields) and all(_is_ordinary(item.dataType) for item in kind.fields)
+    return isinstance(kind, (*_IN_TEXTS, T.BinaryType))
 
 
 def _value(kind: T.DataType) -> Any:
@@ -162,4 +181,4 @@ def _value(kind: T.DataType) -> Any:
     simple: dict[type[T.DataType], Any] = {
         T.StringType: "1", T.BinaryType: b"1", T.BooleanType: True, T.DateType: dt.date(2000, 1, 1), T.DecimalType: Decimal(0),
     }  # fmt: skip
-    return simple.get(type(kind), 1 if isinstance(kind, T.NumericType) else None)
+    return simple.get(type(kind), 1)

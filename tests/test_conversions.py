@@ -50,6 +50,12 @@ def test_a_floor_of_a_double_is_null_at_the_ends_of_a_bigint() -> None:
     assert asked == ["a / 2"]
 
 
+@pytest.mark.parametrize("text", ["cast(x as bigint)", "bigint(x)", "x::long", "try_cast(x as long)"])
+def test_a_double_of_two_to_the_63_is_no_bigint(text: str) -> None:
+    kind = "long" if "long" in text else "bigint"
+    assert fitted(text, lambda part: "double") == f"try_subtract(try_add(try_cast(x as {kind}), 1L), 1L)"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

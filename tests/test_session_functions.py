@@ -40,7 +40,7 @@ def test_a_session_function_with_a_name_of_sparks_is_refused(other: SparkSession
 
 def test_a_hive_function_is_refused_too(other: SparkSession) -> None:
     other.sql("CREATE OR REPLACE TEMPORARY FUNCTION greatest AS 'org.apache.hadoop.hive.ql.udf.UDFLog2'")
-    with pytest.raises(SpecError, match=r"Spark's: greatest$"):
+    with pytest.raises(SpecError, match="greatest"):
         check_functions(other, [])
 
 
@@ -69,4 +69,5 @@ def test_every_function_that_we_call_is_asked_for() -> None:
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "call_function":
                 called.add(str(getattr(node.args[0], "value", "")))
     assert called - _NO_FUNCTIONS - _ON_NO_ROWS <= INTERNAL
-    assert {"+", "-", "*", "==", ">", "<=", "and", "not", "!", "isnotnull", "<=>", "nanvl"} <= INTERNAL
+    operators = {"+", "-", "*", "==", ">", "<=", "and", "not", "!", "isnotnull", "<=>", "nanvl"}
+    assert operators <= INTERNAL

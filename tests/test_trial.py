@@ -20,7 +20,7 @@ from dp_spark.trial import check_trial
 pytest_plugins = ("release_fixtures",)
 
 TYPES = "id int, s string, d date, at timestamp, n timestamp_ntz, x double, m decimal(2,2), b binary, l array<double>, " \
-    "k map<string,double>, p struct<a: double, q: array<date>>, v variant, i interval day to second, c char(3)"  # fmt: skip
+    "k map<string,double>, p struct<a: double, q: array<date>>, v variant, i interval day to second"  # fmt: skip
 
 
 @pytest.fixture
@@ -62,11 +62,16 @@ def test_what_spark_takes_passes_on_columns_of_every_type(spark: SparkSession) -
     )
 
 
-OPTIONS = [
-    ("csv", {"dateFormat": "YYYY"}), ("csv", {"timestampFormat": "DD/MM/YYYY", "sep": ";"}), ("csv", {"timestampNTZFormat": "YYYY"}),
-    ("csv", {"encoding": "latin-9000"}), ("csv", {"quote": "ab"}), ("json", {"timestampFormat": "nn"}), ("json", {"timeZone": "Foo"}),
+OPTIONS: list[tuple[str, dict[str, str]]] = [
+    ("csv", {"dateFormat": "YYYY"}),
+    ("csv", {"timestampFormat": "DD/MM/YYYY", "sep": ";"}),
+    ("csv", {"timestampNTZFormat": "YYYY"}),
+    ("csv", {"encoding": "latin-9000"}),
+    ("csv", {"quote": "ab"}),
+    ("json", {"timestampFormat": "nn"}),
+    ("json", {"timeZone": "Foo"}),
     ("json", {"dateFormat": "YYYY", "mode": "DROPMALFORMED"}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "options"), OPTIONS)
