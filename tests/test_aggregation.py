@@ -373,6 +373,20 @@ def test_public_and_private_keys_agree_on_every_key_type(spark: SparkSession) ->
     assert len(private) == 3
 
 
+def test_a_key_that_is_no_utf8_is_null_and_a_unit_stays_itself(spark: SparkSession) -> None:
+    """Keys are published, and other readers fail at such bytes; a null unit would drop people."""
+    raw = [("FF", "61"), ("FE", "61"), ("FF", "FF"), ("61", "EDA080"), ("61", None), ("62", "C3A9")]
+    frame = spark.createDataFrame(pa.table({"u": [u for u, _ in raw], "k": [k for _, k in raw]}))
+    frame = frame.selectExpr("cast(unhex(u) as string) AS id", "cast(unhex(k) as string) AS g")
+    expected = {("a",): (2, 2), (None,): (2, 3), ("é",): (1, 1)}
+    assert exact_values(spark, frame, [PRIVACY_ID_COUNT, COUNT]) == expected
+    keys = keys_of(spark, frame, g=["a", None, "b"])
+    found = exact_values(spark, frame, [PRIVACY_ID_COUNT, COUNT], keys=keys)
+    assert found == {("a",): (2, 2), (None,): (2, 3), ("b",): (0, 0)}
+    derived = frame.withColumn("g", F.substring(F.lit("é").cast("binary"), 1, 1).cast("string"))  # half of a letter
+    assert exact_values(spark, derived, [COUNT]) == {(None,): (6,)}
+
+
 def test_fill_public_puts_values_at_the_positions_of_their_keys() -> None:
     keys = PublicKeys(pa.table({"g": ["p", "q", "r", "s"]}), T.StructType(), "")
     exact = ExactAggregates(pa.table({"k": pa.array([2, 0], pa.int32())}), {COUNT: [22, 7], PRIVACY_ID_COUNT: [2, 1]})

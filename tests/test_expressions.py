@@ -740,151 +740,29 @@ def test_what_spark_looks_up_and_compiles_is_told() -> None:
     assert check("regexp_replace(s, '[', '') = 'x' or s rlike :word").patterns == ("'['", "'now'")
 # --- columns that are named like words of SQL -------------------------------------------------------------------------
 
-WORDS = [
-    "add",
-    "all",
-    "alter",
-    "analyze",
-    "and",
-    "any",
-    "array",
-    "as",
-    "asc",
-    "between",
-    "by",
-    "cache",
-    "call",
-    "case",
-    "check",
-    "column",
-    "comment",
-    "commit",
-    "create",
-    "cross",
-    "cube",
-    "current_date",
-    "current_timestamp",
-    "current_user",
-    "database",
-    "date",
-    "day",
-    "delete",
-    "desc",
-    "describe",
-    "distinct",
-    "drop",
-    "else",
-    "end",
-    "escape",
-    "except",
-    "execute",
-    "exists",
-    "explain",
-    "false",
-    "fetch",
-    "first",
-    "for",
-    "from",
-    "full",
-    "function",
-    "grant",
-    "group",
-    "having",
-    "if",
-    "ilike",
-    "in",
-    "inner",
-    "insert",
-    "intersect",
-    "interval",
-    "into",
-    "is",
-    "join",
-    "last",
-    "lateral",
-    "left",
-    "like",
-    "limit",
-    "list",
-    "load",
-    "localtimestamp",
-    "lock",
-    "map",
-    "merge",
-    "minus",
-    "month",
-    "natural",
-    "not",
-    "null",
-    "offset",
-    "on",
-    "or",
-    "order",
-    "outer",
-    "over",
-    "partition",
-    "pivot",
-    "position",
-    "range",
-    "refresh",
-    "rename",
-    "replace",
-    "reset",
-    "revoke",
-    "right",
-    "rlike",
-    "rollback",
-    "row",
-    "rows",
-    "schema",
-    "select",
-    "session_user",
-    "set",
-    "show",
-    "some",
-    "start",
-    "struct",
-    "substring",
-    "table",
-    "tablesample",
-    "then",
-    "time",
-    "timestamp",
-    "to",
-    "trim",
-    "true",
-    "truncate",
-    "type",
-    "uncache",
-    "union",
-    "unique",
-    "unpivot",
-    "update",
-    "use",
-    "user",
-    "using",
-    "values",
-    "view",
-    "when",
-    "where",
-    "while",
-    "window",
-    "with",
-    "year",
-]
+WORDS = """
+add all alter analyze and any array as asc between by cache call case check column comment commit create cross cube
+current_date current_timestamp current_user database date day delete desc describe distinct drop else end escape except
+execute exists explain false fetch first for from full function grant group having if ilike in inner insert intersect
+interval into is join last lateral left like limit list load localtimestamp lock map merge minus month natural not null
+offset on or order outer over partition pivot position range refresh rename replace reset revoke right rlike rollback row
+rows schema select session_user set show some start struct substring table tablesample then time timestamp to trim true
+truncate type uncache union unique unpivot update use user using values view when where while window with year
+"""
 SHAPES = ["{} > 1", "x = {}", "{} is null", "coalesce({}, 1) = 2", "x > 1 and {} < 3", "s.{} = 2", "not {} > 1"]
 LITERALS = ("true", "false", "null")
 
 
-@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("word", WORDS.split())
 def test_a_word_of_sql_is_read_as_a_column_or_the_mend_works(word: str) -> None:
     for shape in SHAPES:
         text, name = shape.format(word), "s" if "s." in shape else word
+        mend = ""
         try:
             found = check(text)
         except SpecError as error:
-            assert f"`{word}`" in error.mend, f"{text}: {error}"
-            found = check(shape.format(f"`{word}`"))
+            mend, found = error.mend, check(shape.format(f"`{word}`"))
+        assert not mend or f"`{word}`" in mend, text
         assert name in found.columns or word in (*LITERALS, "not"), text
 
 

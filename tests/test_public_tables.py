@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 from frames import frame_of, tuples
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from dp_spark import public_tables
@@ -116,6 +118,37 @@ def test_a_timestamp_without_a_zone_is_in_the_releases_time_zone(spark: SparkSes
         assert rows(listed(spark, types, timezone=zone, g=[text])) == in_spark
 
 
+FAR = ["0001-01-01 00:00:00", "9999-12-31 23:59:59.999999", "1582-10-10 12:00:00", "+12345-07-01 00:00:00", "1947-06-01 12:00:00",
+       "2024-03-10 02:30:00", "2024-11-03 01:30:00"]  # fmt: skip
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "Africa/Niamey"])
+def test_a_far_or_repeated_time_is_the_one_that_spark_reads(spark: SparkSession, zone: str) -> None:
+    """Python ends at the years 1 and 9999, and its history of Africa/Niamey is not Java's."""
+    with settings(spark, {"spark.sql.session.timeZone": zone}):
+        found = listed(spark, {"g": T.TimestampType()}, timezone=zone, g=[*FAR, None]).table.column("g")
+        expected = spark.range(1).select(*(F.unix_micros(F.expr(f"timestamp '{text}'")) for text in FAR)).collect()[0]
+    assert found.cast(pa.int64()).to_pylist() == [*expected, None]
+
+
+def test_the_two_times_of_a_night_are_two_keys_and_far_ones_are_shown(spark: SparkSession, tmp_path: Path) -> None:
+    """Python compares times of one zone by what the clock shows."""
+    (tmp_path / "keys.csv").write_text("g\n2024-11-03T01:30:00-04:00\n2024-11-03T01:30:00-05:00\n9999-12-31T23:30:00-05:00\n")
+    types = {"g": T.TimestampType()}
+    with settings(spark, {"spark.sql.session.timeZone": "America/New_York"}):
+        keys = from_file(spark, types, format="csv", path=str(tmp_path / "keys.csv"))
+        assert len(set(keys.table.column("g").cast(pa.int64()).to_pylist())) == 3
+        (tmp_path / "keys.csv").write_text("g\n9999-12-31T23:30:00-05:00\n+10000-01-01T04:30:00Z\n")
+        with pytest.raises(SpecError, match=r"\+10000-01-01 04:30:00Z\) stands twice"):
+            from_file(spark, types, format="csv", path=str(tmp_path / "keys.csv"))
+
+
+def test_half_of_a_surrogate_pair_is_no_text() -> None:
+    with pytest.raises(SpecError, match="is not a value of type string") as caught:
+        listed(None, {"g": STRING}, g=["a", "\ud800"])
+    str(caught.value).encode()
+
+
 # --- tables of keys ---------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +198,15 @@ def test_a_delta_table_of_keys(spark: SparkSession, tmp_path: Path) -> None:
         from_file(spark, {"year": INT}, format="delta", path=path)
 
 
+def test_a_text_that_is_no_utf8_is_the_null_key(spark: SparkSession, tmp_path: Path) -> None:
+    path, texts = str(tmp_path / "keys"), "cast(unhex(h) as string) AS g"
+    spark.createDataFrame(pa.table({"h": ["61", "FF"]})).selectExpr(texts).coalesce(1).write.parquet(path)
+    assert sorted(rows(from_file(spark, {"g": STRING}, format="parquet", path=path)), key=repr) == [("a",), (None,)]
+    spark.createDataFrame(pa.table({"h": ["FE"]})).selectExpr(texts).write.mode("append").parquet(path)
+    with pytest.raises(SpecError, match=r"the key \(null\) stands twice"):
+        from_file(spark, {"g": STRING}, format="parquet", path=path)
+
+
 def test_a_table_without_keys_and_a_missing_one_are_refused(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "keys.csv").write_text("g\n")
     with pytest.raises(SpecError, match="holds no keys"):
@@ -207,6 +249,17 @@ def test_the_frame_of_keys_carries_their_positions(spark: SparkSession) -> None:
     frame = keys.frame(spark)
     assert tuples(frame) == [("b", 2, 0), ("b", 1, 1), (None, 2, 2), (None, 1, 3)]
     assert [item.dataType for item in frame.schema.fields] == [STRING, INT, INT]
+
+
+def test_the_digest_is_that_of_earlier_versions(spark: SparkSession, tmp_path: Path) -> None:
+    """A release that was charged before must be found again."""
+    (tmp_path / "keys.csv").write_text(
+        "s,i,m,d,t\nünï,1,1.5,2024-02-29,2024-07-01T00:00:00Z\nb,-2,2.25,1900-01-01,1999-01-01T00:00:00Z\n"
+    )
+    types = {"s": STRING, "i": INT, "m": T.DecimalType(6, 2), "d": T.DateType(), "t": T.TimestampType()}
+    with settings(spark, {"spark.sql.session.timeZone": "UTC"}):
+        keys = from_file(spark, types, format="csv", path=str(tmp_path / "keys.csv"))
+    assert keys.digest == hashlib.sha256("\n".join(sorted(map(repr, rows(keys)))).encode()).hexdigest()
 
 
 def test_the_digest_changes_with_the_keys_and_not_with_their_order(spark: SparkSession, tmp_path: Path) -> None:

@@ -110,6 +110,43 @@ def test_every_reader_sees_the_same_rows(released: Place) -> None:
         ]
 
 
+FAR = [-62_135_596_800_000_000, 253_402_300_799_999_999]
+
+
+def test_every_reader_sees_broken_texts_as_null_and_far_times_as_they_are(place: Place, spark: SparkSession) -> None:
+    """A text that is no UTF-8 stops other readers, and so did Spark's own format of timestamps before 1678 and after 2261."""
+    word = ["FF", "61FE", "EDA080", "C3A9"]
+    person = pa.array([f"p{row}" for row in range(400)])
+    columns = {"person": person, "h": [word[row % 4] for row in range(400)]}
+    columns["far"] = pa.array([FAR[row % 2] for row in range(400)])
+    texts = ["*", "cast(unhex(h) as string) AS broken", "timestamp_micros(far) AS moment"]
+    spark.createDataFrame(pa.table(columns)).selectExpr(*texts).write.format("delta").save(str(place.folder / "odd"))
+    place.release(
+        "odd",
+        dataset="rich",
+        timezone="America/New_York",
+        source={"format": "delta", "path": str(place.folder / "odd")},
+        preprocess=[{"derive": {"day": "cast(moment as date)", "wall": "cast(moment as timestamp_ntz)"}}],
+        privacy_unit="person",
+        group_by=["broken", "moment", "wall", "day"],
+        partitions={"private": {}},
+        aggregates=[PATIENTS],
+        budget={"epsilon": 100, "delta": 1e-6},
+    )
+    drawn = place.drawn("odd").rows
+    expected = [("é", FAR[1]), (None, FAR[0]), (None, FAR[1])]
+    assert sorted(zip(drawn["broken"].to_pylist(), numbers(drawn, "moment"), strict=True), key=repr) == expected
+    for reader in (by_spark, lambda at: DeltaTable(at.sink).to_pyarrow_table(), by_polars):
+        found = reader(place)
+        for name in ("moment", "wall"):
+            assert sorted(numbers(found, name)) == sorted(numbers(drawn, name))
+        assert sorted(map(str, found["broken"].to_pylist())) == ["None", "None", "é"]
+
+
+def numbers(table: pa.Table, name: str) -> list[int]:
+    return list(table[name].cast(pa.int64()).to_pylist())
+
+
 def manifest_by_spark(place: Place) -> str:
     return str(place.spark.sql(f"DESCRIBE DETAIL delta.`{place.sink}`").collect()[0]["properties"][MANIFEST_PROPERTY])
 
