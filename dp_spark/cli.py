@@ -15,7 +15,7 @@ from dp_spark.budget_cli import budget_app
 from dp_spark.combine_cli import combine
 from dp_spark.errors import BudgetError, DpSparkError, SpecError
 from dp_spark.share_cli import share_app
-from dp_spark.terminal import AsJson, emit, log, out, report, session, stages
+from dp_spark.terminal import AsJson, emit, log, out, report, session, stages, warn_of_settings
 
 if TYPE_CHECKING:
     from dp_spark.tables import TableRef
@@ -58,6 +58,7 @@ def run(
         typer.Option("--release-id", help="Makes retries safe: the same id is charged, drawn and published once."),
     ] = None,
     overrides: _SET = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not warn of the platform's settings.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a release: charge the ledger, compute, add noise, publish."""
@@ -75,7 +76,10 @@ def run(
         show_stage(stage)
 
     try:
-        result = run_release(session(), spec, release_id=id_of_this_run, on_stage=on_stage)
+        spark = session()
+        if not quiet:
+            warn_of_settings(spark)
+        result = run_release(spark, spec, release_id=id_of_this_run, on_stage=on_stage)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it goes on, with what a retry needs
         known = error if isinstance(error, DpSparkError) else _unexpected(error)
         charged = STAGES[1] in begun and not isinstance(known, BudgetError)  # or perhaps: a commit can be hidden by an error

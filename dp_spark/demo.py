@@ -20,7 +20,7 @@ from rich.table import Table
 
 from dp_spark import preprocess
 from dp_spark.accounting import Account
-from dp_spark.cells import cell, shown
+from dp_spark.cells import cell, key_text, shown
 from dp_spark.display import show_result
 from dp_spark.errors import DpSparkError
 from dp_spark.ledger import Ledger
@@ -152,7 +152,7 @@ def _comparison_table(rows: list[dict[str, Any]], result: ReleaseResult) -> Tabl
     for item in result.manifest["aggregates"]:
         table.add_column(item["name"], justify="right")
     for row in rows[:_SHOWN_ROWS]:
-        cells = [escape(str(row[key])) for key in result.manifest["group_by"]]
+        cells = [escape(key_text(row[key])) for key in result.manifest["group_by"]]
         for item in result.manifest["aggregates"]:
             exact = row[f"exact_{item['name']}"]
             cells.append(f"{shown(exact, item['half_width_95'])} → {cell(row, item)}")
@@ -199,7 +199,7 @@ def _point(row: dict[str, Any], keys: list[str], aggregate: Mapping[str, Any]) -
     if width is None:
         width = stddevs_for(aggregate["mechanism"]) * row[f"{name}_stddev"]
     return {
-        "partition": ", ".join(str(row[key]) for key in keys),
+        "partition": ", ".join(key_text(row[key]) for key in keys),
         "exact": row[f"exact_{name}"],
         "released": row[name],
         "low": row[name] - width,

@@ -6,7 +6,8 @@ a count that was read from a private table, so it can be shown to anybody and lo
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 
 class DpSparkError(Exception):
@@ -26,6 +27,8 @@ class DpSparkError(Exception):
         self.message = message
         self.where = where
         self.mend = mend
+        #: All that is wrong where it is more than this one thing; this error is the first of it.
+        self.problems: Sequence[DpSparkError] = ()
 
     def __str__(self) -> str:
         """One line: where, what, mend.
@@ -34,11 +37,20 @@ class DpSparkError(Exception):
         'budget.epsilon: must be positive (mend: write a number above 0)'
         """
         line = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{line} (mend: {self.mend})" if self.mend else line
+        more = f" (and {len(self.problems) - 1} more)" if self.problems else ""
+        return (f"{line} (mend: {self.mend})" if self.mend else line) + more
 
-    def to_dict(self) -> dict[str, str]:
-        """The error as the ``--json`` document shows it."""
-        return {"code": self.code, "message": self.message, "where": self.where, "mend": self.mend}
+    @property
+    def lines(self) -> list[str]:
+        """One line for each thing that is wrong."""
+        return [str(problem) for problem in self.problems] or [str(self)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as the ``--json`` document shows it: the first problem, and where there are more, a list of all."""
+        document: dict[str, Any] = {"code": self.code, "message": self.message, "where": self.where, "mend": self.mend}
+        if self.problems:
+            document["problems"] = [{"message": p.message, "where": p.where, "mend": p.mend} for p in self.problems]
+        return document
 
 
 class SpecError(DpSparkError):
@@ -46,6 +58,23 @@ class SpecError(DpSparkError):
 
     exit_code = 2
     code = "bad_release_file"
+
+
+def said_together(problems: Sequence[DpSparkError], *, file: str = "") -> SpecError:
+    """One error for several problems of a file: the first one, which knows them all.
+
+    Args:
+        problems: What is wrong; at least one.
+        file: The file, which is put before each key.
+
+    >>> str(said_together([SpecError("is missing", where="name"), SpecError("is missing", where="sink")], file="a.yaml"))
+    'a.yaml: name: is missing (and 1 more)'
+    """
+    placed = [SpecError(p.message, where=": ".join(filter(None, (file, p.where))), mend=p.mend) for p in problems]
+    first = SpecError(placed[0].message, where=placed[0].where, mend=placed[0].mend)
+    if len(placed) > 1:
+        first.problems = placed
+    return first
 
 
 class BudgetError(DpSparkError):

@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from dp_spark.cells import key_text
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.sources import column, open_source, require_key
 from dp_spark.spark_errors import SPARK_ERRORS, condition
@@ -84,7 +85,7 @@ def public_keys(spark: SparkSession, public: PublicPartitions, types: Mapping[st
         timezone: The release's time zone, in which a listed timestamp without one is read.
 
     Raises:
-        SpecError: If a key has the wrong type, or stands twice.
+        SpecError: If a key has the wrong type, or is listed twice.
         SourceError: If the table of keys cannot be read.
     """
     schema = T.StructType([T.StructField(name, kind, True) for name, kind in types.items()])
@@ -103,7 +104,7 @@ def public_keys(spark: SparkSession, public: PublicPartitions, types: Mapping[st
     seen: set[Any] = set()
     for row in zip(*(item.to_pylist() for item in table.columns), strict=True):
         if row in seen:
-            raise SpecError(f"the key {_shown(row)} stands twice", where=where, mend="list each key once")
+            raise SpecError(f"the key {_shown(row)} is listed twice", where=where, mend="list each key once")
         seen.add(row)
     text = "\n".join(sorted(repr(row) for row in seen))
     return PublicKeys(table, schema, hashlib.sha256(text.encode()).hexdigest())
@@ -123,7 +124,7 @@ def _keys_of_table(spark: SparkSession, source: Source, schema: T.StructType) ->
             )
     table = frame.select(*(column(name).alias(name) for name in schema.names)).toArrow()
     if table.num_rows == 0:
-        raise SpecError("holds no keys", where=where, mend="list at least one key")
+        raise SpecError("has no keys", where=where, mend="list at least one key")
     if source.format in ("csv", "json"):
         for item in schema.fields:  # a field that does not parse becomes null there, so a null is a mismatch
             if table.column(item.name).null_count:
@@ -136,7 +137,7 @@ def _keys_of_table(spark: SparkSession, source: Source, schema: T.StructType) ->
 
 
 def _shown(row: Sequence[Any]) -> str:
-    return "(" + ", ".join(str(item) for item in row) + ")"  # public keys may be named
+    return "(" + ", ".join(key_text(item) for item in row) + ")"  # public keys may be named
 
 
 def _convert(value: Any, item: T.StructField, timezone: str) -> Any:

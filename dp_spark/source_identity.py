@@ -51,7 +51,7 @@ def _path_identity(source: Source) -> str:
     if is_local(path) and folder != path:
         outside = [found for found in glob.iglob(path) if not overlap(folder, resolve(found))]
         if outside:
-            raise SpecError("a wildcard leads out of its folder by a link", where="source.path", mend="name the real folder")
+            raise SpecError("a wildcard matches a link to another folder", where="source.path", mend="name the real folder")
     return folder
 
 

@@ -41,6 +41,20 @@ def session() -> SparkSession:
     return get_session(console_progress=sys.stderr.isatty())
 
 
+def warn_of_settings(spark: SparkSession) -> None:
+    """One warning on stderr that names each advised setting that a platform does not have; says nothing of our own sessions."""
+    from dp_spark.advised_settings import not_in_force
+    from dp_spark.session import is_of_platform
+
+    missing = not_in_force(spark) if is_of_platform() else []
+    if missing:
+        log().print(
+            f"[yellow]warning:[/yellow] this platform does not have {', '.join(missing)}: what Spark keeps of private rows is "
+            "for operators only, or set these (docs/privacy.md); --quiet leaves this warning out",
+            soft_wrap=True,
+        )
+
+
 def stages() -> Callable[[str], None]:
     """Names each stage on stderr where a person is watching; says nothing otherwise."""
     console = log()
@@ -50,11 +64,15 @@ def stages() -> Callable[[str], None]:
 
 
 def report(error: DpSparkError, as_json: bool) -> int:
-    """Says what is wrong; returns the exit code."""
+    """Says what is wrong, one line for each problem; returns the exit code."""
     if as_json:
         emit({"error": error.to_dict()})
     else:
+        lines = error.lines
         log().print("[red]dp-spark:[/red] ", end="")
-        text = " ".join(str(error).split())
-        sys.stderr.write("".join(letter for letter in text if letter.isprintable()) + "\n")  # it can quote others' texts
+        if len(lines) > 1:
+            sys.stderr.write(f"{len(lines)} problems\n")
+        for line in lines:
+            text = " ".join(line.split())
+            sys.stderr.write("".join(letter for letter in text if letter.isprintable()) + "\n")  # it can quote others' texts
     return error.exit_code

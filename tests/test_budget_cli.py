@@ -126,7 +126,7 @@ HISTORY = [
     ("open", "visits", None, "the board agreed"),
     ("charge", "visits", "r1", None),
     ("published", "visits", "r1", None),
-    ("open", "visits", None, "second year [2/2]"),
+    ("raise", "visits", None, "second year [2/2]"),
     ("open", "scans", None, None),
     ("charge", "visits", "r2", None),
     ("published", "visits", "r2", None),
@@ -173,7 +173,7 @@ def test_a_release_of_one_dataset_is_paid_by_all_of_its_group(spark: SparkSessio
     assert run.document["remaining"]["epsilon"] == pytest.approx(0.1)
     refused = cli("run", place.file(budget={"epsilon": 0.2}), "--release-id", "r3", "--json")
     assert (refused.code, refused.error["code"]) == (3, "budget_refused")
-    assert "budget of scans does not bear" in refused.error["message"]
+    assert "too little is left of the budget of scans" in refused.error["message"]
     first, second = cli("budget", "show", "--ledger", place.ledger, "--json").document
     assert (first["dataset"], second["dataset"], first["group"]) == ("visits", "scans", "patients")
     assert first["spent"]["epsilon"] == second["spent"]["epsilon"] == 0.5

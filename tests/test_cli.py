@@ -34,7 +34,7 @@ def test_run_json(place: Place, cli: Cli) -> None:
     outcome = cli("run", file, "--release-id", "r1", "--json")
     assert outcome.code == 0
     document = outcome.document
-    assert list(document) == ["release_id", "status", "path", "version", "rows", "cost", "remaining", "aggregates"]
+    assert list(document) == ["release_id", "status", "path", "version", "rows", "cost", "remaining", "aggregates", "warnings"]
     assert (document["release_id"], document["status"], document["path"]) == ("r1", "published", str(place.sink))
     assert (document["version"], document["rows"]) == (0, 3)
     assert document["cost"] == {"epsilon": 1.0, "delta": 0.0, "rho": None}

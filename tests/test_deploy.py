@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -106,9 +107,9 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def submit(folder: Path, python: Path, *arguments: object) -> Outcome:
+def submit(folder: Path, python: Path, *arguments: object, properties: Path = ROOT / "conf" / "spark-defaults.conf") -> Outcome:
     """spark-submit with ``conf/`` and the job of this checkout, from a folder of its own, without this environment on PATH."""
-    options = ["--properties-file", ROOT / "conf" / "spark-defaults.conf", "--conf", "spark.sql.shuffle.partitions=2"]
+    options = ["--properties-file", properties, "--conf", "spark.sql.shuffle.partitions=2"]
     command = [SPARK_HOME / "bin" / "spark-submit", *options, *arguments]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SPARK_", "PYSPARK_"))}
     environment = {
@@ -170,11 +171,25 @@ def test_the_packed_environment_runs_a_release_on_executors(built: Built, place:
 
 @pytest.mark.slow
 def test_the_job_takes_the_installed_wheel_and_its_exit_code_comes_through(built: Built, place: Place) -> None:
-    """An exit code of ours, and the document that explains it, from a driver that has dp-spark as an installed wheel."""
+    """An exit code of ours, and the document that explains it, from a driver that has dp-spark as an installed wheel.
+
+    The configuration is a platform's own, without what docs/privacy.md advises: one warning names it, and Spark's log is off.
+    """
+    ours = (ROOT / "conf" / "spark-defaults.conf").read_text(encoding="utf-8").splitlines()
+    needed = [line for line in ours if line.startswith(("spark.jars", "spark.sql.extensions", "spark.sql.catalog"))]
+    (place.folder / "events").mkdir()
+    logged = ["spark.eventLog.enabled true", f"spark.eventLog.dir {place.folder / 'events'}"]
+    (place.folder / "platform.conf").write_text("\n".join([*needed, *logged]), encoding="utf-8")
     job = [ROOT / "jobs" / "release.py", place.file(dataset="poor"), "--release-id", "r1", "--json"]
-    outcome = submit(place.folder, built.python, "--master", "local[2]", *job)
+    outcome = submit(place.folder, built.python, "--master", "local[2]", *job, properties=place.folder / "platform.conf")
     assert outcome.code == 3, outcome.err[-3000:]
     assert outcome.error["code"] == "budget_refused"
+    [warning] = [line for line in outcome.err.splitlines() if "warning:" in line]
+    for setting in ("spark.io.encryption.enabled=true", "spark.eventLog.enabled=false", "spark.ui.enabled=false"):
+        assert setting in warning
+    assert "spark.authenticate" not in warning, "nothing goes between machines here"
+    said = [line for line in outcome.err.splitlines() if re.search(r" (INFO|WARN|ERROR) ", line)]
+    assert len(said) < 60, "only what spark-submit says before there is a session"
     assert place.kinds() == []
     assert not place.sink.exists()
 
