@@ -15,7 +15,7 @@ from dp_spark.budget_cli import budget_app
 from dp_spark.combine_cli import combine
 from dp_spark.errors import BudgetError, DpSparkError, SpecError
 from dp_spark.share_cli import share_app
-from dp_spark.terminal import AsJson, emit, log, out, report, session, stages, warn_of_settings
+from dp_spark.terminal import AsJson, emit, log, out, report, session, settings_warning, stages, warn
 
 if TYPE_CHECKING:
     from dp_spark.tables import TableRef
@@ -77,8 +77,9 @@ def run(
 
     try:
         spark = session()
-        if not quiet:
-            warn_of_settings(spark)
+        warnings = [] if quiet else settings_warning(spark)
+        for warning in [] if as_json else warnings:  # under spark-submit stderr is stdout, where one document is promised
+            warn(warning)
         result = run_release(spark, spec, release_id=id_of_this_run, on_stage=on_stage)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it goes on, with what a retry needs
         known = error if isinstance(error, DpSparkError) else _unexpected(error)
@@ -88,7 +89,7 @@ def run(
             known.mend = f"{known.mend}; it {word} charged: run it again with --release-id {id_of_this_run}".lstrip("; ")
         raise known from None
     if as_json:
-        emit(result_document(result))
+        emit(result_document(result, warnings))
         return
     show_result(out(), result)
     if release_id is None:

@@ -89,8 +89,8 @@ def show_plan(console: Console, preview: Preview) -> None:
     console.print(table)
     if plan.selection is not None:
         console.print(
-            f"A key needs about {plan.selection.units_for(0.5):,} privacy units: one with as many is shown with 50 % probability, "
-            f"one with {plan.selection.units_for(0.95):,} with 95 % (threshold {plan.selection.threshold:,}).",
+            f"A key needs about {plan.selection.units_for(0.5):,} privacy units: one with as many is shown with 50 % "
+            f"probability, one with {plan.selection.units_for(0.95):,} with 95 % (threshold {plan.selection.threshold:,}).",
             soft_wrap=True,
         )
     document = plan_document(preview)

@@ -100,8 +100,8 @@ def verification_document(found: Verification) -> dict[str, Any]:
     }
 
 
-def result_document(result: ReleaseResult) -> dict[str, Any]:
-    """A release, as ``run --json`` prints it."""
+def result_document(result: ReleaseResult, warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """A release, as ``run --json`` prints it, with warnings of the run before those of the result."""
     return {
         "release_id": result.release_id,
         "status": result.status,
@@ -111,7 +111,7 @@ def result_document(result: ReleaseResult) -> dict[str, Any]:
         "cost": cost_document(result.charge),
         "remaining": remaining_document(result.account),
         "aggregates": [{"name": item["name"], "stddev": _stddev(result, item)} for item in result.manifest["aggregates"]],
-        "warnings": result_warnings(result),
+        "warnings": [*warnings, *result_warnings(result)],
     }
 
 
@@ -129,8 +129,8 @@ def result_warnings(result: ReleaseResult) -> list[str]:
     if result.rows.num_rows == 0:
         why = ""
         if partitions["selection"] == "private":
-            needed = partitions["units_for_95_percent"]
-            why = f": no key reached the threshold of {partitions['threshold']} units (with {needed} a key is shown in 95 % of cases)"
+            needed, threshold = partitions["units_for_95_percent"], partitions["threshold"]
+            why = f": no key reached the threshold of {threshold} units (with {needed} a key is shown in 95 % of cases)"
             look = (
                 f"{look}; group by coarser keys; see whether contribution_bounds spread a unit over enough keys; "
                 "a larger delta or epsilon, or fewer aggregates, lower the threshold"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from dp_spark.errors import DpSparkError
 
@@ -41,18 +42,23 @@ def session() -> SparkSession:
     return get_session(console_progress=sys.stderr.isatty())
 
 
-def warn_of_settings(spark: SparkSession) -> None:
-    """One warning on stderr that names each advised setting that a platform does not have; says nothing of our own sessions."""
+def settings_warning(spark: SparkSession) -> list[str]:
+    """One warning that names each advised setting that a platform does not have; nothing of our own sessions."""
     from dp_spark.advised_settings import not_in_force
     from dp_spark.session import is_of_platform
 
     missing = not_in_force(spark) if is_of_platform() else []
-    if missing:
-        log().print(
-            f"[yellow]warning:[/yellow] this platform does not have {', '.join(missing)}: what Spark keeps of private rows is "
-            "for operators only, or set these (docs/privacy.md); --quiet leaves this warning out",
-            soft_wrap=True,
-        )
+    if not missing:
+        return []
+    return [
+        f"this platform does not have {', '.join(missing)}: what Spark keeps of private rows is for operators only, or set "
+        "these (docs/privacy.md); --quiet leaves this warning out"
+    ]
+
+
+def warn(text: str) -> None:
+    """Prints a warning on stderr."""
+    log().print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True)
 
 
 def stages() -> Callable[[str], None]:

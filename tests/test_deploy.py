@@ -150,10 +150,23 @@ def test_the_wheel_for_platforms_with_spark_asks_for_all_but_spark(wheels: tuple
 
 @pytest.mark.slow
 def test_the_zip_runs_a_release(built: Built, place: Place, dp_spark_is_not_installed: None) -> None:
+    """And with a platform's own configuration: a warning names what docs/privacy.md advises besides, and Spark's log is off."""
+    ours = (ROOT / "conf" / "spark-defaults.conf").read_text(encoding="utf-8").splitlines()
+    needed = [line for line in ours if line.startswith(("spark.jars", "spark.sql.extensions", "spark.sql.catalog"))]
+    (place.folder / "events").mkdir()
+    logged = ["spark.eventLog.enabled true", f"spark.eventLog.dir {place.folder / 'events'}"]
+    platform = place.folder / "platform.conf"
+    platform.write_text("\n".join([*needed, *logged]), encoding="utf-8")
     job = [ROOT / "jobs" / "release.py", place.file(), "--release-id", "r1", "--json"]
-    outcome = submit(place.folder, built.python, "--master", "local[*]", "--py-files", built.zip, *job)
+    outcome = submit(place.folder, built.python, "--master", "local[*]", "--py-files", built.zip, *job, properties=platform)
     assert outcome.code == 0, outcome.err[-3000:]
     assert outcome.document["status"] == "published"
+    [warning] = outcome.document["warnings"]
+    for setting in ("spark.io.encryption.enabled=true", "spark.eventLog.enabled=false", "spark.ui.enabled=false"):
+        assert setting in warning
+    assert "spark.authenticate" not in warning, "nothing goes between machines here"
+    said = [line for line in outcome.err.splitlines() if re.search(r" (INFO|WARN|ERROR) ", line)]
+    assert len(said) < 60, "only what spark-submit says before there is a session"
     assert place.kinds() == [("charge", "r1"), ("published", "r1")]
     assert len(place.sink_rows()) == 3
 
@@ -171,25 +184,11 @@ def test_the_packed_environment_runs_a_release_on_executors(built: Built, place:
 
 @pytest.mark.slow
 def test_the_job_takes_the_installed_wheel_and_its_exit_code_comes_through(built: Built, place: Place) -> None:
-    """An exit code of ours, and the document that explains it, from a driver that has dp-spark as an installed wheel.
-
-    The configuration is a platform's own, without what docs/privacy.md advises: one warning names it, and Spark's log is off.
-    """
-    ours = (ROOT / "conf" / "spark-defaults.conf").read_text(encoding="utf-8").splitlines()
-    needed = [line for line in ours if line.startswith(("spark.jars", "spark.sql.extensions", "spark.sql.catalog"))]
-    (place.folder / "events").mkdir()
-    logged = ["spark.eventLog.enabled true", f"spark.eventLog.dir {place.folder / 'events'}"]
-    (place.folder / "platform.conf").write_text("\n".join([*needed, *logged]), encoding="utf-8")
+    """An exit code of ours, and the document that explains it, from a driver that has dp-spark as an installed wheel."""
     job = [ROOT / "jobs" / "release.py", place.file(dataset="poor"), "--release-id", "r1", "--json"]
-    outcome = submit(place.folder, built.python, "--master", "local[2]", *job, properties=place.folder / "platform.conf")
+    outcome = submit(place.folder, built.python, "--master", "local[2]", *job)
     assert outcome.code == 3, outcome.err[-3000:]
     assert outcome.error["code"] == "budget_refused"
-    [warning] = [line for line in outcome.err.splitlines() if "warning:" in line]
-    for setting in ("spark.io.encryption.enabled=true", "spark.eventLog.enabled=false", "spark.ui.enabled=false"):
-        assert setting in warning
-    assert "spark.authenticate" not in warning, "nothing goes between machines here"
-    said = [line for line in outcome.err.splitlines() if re.search(r" (INFO|WARN|ERROR) ", line)]
-    assert len(said) < 60, "only what spark-submit says before there is a session"
     assert place.kinds() == []
     assert not place.sink.exists()
 
