@@ -54,13 +54,14 @@ def budget_open(
     ref = TableRef.parse(ledger)
     Location.model_validate({"path": ref.path, "table": ref.name})
     account = Account.open(total, loss, accountant.value if accountant is not None else None)
+    check_name(dataset, "--dataset")
     if group is not None:
         check_name(group, "--group")
     spark = session()
     warning = unsafe_store(ref.path or "")
     if warning:
         log().print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True)
-    state = open_account(spark, ref, check_name(dataset, "--dataset"), account, reason, group)
+    state = open_account(spark, ref, dataset, account, reason, group)
     _show_account(state.account(dataset), as_json)
 
 
@@ -80,8 +81,9 @@ def budget_raise(
 
     if epsilon is None and delta is None:
         raise SpecError("nothing to raise", where="--epsilon", mend="give the new total --epsilon, --delta, or both")
+    check_name(dataset, "--dataset")
     book = Ledger(session(), TableRef.parse(ledger))
-    old = book.state().account(check_name(dataset, "--dataset")).account
+    old = book.state().account(dataset).account
     total, loss = _budget(str(old.epsilon) if epsilon is None else epsilon, str(old.delta) if delta is None else delta)
     state = book.raise_budget(dataset, Account.open(total, loss, old.accountant), reason)
     _show_account(state.account(dataset), as_json)
@@ -114,7 +116,7 @@ def budget_show(ledger: _LEDGER, dataset: _ANY_DATASET = None, as_json: AsJson =
 def budget_history(ledger: _LEDGER, dataset: _ANY_DATASET = None, as_json: AsJson = False) -> None:
     """Show every entry of a ledger: who opened, raised, charged and published what, when and why."""
     from dp_spark.display import show_entries
-    from dp_spark.documents import entry_document
+    from dp_spark.documents import history_documents
     from dp_spark.ledger import Ledger
     from dp_spark.tables import TableRef
 
@@ -123,9 +125,9 @@ def budget_history(ledger: _LEDGER, dataset: _ANY_DATASET = None, as_json: AsJso
     if not as_json:
         show_entries(out(), entries)
     elif damage is not None:
-        emit({"error": damage.to_dict(), "sound_part": [entry_document(entry) for entry in entries]})
+        emit({"error": damage.to_dict(), "sound_part": history_documents(entries)})
     else:
-        emit([entry_document(entry) for entry in entries])
+        emit(history_documents(entries))
     if damage is not None:
         _stop(damage, as_json)
 
@@ -155,8 +157,10 @@ def check_name(name: str, where: str) -> str:
     """
     import re
 
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", name):
-        raise SpecError("is not a plain name", where=where, mend="use letters, digits, dots, hyphens, underscores")
+    from dp_spark.spec_parts import NAME, NAME_RULE
+
+    if not re.fullmatch(NAME, name):
+        raise SpecError("is not a plain name", where=where, mend=f"use {NAME_RULE.partition(': ')[2]}")
     return name
 
 

@@ -75,8 +75,8 @@ def significant(value: float, digits: int = 3) -> str:
 def key_text(value: Any) -> str:
     """A partition key as people read it; what cannot be seen, or turns the direction of writing, is written as its code.
 
-    >>> key_text(None), key_text("a\\u202eb"), key_text(7)
-    ('null', 'a\\\\u202eb', '7')
+    >>> key_text(None), key_text("a\\u202eb"), key_text(7), key_text(True)
+    ('null', 'a\\\\u202eb', '7', 'true')
     """
-    text = "null" if value is None else str(value)
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)

@@ -15,7 +15,7 @@ from dp_spark.budget_cli import budget_app
 from dp_spark.combine_cli import combine
 from dp_spark.errors import DpSparkError, SpecError, foreseen
 from dp_spark.share_cli import share_app
-from dp_spark.terminal import AsJson, emit, home, log, out, report, session, stages
+from dp_spark.terminal import AsJson, emit, home, log, out, report, session, settings_warning, stages, warn
 
 if TYPE_CHECKING:
     from dp_spark.tables import TableRef
@@ -58,6 +58,7 @@ def run(
         typer.Option("--release-id", help="Makes retries safe: the same id is charged, drawn and published once."),
     ] = None,
     overrides: _SET = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not warn of the platform's settings.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a release: charge the ledger, compute, add noise, publish."""
@@ -68,13 +69,17 @@ def run(
 
     spec = ReleaseSpec.from_yaml(file, overrides or [])
     try:
-        result = run_release(session(), spec, release_id=release_id, on_stage=stages())
+        spark = session()
+        warnings = [] if quiet else settings_warning(spark)
+        for warning in [] if as_json else warnings:  # under spark-submit stderr is stdout, where one document is promised
+            warn(warning)
+        result = run_release(spark, spec, release_id=release_id, on_stage=stages())
     except DpSparkError:
         raise
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it goes on, with what a retry needs
         raise _unexpected(error) from None
     if as_json:
-        emit(result_document(result))
+        emit(result_document(result, warnings))
         return
     show_result(out(), result)
     if release_id is None:

@@ -20,11 +20,11 @@ from rich.table import Table
 
 from dp_spark import preprocess
 from dp_spark.accounting import Account
-from dp_spark.cells import cell, shown
+from dp_spark.cells import cell, key_text, shown
 from dp_spark.display import show_result
 from dp_spark.errors import DpSparkError
 from dp_spark.ledger import Ledger
-from dp_spark.manifest import stddevs_for
+from dp_spark.manifest import confidence_intervals, stddevs_for
 from dp_spark.outbox import open_account
 from dp_spark.paths import conf_file
 from dp_spark.publication import ReleaseResult
@@ -74,6 +74,7 @@ def run_demo(
     show_result(console, result)
     compared = _compare(spark, spec, result)
     console.print(_comparison_table(compared, result))
+    console.print(f"95 % intervals that cover the exact value: {coverage(compared, result.manifest)}", soft_wrap=True)
     for chart in _charts(compared, result, folder):
         console.print(f"Chart       {chart}", soft_wrap=True)
     if result.rows is not None and importlib.util.find_spec("altair") is not None:
@@ -152,7 +153,7 @@ def _comparison_table(rows: list[dict[str, Any]], result: ReleaseResult) -> Tabl
     for item in result.manifest["aggregates"]:
         table.add_column(item["name"], justify="right")
     for row in rows[:_SHOWN_ROWS]:
-        cells = [escape(str(row[key])) for key in result.manifest["group_by"]]
+        cells = [escape(key_text(row[key])) for key in result.manifest["group_by"]]
         for item in result.manifest["aggregates"]:
             exact = row[f"exact_{item['name']}"]
             cells.append(f"{shown(exact, item['half_width_95'])} → {cell(row, item)}")
@@ -162,6 +163,23 @@ def _comparison_table(rows: list[dict[str, Any]], result: ReleaseResult) -> Tabl
         "and then have noise added."
     )
     return table
+
+
+def coverage(rows: list[dict[str, Any]], manifest: Mapping[str, Any]) -> str:
+    """How many intervals of each column cover the exact value: fewer than 95 in 100 where bounds leave much out.
+
+    Args:
+        rows: Released rows, each with its exact values.
+        manifest: Their manifest.
+    """
+    told = []
+    for item in manifest["aggregates"]:
+        name = item["name"]
+        intervals = confidence_intervals(manifest, name, [r[name] for r in rows], [r[f"{name}_stddev"] for r in rows])
+        known = [(pair, row[f"exact_{name}"]) for pair, row in zip(intervals, rows, strict=True) if pair is not None]
+        covered = sum(exact is not None and low <= exact <= high for (low, high), exact in known)
+        told.append(f"{name} {covered} of {len(known)}")
+    return ", ".join(told)
 
 
 def _charts(rows: list[dict[str, Any]], result: ReleaseResult, folder: Path) -> list[Path]:
@@ -199,7 +217,7 @@ def _point(row: dict[str, Any], keys: list[str], aggregate: Mapping[str, Any]) -
     if width is None:
         width = stddevs_for(aggregate["mechanism"]) * row[f"{name}_stddev"]
     return {
-        "partition": ", ".join(str(row[key]) for key in keys),
+        "partition": ", ".join(key_text(row[key]) for key in keys),
         "exact": row[f"exact_{name}"],
         "released": row[name],
         "low": row[name] - width,

@@ -11,7 +11,14 @@ from rich.table import Table
 
 from dp_spark.cells import cell, key_text, plain_rows
 from dp_spark.combine import CombinedResult
-from dp_spark.documents import account_document, cost_document, entry_document, plan_document, remaining_document
+from dp_spark.documents import (
+    account_document,
+    cost_document,
+    history_documents,
+    plan_document,
+    remaining_document,
+    result_warnings,
+)
 from dp_spark.entries import Entry
 from dp_spark.ledger_state import AccountState
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES
@@ -41,6 +48,8 @@ def show_result(console: Console, result: ReleaseResult) -> None:
     cost, left = cost_document(result.charge), remaining_document(result.account)
     console.print(f"Cost        {_budget(cost)}")
     console.print(f"Remaining   {_budget(left)} for dataset {result.account.dataset}")
+    for warning in result_warnings(result):
+        console.print(f"[bold red]WARNING[/bold red]     {_safe(warning)}", soft_wrap=True)
 
 
 def _safe(text: Any) -> str:
@@ -82,8 +91,9 @@ def show_plan(console: Console, preview: Preview) -> None:
     console.print(table)
     if plan.selection is not None:
         console.print(
-            f"A partition is shown with 50 % probability at {plan.selection.units_for(0.5):,} users and with 95 % at "
-            f"{plan.selection.units_for(0.95):,} (threshold {plan.selection.threshold:,})."
+            f"A key needs about {plan.selection.units_for(0.5):,} privacy units: one with as many is shown with 50 % "
+            f"probability, one with {plan.selection.units_for(0.95):,} with 95 % (threshold {plan.selection.threshold:,}).",
+            soft_wrap=True,
         )
     if plan.spec.unit_definition:
         parts = ", ".join(f"{name} = {text}" for name, text in plan.spec.unit_definition.items())
@@ -97,12 +107,17 @@ def _show_account(console: Console, preview: Preview, document: dict[str, Any]) 
     spec = preview.plan.spec
     if preview.account is None:
         where = spec.ledger.path or spec.ledger.table
-        console.print(f"No budget is open for {spec.dataset} yet:")
+        if preview.has_ledger:
+            console.print(f"No budget is open for {spec.dataset} yet:")
+        else:
+            console.print(f"There is no ledger at {where}. Correct `ledger`, or open the first budget there:", soft_wrap=True)
         console.print(f"  dp-spark budget open --ledger {where} --dataset {spec.dataset} --epsilon E --delta D", soft_wrap=True)
         return
     console.print(f"Remaining   {_budget(remaining_document(preview.account))}")
     after = document["remaining_after"]
-    console.print("Afterwards  " + (_budget(after) if after else "[red]the budget does not bear this release[/red]"))
+    console.print(
+        "Afterwards  " + (_budget(after) if after else "[red]too little is left of the budget for this release[/red]")
+    )
 
 
 def show_accounts(console: Console, states: Sequence[AccountState]) -> None:
@@ -130,8 +145,7 @@ def show_entries(console: Console, entries: Sequence[Entry]) -> None:
     table = Table()
     for name in names:
         table.add_column(name, overflow="fold")
-    for entry in entries:
-        document = entry_document(entry)
+    for document in history_documents(entries):
         table.add_row(*(_text(document.get(name)) for name in names))
     console.print(table)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
@@ -16,6 +18,9 @@ from dp_spark.planning import AggregateNoise
 from dp_spark.preview import Preview
 from dp_spark.publication import ReleaseResult
 from dp_spark.verification import Verification
+
+#: What the history calls an opening that is not an account's first: the ledger stores both as one kind of entry.
+RAISE = "raise"
 
 
 def number(value: Decimal | str | float | None) -> float | None:
@@ -57,14 +62,24 @@ def _charge_document(charge: Entry, state: AccountState) -> dict[str, Any]:
     return document if charge.dataset == state.dataset else {**document, "dataset": charge.dataset}
 
 
-def entry_document(entry: Entry) -> dict[str, Any]:
-    """An entry, as ``budget history --json`` prints it."""
+def history_documents(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Entries, as ``budget history --json`` prints them: a later opening of one account is what raised it."""
+    opened: set[str] = set()
+    documents = []
+    for entry in entries:
+        raised = entry.entry == OPEN and entry.dataset in opened
+        documents.append(_entry_document(entry, RAISE if raised else entry.entry))
+        opened |= {entry.dataset} if entry.entry == OPEN else set()
+    return documents
+
+
+def _entry_document(entry: Entry, word: str) -> dict[str, Any]:
     events = json.loads(entry.events)
     return {
         "sequence": entry.sequence,
         "at": entry.at.isoformat(timespec="seconds"),
         "who": entry.who,
-        "entry": entry.entry,
+        "entry": word,
         "dataset": entry.dataset,
         "release_id": entry.release_id,
         **(cost_document(entry) if entry.entry != PUBLISHED else {}),
@@ -86,8 +101,8 @@ def verification_document(found: Verification) -> dict[str, Any]:
     }
 
 
-def result_document(result: ReleaseResult) -> dict[str, Any]:
-    """A release, as ``run --json`` prints it."""
+def result_document(result: ReleaseResult, warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """A release, as ``run --json`` prints it, with warnings of the run before those of the result."""
     return {
         "release_id": result.release_id,
         "status": result.status,
@@ -98,7 +113,45 @@ def result_document(result: ReleaseResult) -> dict[str, Any]:
         "remaining": remaining_document(result.account),
         "aggregates": [{"name": item["name"], "stddev": _stddev(result, item)} for item in result.manifest["aggregates"]],
         **({"note": result.note} if result.note else {}),
+        "warnings": [*warnings, *result_warnings(result)],
     }
+
+
+def result_warnings(result: ReleaseResult) -> list[str]:
+    """What somebody should look into although the release went well: it says nothing, or nothing but noise.
+
+    Only the published rows and the manifest are looked at, so this tells nothing that they do not.
+    """
+    if result.rows is None:
+        return []
+    unit, partitions = result.manifest["guarantee"]["privacy_unit"], result.manifest["partitions"]
+    look = "see whether the steps keep any rows, and whether each value is read as its type (dates, numbers, encoding)"
+    if unit != "row":
+        look = f"see whether {' or '.join(unit)} is null in all rows (these are dropped); {look}"
+    if result.rows.num_rows == 0:
+        why = ""
+        if partitions["selection"] == "private":
+            needed, threshold = partitions["units_for_95_percent"], partitions["threshold"]
+            why = f": no key reached the threshold of {threshold} units (with {needed} a key is shown in 95 % of cases)"
+            look = (
+                f"{look}; group by coarser keys; see whether contribution_bounds spread a unit over enough keys; "
+                "a larger delta or epsilon, or fewer aggregates, lower the threshold"
+            )
+        return [f"the release is EMPTY, and its budget is spent{why}. What to look at: {look}"]
+    return [f"no released count is larger than noise alone can be. What to look at: {look}"] if _all_noise(result) else []
+
+
+def _all_noise(result: ReleaseResult) -> bool:
+    """Whether every count is as near to 0 as noise around 0 would be, with 99 % probability for all of them together."""
+    counts = [item for item in result.manifest["aggregates"] if item["function"] in ("count", "privacy_id_count")]
+    widths = [
+        abs(value) / item["half_width_95"]
+        for item in counts
+        if item["half_width_95"] and result.rows is not None
+        for value in result.rows.column(item["name"]).to_pylist()
+    ]
+    # The tail of Laplace noise at m half-widths is 20^-m; that of Gaussian noise is lighter.
+    return bool(widths) and max(widths) <= math.log(100 * len(widths), 20)
 
 
 def _stddev(result: ReleaseResult, aggregate: dict[str, Any]) -> float | None:

@@ -6,6 +6,7 @@ a count that was read from a private table, so it can be shown to anybody and lo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -38,6 +39,8 @@ class DpSparkError(Exception):
         self.charged: bool | None = False
         self.release_id: str | None = None
         self.resumable = False
+        #: All that is wrong where it is more than this one thing; this error is the first of it.
+        self.problems: Sequence[DpSparkError] = ()
 
     def of_release(self, release_id: str, *, charged: bool | None) -> None:
         """Says that a release was charged, or may have been, before this error.
@@ -60,13 +63,19 @@ class DpSparkError(Exception):
             can = f"with --release-id {self.release_id} can" if self.resumable else "cannot"
             was = "was" if self.charged else "may have been"
             line = f"{line}; it {was} charged as {self.release_id}, and the same command {can} finish it"
-        return f"{line} (mend: {self.mend})" if self.mend else line
+        more = f" (and {len(self.problems) - 1} more)" if self.problems else ""
+        return (f"{line} (mend: {self.mend})" if self.mend else line) + more
 
-    def to_dict(self) -> dict[str, str | bool | None]:
-        """The error as the ``--json`` document shows it."""
-        document: dict[str, str | bool | None] = {
-            "code": self.code, "message": self.message, "where": self.where, "mend": self.mend,
-        }  # fmt: skip
+    @property
+    def lines(self) -> list[str]:
+        """One line for each thing that is wrong."""
+        return [str(problem) for problem in self.problems] or [str(self)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as the ``--json`` document shows it: the first problem, and where there are more, a list of all."""
+        document: dict[str, Any] = {"code": self.code, "message": self.message, "where": self.where, "mend": self.mend}
+        if self.problems:
+            document["problems"] = [{"message": p.message, "where": p.where, "mend": p.mend} for p in self.problems]
         if self.release_id is not None:
             document |= {"charged": self.charged, "release_id": self.release_id, "resumable": self.resumable}
         return document
@@ -102,6 +111,23 @@ class SpecError(DpSparkError):
 
     exit_code = 2
     code = "bad_release_file"
+
+
+def said_together(problems: Sequence[DpSparkError], *, file: str = "") -> SpecError:
+    """One error for several problems of a file: the first one, which knows them all.
+
+    Args:
+        problems: What is wrong; at least one.
+        file: The file, which is put before each key.
+
+    >>> str(said_together([SpecError("is missing", where="name"), SpecError("is missing", where="sink")], file="a.yaml"))
+    'a.yaml: name: is missing (and 1 more)'
+    """
+    placed = [SpecError(p.message, where=": ".join(filter(None, (file, p.where))), mend=p.mend) for p in problems]
+    first = SpecError(placed[0].message, where=placed[0].where, mend=placed[0].mend)
+    if len(placed) > 1:
+        first.problems = placed
+    return first
 
 
 class BudgetError(DpSparkError):

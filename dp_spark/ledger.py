@@ -9,6 +9,7 @@ has the whole protocol.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import getpass
 import json
 import random
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
@@ -26,10 +28,11 @@ from dp_spark.entries import CHARGE, CORRECTION, EPOCH, GENESIS, OPEN, PUBLISHED
 from dp_spark.errors import BudgetError, ConflictError, DamageError, SpecError
 from dp_spark.events import Event, decimal_text, events_to_json
 from dp_spark.ledger_state import LedgerState
+from dp_spark.paths import is_local
 from dp_spark.private_tables import create_table, local_lock, merge_rows
 from dp_spark.same_file import corrected_meanwhile, is_correction
 from dp_spark.spark_errors import SPARK_ERRORS, is_concurrent, translated
-from dp_spark.tables import TableRef, exists, operations, read
+from dp_spark.tables import TableRef, exists, has_local_log, operations, read
 from dp_spark.witness import Witness
 
 _COLUMNS = """entry STRING, dataset STRING, sequence BIGINT, release_id STRING, file_digest STRING, accountant STRING,
@@ -67,9 +70,7 @@ class Ledger:
         """
         if not exists(self.spark, self.ref):
             self.witness.check_never_there()
-            raise BudgetError(
-                "there is no ledger", where=str(self.ref), mend="open a budget first: dp-spark budget open --ledger ..."
-            )
+            raise BudgetError("there is no ledger here", where=str(self.ref), mend=_right_place(self.ref))
         return self._read()
 
     def examine(self) -> tuple[LedgerState, DamageError | None]:
@@ -350,6 +351,21 @@ def _as_rows(entry: Entry) -> pa.Table:
     values = asdict(entry)
     types = {"sequence": pa.int64(), "at": pa.timestamp("us", tz="UTC")}
     return pa.table({name: pa.array([value], types.get(name, pa.string())) for name, value in values.items()})
+
+
+def _right_place(ref: TableRef) -> str:
+    """The mend where no ledger is found: a second ledger would be a second budget, so none is offered."""
+    mend = "correct its place: a dataset's budget is where it was opened; if none ever was, see `dp-spark budget open --help`"
+    if ref.path is None or not is_local(ref.path):
+        return mend
+    place = Path(ref.path.removeprefix("file:"))
+    with contextlib.suppress(OSError):  # an offer only
+        beside = [
+            item.name for item in place.parent.iterdir() if not item.name.endswith("_outbox") and has_local_log(str(item))
+        ]
+        near = difflib.get_close_matches(place.name, beside, n=1)
+        return f"did you mean {place.parent / near[0]}?" if near else mend
+    return mend
 
 
 def _unwritable(ref: TableRef) -> DamageError:

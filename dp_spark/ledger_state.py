@@ -7,6 +7,7 @@ them, so that each account's budget bounds what is known about its users from th
 from __future__ import annotations
 
 import contextlib
+import difflib
 import itertools
 import json
 from collections.abc import Iterable, Sequence
@@ -139,10 +140,12 @@ class LedgerState:
             BudgetError: If none was opened.
         """
         if dataset not in self.accounts:
+            near = difflib.get_close_matches(dataset, self.accounts, n=1)
+            command = f"dp-spark budget open --ledger {self.where} --dataset {dataset} --epsilon E [--delta D]"
             raise BudgetError(
                 f"no budget was opened for the dataset {dataset}",
                 where=self.where,
-                mend=f"dp-spark budget open --ledger {self.where} --dataset {dataset} --epsilon E [--delta D]",
+                mend=f"did you mean {near[0]}? If not: {command}" if near else command,
             )
         return self.accounts[dataset]
 
@@ -396,5 +399,7 @@ def _refused(state: AccountState, cost: Cost, where: str) -> BudgetError:
     elif not epsilon:
         mend = "the budget is used up: what was published stays, nothing more can be"
     return BudgetError(
-        f"the budget of {state.dataset} does not bear this release: requested {asked}; remaining {left}", where=where, mend=mend
+        f"too little is left of the budget of {state.dataset}: the release needs {asked}; remaining {left}",
+        where=where,
+        mend=mend,
     )

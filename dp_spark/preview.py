@@ -28,10 +28,12 @@ class Preview:
     Attributes:
         plan: What would be drawn and charged.
         account: The dataset's account, or None where none was opened yet.
+        has_ledger: Whether there is a ledger at all where the file says.
     """
 
     plan: ReleasePlan
     account: AccountState | None
+    has_ledger: bool = True
 
 
 def preview_release(spec: ReleaseSpec, get_spark: Callable[[], SparkSession]) -> Preview:
@@ -55,7 +57,7 @@ def preview_release(spec: ReleaseSpec, get_spark: Callable[[], SparkSession]) ->
     keys = _public_keys(expanded, get_spark)
     assumed = Account.open(spec.budget.epsilon, spec.budget.delta).accountant
     accountant = account.account.accountant if account is not None else assumed
-    return Preview(plan_release(expanded, accountant, keys), account)
+    return Preview(plan_release(expanded, accountant, keys), account, has_ledger=state is not None)
 
 
 def _ledger_state(spec: ReleaseSpec, get_spark: Callable[[], SparkSession]) -> LedgerState | None:

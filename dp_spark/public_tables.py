@@ -86,7 +86,7 @@ def public_keys(spark: SparkSession, public: PublicPartitions, types: Mapping[st
         timezone: The release's time zone, in which a listed timestamp without one is read.
 
     Raises:
-        SpecError: If a key has the wrong type, or stands twice.
+        SpecError: If a key has the wrong type, or is listed twice.
         SourceError: If the table of keys cannot be read.
     """
     schema = T.StructType([T.StructField(name, kind, True) for name, kind in types.items()])
@@ -109,7 +109,7 @@ def public_keys(spark: SparkSession, public: PublicPartitions, types: Mapping[st
     seen: set[Any] = set()
     for row, identity in zip(shown, zip(*map(_identities, table.columns), strict=True), strict=True):
         if identity in seen:
-            raise SpecError(f"the key {_shown(row)} stands twice", where=where, mend="list each key once")
+            raise SpecError(f"the key {_shown(row)} is listed twice", where=where, mend="list each key once")
         seen.add(identity)
     text = "\n".join(sorted(map(repr, shown)))
     return PublicKeys(table, schema, hashlib.sha256(text.encode()).hexdigest())
@@ -138,7 +138,7 @@ def _keys_of_table(spark: SparkSession, source: Source, schema: T.StructType) ->
             )
     table = frame.select(*(readable_key(frame, name).alias(name) for name in schema.names)).toArrow()
     if table.num_rows == 0:
-        raise SpecError("holds no keys", where=where, mend="list at least one key")
+        raise SpecError("has no keys", where=where, mend="list at least one key")
     if source.format in ("csv", "json"):
         for item in schema.fields:  # a field that does not parse becomes null there, so a null is a mismatch
             if table.column(item.name).null_count:

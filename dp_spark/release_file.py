@@ -126,7 +126,7 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any
         if not isinstance(key, str | int | bool | Decimal):
             raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
         if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", key_node.start_mark)
         seen.add(key)
     return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
 
@@ -147,8 +147,8 @@ def parse_yaml(text: str, *, where: str = "release file") -> Any:
         where: What to call the document in an error.
 
     Raises:
-        SpecError: If the text is not YAML, a key stands twice in one mapping, or it has anchors, aliases, numbers of more than
-            1,000 digits or more than 40 levels.
+        SpecError: If the text is not YAML, a key is there twice in one mapping, or it has anchors, aliases, numbers of more
+            than 1,000 digits or more than 40 levels.
 
     >>> parse_yaml("{a: NO, b: 12:30, c: 1e-6, d: 0.10, e: 7, f: }")
     {'a': 'NO', 'b': '12:30', 'c': Decimal('0.000001'), 'd': Decimal('0.10'), 'e': 7, 'f': None}
@@ -204,8 +204,8 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
         overrides: Texts of the form ``key.subkey=value``; a number as a key part picks a list element.
 
     Raises:
-        SpecError: If an override has no ``=``, leads nowhere, or names ``dataset``, ``privacy_unit`` or anything in ``source``
-            but its ``path`` or ``table``.
+        SpecError: If an override has no ``=``, there is no such place, or it names ``dataset``, ``privacy_unit`` or anything in
+            ``source`` but its ``path`` or ``table``.
 
     >>> apply_overrides({"budget": {"epsilon": 1}}, ["budget.epsilon=0.5"])
     {'budget': {'epsilon': Decimal('0.5')}}
@@ -248,14 +248,14 @@ def _assign(target: Any, parts: list[str], value: Any, where: str) -> None:
     elif isinstance(target, dict):
         target[parts[-1]] = value
     else:
-        raise SpecError("leads into a value that has no keys", where=where, mend="check the dots")
+        raise SpecError("there are no keys below this value", where=where, mend="check the names and the dots")
 
 
 def _step(target: Any, part: str, where: str) -> Any:
     if isinstance(target, list):
         return target[_index(target, part, where)]
     if not isinstance(target, dict):
-        raise SpecError("leads into a value that has no keys", where=where, mend="check the dots")
+        raise SpecError("there are no keys below this value", where=where, mend="check the names and the dots")
     if target.get(part) is None:
         target[part] = {}
     return target[part]

@@ -6,11 +6,13 @@ They are as wide as a phone's page and stand side by side where there is room: t
 from __future__ import annotations
 
 import base64
+import itertools
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dp_spark.budget_history import BudgetHistory
@@ -23,6 +25,9 @@ _WIDTH = 356  # of the whole picture, on a page of 390 pixels
 _ROW = 14
 _LABEL = 110
 _INK, _BLUE, _ORANGE, _GREY, _GRID = "#1f2933", "#1d5a96", "#9a4a00", "#5c6773", "#dde3e9"
+_QUARTERS = [0, 0.25, 0.5, 0.75, 1]
+#: What may lie between two marks on an axis of time, in seconds; beyond that months.
+_STEPS = (1, 5, 15, 60, 300, 900, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 1209600)
 _FONT = "'Helvetica Neue', Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
 
@@ -106,29 +111,50 @@ def budget_picture(history: BudgetHistory) -> Picture:
         for step in history.steps
         for part, share in step.shares_left.items()
     ]
-    title, form = _time_axis(history)
-    # The dashes tell the lines apart where colour does not.
-    colour = alt.Color("part:N", scale=alt.Scale(range=[_ORANGE, _BLUE]), legend=alt.Legend(title=None, orient="top"))
+    ticks, form, title = time_ticks(history.steps[0].at, history.last.at)
+    marked = alt.Axis(values=[tick.timestamp() * 1000 for tick in ticks], labelOverlap=True, format=form)
+    parts = sorted(history.last.shares_left)
+    colours = alt.Scale(domain=parts, range=[_ORANGE, _BLUE][: len(parts)])
     base = alt.Chart(alt.Data(values=points)).encode(
-        x=alt.X("at:T", title=title, scale=alt.Scale(type="utc"), axis=alt.Axis(tickCount=4, labelOverlap=True, format=form)),
-        y=alt.Y("left:Q", title="left of the budget", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
-        color=colour,
+        x=alt.X("at:T", title=title, scale=alt.Scale(type="utc"), axis=marked),
+        y=alt.Y(
+            "left:Q", title="left of the budget", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", values=_QUARTERS)
+        ),
+        color=alt.Color("part:N", scale=colours, legend=alt.Legend(title=None, orient="top")),
         order="line:Q",
     )
-    chart = alt.layer(
-        base.mark_line(interpolate="step-after", strokeWidth=2.5).encode(strokeDash=alt.StrokeDash("part:N", legend=None)),
-        base.mark_point(filled=True, size=40, opacity=1),
-    )
-    return _picture(chart, 220)
+    # Both parts can have the same share left: delta is a broad band, and what is drawn over it is narrow.
+    layers = []
+    for part in parts:
+        of_part = base.transform_filter(f"datum.part === '{part}'")
+        broad = part == "delta"
+        layers.append(of_part.mark_line(interpolate="step-after", strokeWidth=7 if broad else 2, opacity=0.5 if broad else 1))
+        layers.append(of_part.mark_point(filled=not broad, size=110 if broad else 30, opacity=1))
+    return _picture(alt.layer(*layers), 220)
 
 
-def _time_axis(history: BudgetHistory) -> tuple[str, str]:
-    """The title and the format of an axis from the first to the last entry; Vega's own has hours of a 12-hour clock."""
-    first, last = (step.at.astimezone(UTC) for step in (history.steps[0], history.last))
-    if first.date() == last.date():
-        return f"{first:%Y-%m-%d}, UTC", "%H:%M"
-    days = (last - first).days
-    return "UTC", "%d %b %H:%M" if days < 6 else "%d %b" if days < 300 else "%b %Y"
+def time_ticks(first: datetime, last: datetime) -> tuple[list[datetime], str, str]:
+    """Where an axis of time has its marks, how they are written, and its title: no two marks have one text.
+
+    >>> at, until = datetime(2026, 11, 26, 9, 30, 12, tzinfo=UTC), datetime(2026, 11, 26, 11, 0, 12, tzinfo=UTC)
+    >>> [[f"{tick:{form}}" for tick in ticks] for ticks, form, _ in [time_ticks(at, at), time_ticks(at, until)]]
+    [['09:30:12'], ['10:00', '10:30', '11:00']]
+    """
+    first, last = first.astimezone(UTC), last.astimezone(UTC)
+    seconds = (last - first).total_seconds()
+    step = next((unit for unit in _STEPS if seconds <= 5 * unit), None)
+    if step is None:
+        months = next(count for count in itertools.count(1) if seconds <= 5 * count * 31 * 86400)
+        begins = [datetime(year, month, 1, tzinfo=UTC) for year in range(first.year, last.year + 1) for month in range(1, 13)]
+        ticks = [begin for begin in begins if first <= begin <= last][::months]
+    else:
+        start = math.ceil(first.timestamp() / step) * step
+        ticks = [datetime.fromtimestamp(at, UTC) for at in range(start, math.floor(last.timestamp()) + 1, step)]
+    form = "%b %Y" if step is None else "%d %b" if step >= 86400 else "%H:%M" if step >= 60 else "%H:%M:%S"
+    if "d" not in form and "Y" not in form and first.date() != last.date():
+        form = f"%d %b {form}"
+    title = f"{first:%Y-%m-%d}, UTC" if first.date() == last.date() else "UTC"
+    return ticks or [first], form if ticks else "%H:%M:%S", title
 
 
 def _point(line: int, item: Released) -> dict[str, Any]:

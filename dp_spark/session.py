@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _MIN_JAVA = 17
 _CONNECT_PORT, _ANSWER_SECONDS = 15002, 10.0
+#: What Databricks and spark-submit set.
+_PLATFORMS = ("DATABRICKS_RUNTIME_VERSION", "PYSPARK_GATEWAY_PORT")
 #: What gRPC goes through where it is set, so that the server itself need not be within reach.
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 #: Where Java and Spark's launcher find options besides those that we give.
@@ -113,6 +115,12 @@ _BOOKKEEPING = {
 _HOLDING = threading.RLock()
 
 
+def is_of_platform() -> bool:
+    """Whether the session is made with somebody else's configuration: Databricks', spark-submit's, or a Connect server's."""
+    remote = os.environ.get("SPARK_REMOTE", "local")
+    return any(name in os.environ for name in _PLATFORMS) or not remote.startswith("local")
+
+
 def get_session(*, console_progress: bool = False) -> SparkSession:
     """The SparkSession of this process: the one that is running, else one made for where we are.
 
@@ -145,8 +153,10 @@ def _session(console_progress: bool) -> SparkSession:
     if active is not None:
         return active
     builder = SparkSession.builder
-    if "DATABRICKS_RUNTIME_VERSION" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ:
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
         return builder.getOrCreate()
+    if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit: Spark's log is the job's own, and quotes values of rows that fail
+        return builder.config("spark.log.level", "OFF").getOrCreate()
     remote = os.environ.get("SPARK_REMOTE", "")
     if not remote or remote.startswith("local"):
         _check_java()

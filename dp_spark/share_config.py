@@ -20,10 +20,11 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from dp_spark.errors import ConflictError, SpecError
+from dp_spark.errors import ConflictError, SpecError, said_together
 from dp_spark.paths import canonical, is_local
 from dp_spark.private_files import not_writable, write_private
 from dp_spark.release_file import parse_yaml
+from dp_spark.spec_errors import to_spec_error
 
 _TOKEN_BYTES = 32
 _LOCK_SECONDS = 30.0
@@ -205,11 +206,8 @@ def read_config(path: Path) -> ServerConfig:
     try:
         config = ServerConfig.model_validate(parse_yaml(text, where=str(path)))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(map(str, first["loc"])) or "the file"
-        raise SpecError(
-            f"{key}: {first['msg']}", where=str(path), mend="give a configuration of the Delta Sharing server"
-        ) from None
+        wrong = to_spec_error(error, ServerConfig)
+        raise said_together(wrong.problems or [wrong], file=str(path)) from None
     for name, table in config.tables:
         if table.history_shared or table.cdf_enabled:
             raise SpecError(

@@ -6,6 +6,7 @@ SQL text, ``readChangeFeed`` of Delta repeats rows, ``maxCharsPerColumn`` of CSV
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 
 _FILES = "pathGlobFilter recursiveFileLookup"
@@ -49,8 +50,10 @@ def option_problems(format_name: str, options: Mapping[str, str]) -> Iterator[st
         if key.lower() == "mode" and value.upper() not in _MODES:
             yield f"the mode must be one of {', '.join(_MODES)}: with FAILFAST one value decides whether a run fails"
         if key.lower() not in allowed:
-            why = _WHY.get(key.lower(), f"a {format_name} source may have {', '.join(allowed.values())}")
+            near = difflib.get_close_matches(key.lower(), list(allowed), n=1, cutoff=0.75)
+            mend = f"; did you mean {allowed[near[0]]}?" if near else ""
+            why = _WHY.get(key.lower(), f"a {format_name} source may have {', '.join(allowed.values())}{mend}")
             yield f"the option {key} is refused: {why}"
     lowered = [key.lower() for key in options]
     if len(set(lowered)) != len(lowered):
-        yield "an option stands twice (upper and lower case are the same)"
+        yield "an option is given twice (upper and lower case are the same)"

@@ -6,17 +6,20 @@ that switches a protection off.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, TypeAdapter, ValidationError, model_validator
 
-from dp_spark.errors import SpecError
+from dp_spark.errors import DpSparkError, SpecError, said_together
 from dp_spark.file_digests import file_digest, unparsed_digest
 from dp_spark.release_file import apply_overrides, expand_variables, read_release_file
+from dp_spark.spec_errors import ContradictionsError, problem_of
+from dp_spark.spec_forms import closest, keys_of, kind_of
 from dp_spark.spec_parts import (
     MAX_PUBLIC_KEYS,
     Aggregate,
@@ -83,9 +86,40 @@ class ReleaseSpec(Model):
             spec = cls.model_validate(changed)
             _check_parameter_types(data, spec)
         except SpecError as error:
-            where = f"{path}: {error.where}" if error.where else str(path)
-            raise SpecError(error.message, where=where, mend=error.mend) from None
+            raise said_together(error.problems or [error], file=str(path)) from None
         return spec
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Checks plain data against the release file's rules.
+
+        Raises:
+            SpecError: Naming the first key, what is wrong with it, and the mend; with all ``problems``, also those between
+                keys that are right each by itself.
+        """
+        try:
+            return super().model_validate(obj, **options)
+        except SpecError as error:
+            found = list(error.problems or [error])
+            more = [] if not isinstance(obj, Mapping) else [problem_of(text) for text in cls._other_contradictions(obj, found)]
+            told = {str(problem) for problem in found}
+            raise said_together([*found, *(problem for problem in more if str(problem) not in told)]) from None
+
+    @classmethod
+    def _other_contradictions(cls, data: Mapping[str, Any], found: Sequence[DpSparkError]) -> list[str]:
+        """The contradictions between those keys of a file that are right by themselves."""
+        wrong = {problem.where.partition(".")[0] for problem in found}
+        wrong |= {closest(key, keys_of(cls)) or key for key in wrong}  # a misspelt key is not a missing one
+        right: dict[str, Any] = {}
+        for name, field in cls.model_fields.items():
+            if name in data and name not in wrong:
+                kind: Any = Annotated[field.annotation, field]
+                with contextlib.suppress(ValidationError):
+                    right[name] = TypeAdapter(kind).validate_python(data[name])
+        partial = cls.model_construct(**right)
+        for name in wrong & partial.__dict__.keys():  # its default is not what the author wrote
+            del partial.__dict__[name]
+        return partial._contradictions()
 
     @property
     def unit_columns(self) -> tuple[str, ...]:
@@ -153,15 +187,23 @@ class ReleaseSpec(Model):
 
     @model_validator(mode="after")
     def _check(self) -> ReleaseSpec:
-        for message in self._contradictions():
-            raise ValueError(message)
+        found = self._contradictions()
+        if found:
+            raise ContradictionsError(found)
         return self
 
-    def _contradictions(self) -> Iterator[str]:
+    def _contradictions(self) -> list[str]:
+        """Each as ``key: problem; mend``; what needs a key that could not be read is left out."""
+        found: list[str] = []
+        for check in (self._unit_errors, self._name_clashes, self._bound_errors, self._partition_errors, self._delta_errors):
+            with contextlib.suppress(AttributeError):
+                found += check()
+        return found
+
+    def _unit_errors(self) -> Iterator[str]:
         yield from _repeated("privacy_unit", self.unit_columns)
-        yield from self._name_clashes()
-        yield from self._bound_errors()
-        yield from self._partition_errors()
+
+    def _delta_errors(self) -> Iterator[str]:
         if self.noise.mechanism == "gaussian" and self.budget.delta == 0:
             yield "noise.mechanism: gaussian noise needs budget.delta above 0; give a delta, or use laplace"
         if self.selects_privately and self.budget.delta == 0:
@@ -179,21 +221,22 @@ class ReleaseSpec(Model):
         if isinstance(self.privacy_unit, RowUnit):
             for name, value in given.items():
                 if value not in (None, 1):
-                    yield f"contribution_bounds.{name}: must be 1, or left out, where each row is a privacy unit"
+                    yield f"contribution_bounds.{name}: must be 1 where each row is a privacy unit; write 1, or remove it"
             return
         if bounds.max_partitions_contributed is None and self.group_by:
-            yield "contribution_bounds.max_partitions_contributed: is missing; say in how many partitions a unit may count"
+            yield "contribution_bounds.max_partitions_contributed: is missing; write in how many partitions a unit may count"
         if bounds.max_contributions_per_partition is None:
-            yield "contribution_bounds.max_contributions_per_partition: is missing; say how many rows a unit may have in each"
+            yield "contribution_bounds.max_contributions_per_partition: is missing; write how many rows a unit may have in each"
 
     def _partition_errors(self) -> Iterator[str]:
         public = self.public_partitions
         if not self.group_by and public is not None:
-            yield "partitions.public: there are no keys where group_by is empty; drop partitions"
+            yield "partitions.public: there are no keys where group_by is empty; remove partitions"
         elif self.group_by and self.partitions is None:
-            yield "partitions: is missing; say `private: {}` or list the public keys"
+            yield "partitions: is missing; write `partitions: {private: {}}`, or list the keys under public"
         elif public is not None and public.values is not None and set(public.values) != set(self.group_by):
-            yield f"partitions.public.values: must list exactly the group_by columns {', '.join(self.group_by)}"
+            columns = ", ".join(self.group_by)
+            yield f"partitions.public.values: must list exactly the group_by columns {columns}; write one list of keys for each"
         elif public is not None and math.prod(map(len, (public.values or {}).values())) > MAX_PUBLIC_KEYS:
             yield f"partitions.public.values: give more than {MAX_PUBLIC_KEYS:,} keys together; list fewer values"
 
@@ -202,7 +245,7 @@ def _repeated(where: str, names: Sequence[str]) -> Iterator[str]:
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:
-            yield f"{where}: the name {name} stands twice (upper and lower case are the same, and so is _stddev)"
+            yield f"{where}: the name {name} is used twice (upper and lower case are the same, and so is _stddev); rename one"
         seen.add(name.lower())
 
 
@@ -215,8 +258,8 @@ def _check_parameter_types(data: Mapping[str, Any], spec: ReleaseSpec) -> None:
             raise SpecError("no such parameter in the file", where=f"parameters.{name}", mend="declare it in the file")
         kinds = (Decimal, int) if isinstance(declared[name], Decimal) else (type(declared[name]),)
         if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(declared[name], bool):
-            kind = type(declared[name]).__name__
-            raise SpecError(f"must stay of type {kind}", where=f"parameters.{name}", mend=f"give a value of type {kind}")
+            kind = "a number" if isinstance(declared[name], Decimal) else kind_of(declared[name])
+            raise SpecError(f"must stay {kind}, as in the file", where=f"parameters.{name}", mend=f"give {kind}")
 
 
 def json_schema() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from dp_spark.source_options import option_problems
-from dp_spark.spec_errors import to_spec_error
+from dp_spark.spec_errors import ContradictionsError, to_spec_error
 from dp_spark.table_names import RULE, is_table_name
 
 #: A constant in a release file: what YAML gives for a plain word, number or nothing.
@@ -29,26 +29,26 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_$]+(\.[A-Za-z0-9_$]+){0,2}")
 
 def _no_bool(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")
+        raise ValueError("must be a number, not true or false; write a number")
     return value
 
 
 def _finite(value: float) -> float:
     if not math.isfinite(value):
-        raise ValueError("must be a finite number")
+        raise ValueError("must be a finite number; write a number such as 0.5 or 200")
     return value
 
 
 def known_timezone(value: str) -> str:
     """The name of a time zone, if it is one."""
     if value not in zoneinfo.available_timezones():
-        raise ValueError("is not a time zone of the IANA database, such as UTC or Europe/Berlin")
+        raise ValueError("is not a time zone of the IANA database; write one, such as UTC or Europe/Berlin")
     return value
 
 
 def _strict_decimal(value: Any) -> Any:
     if isinstance(value, str | bool):
-        raise ValueError("must be a number without quotes")
+        raise ValueError("must be a number without quotes; write a number such as 0.5 or 1e-6")
     return value
 
 
@@ -68,8 +68,15 @@ def _option_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | Decimal | float) else value
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
+#: What a release, a dataset or a group may be called, and the same in words.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+NAME_RULE = (
+    "a plain name: letters, digits, dots, hyphens and underscores, beginning with a letter or a digit, at most 128 characters"
+)
+_COLUMN_RULE = "a plain name: letters, digits and underscores, not beginning with a digit, at most 200 characters"
+
+Name = Annotated[str, Field(pattern=NAME, description=NAME_RULE)]
+ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200, description=_COLUMN_RULE)]
 Column = Annotated[str, Field(min_length=1)]
 Bound = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=1_000_000, strict=True)]
 Weight = Annotated[Decimal, BeforeValidator(_strict_decimal), Field(gt=0, le=1_000_000), AfterValidator(_short)]
@@ -115,35 +122,39 @@ class Source(Model):
         if self.table is not None:
             self._check_table()
         elif self.format is None:
-            raise ValueError("needs a table, or a format with a path")
+            raise ValueError("needs a table, or a format with a path; add format: and path:, or table:")
         elif self.format == "jdbc":
             self._check_jdbc()
         elif self.path is None:
-            raise ValueError(f"a {self.format} source needs a path")
+            raise ValueError(f"a {self.format} source needs a path; add path:")
         if self.columns is not None and self.format not in ("csv", "json"):
-            raise ValueError("schema is for csv and json; other formats carry their own")
+            raise ValueError("schema is for csv and json, other formats have their own; remove schema")
         self._check_options()
         return self
 
     def _check_table(self) -> None:
         if self.format is not None or self.path is not None or self.options:
-            raise ValueError("a table stands alone: drop format, path and options")
+            raise ValueError(
+                "a source has either a table, or a format with a path; next to table remove format, path and options"
+            )
         if not is_table_name(str(self.table)):
             raise ValueError(RULE)
 
     def _check_jdbc(self) -> None:
         if self.path is not None:
-            raise ValueError("a jdbc source has options, no path")
+            raise ValueError("a jdbc source has options, no path; remove path")
         options = {key.lower(): value for key, value in self.options.items()}
         if "url" not in options or "dbtable" not in options:
-            raise ValueError("a jdbc source needs the options url and dbtable")
+            raise ValueError("a jdbc source needs the options url and dbtable; add them under options")
         if _PLAIN_NAME.fullmatch(re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "x", options["dbtable"])) is None:
-            raise ValueError("dbtable must be a plain table name, not a query")
+            raise ValueError("dbtable must be a plain table name, not a query; write schema.table")
 
     def _check_options(self) -> None:
         if self.format is not None:
-            for problem in option_problems(self.format, self.options):
-                raise ValueError(problem)
+            problems = list(option_problems(self.format, self.options))
+            if problems:
+                told = [problem if "; " in problem else f"{problem}; remove it" for problem in problems]
+                raise ContradictionsError(told, key="options")
 
 
 class Location(Model):
@@ -155,13 +166,13 @@ class Location(Model):
     @model_validator(mode="after")
     def _check(self) -> Location:
         if (self.path is None) == (self.table is None):
-            raise ValueError("needs either a path or a table")
+            raise ValueError("needs either a path or a table; write one of {path: ...} and {table: ...}")
         if self.table is not None and not is_table_name(self.table):
             raise ValueError(RULE)
         if "`" in (self.path or ""):
-            raise ValueError("a path must not hold a backtick")
+            raise ValueError("a path must not contain a backtick; choose another name")
         if re.search(r"@(v[0-9]+|[0-9]{17})/*$", self.path or "", re.IGNORECASE):
-            raise ValueError("a path must not end like a version of a Delta table (@v3)")
+            raise ValueError("a path must not end like a version of a Delta table (@v3); choose another name")
         return self
 
 
@@ -187,10 +198,12 @@ class Step(Model):
     def _check(self) -> Step:
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError("a step has exactly one of filter, derive, cast, fill, drop, join")
+            raise ValueError(
+                "a step has exactly one of filter, derive, cast, fill, drop, join; write each as a step of its own"
+            )
         for name, value in (self.fill or {}).items():
             if value is None:
-                raise ValueError(f"the fill of {name} must be a value, not null")
+                raise ValueError(f"the fill of {name} must be a value, not null; write the value")
         return self
 
 
@@ -256,10 +269,15 @@ class PublicPartitions(Model):
     values: dict[ColumnName, Annotated[tuple[Scalar, ...], Field(min_length=1)]] | None = None
     source: Source | None = None
 
+    @classmethod
+    def where_other_keys_belong(cls, key: str) -> str:
+        """The mend for a key with a list that was written without ``values``."""
+        return f"put it under `values`: public: {{values: {{{key}: [...]}}}}"
+
     @model_validator(mode="after")
     def _check(self) -> PublicPartitions:
         if (self.values is None) == (self.source is None):
-            raise ValueError("public partitions need either values or a source")
+            raise ValueError("public partitions need either values or a source; write values: {column: [keys]}, or source:")
         return self
 
 
@@ -272,7 +290,7 @@ class Partitions(Model):
     @model_validator(mode="after")
     def _check(self) -> Partitions:
         if (self.private is None) == (self.public is None):
-            raise ValueError("needs either private or public")
+            raise ValueError("needs either private or public; write `private: {}`, or list the keys under public")
         return self
 
 
@@ -305,7 +323,7 @@ class ClippedAggregate(_Aggregate):
     @model_validator(mode="after")
     def _check(self) -> ClippedAggregate:
         if self.min_value >= self.max_value:
-            raise ValueError("min_value must be below max_value")
+            raise ValueError("min_value must be below max_value; swap or widen them")
         return self
 
 

@@ -215,7 +215,7 @@ def check_sink(
         raise SpecError("the sink is a table that is not a release", where="sink", mend="choose another place")
     if found["dataset"] != dataset:
         raise SpecError(
-            f"the sink holds a release of another dataset ({found['dataset']})", where="sink", mend="choose another place"
+            f"the release in the sink is of another dataset ({found['dataset']})", where="sink", mend="choose another place"
         )
     return found
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from dp_spark.errors import DpSparkError
 
@@ -52,6 +53,25 @@ def session() -> SparkSession:
     return get_session(console_progress=sys.stderr.isatty())
 
 
+def settings_warning(spark: SparkSession) -> list[str]:
+    """One warning that names each advised setting that a platform does not have; nothing of our own sessions."""
+    from dp_spark.advised_settings import not_in_force
+    from dp_spark.session import is_of_platform
+
+    missing = not_in_force(spark) if is_of_platform() else []
+    if not missing:
+        return []
+    return [
+        f"this platform does not have {', '.join(missing)}: what Spark keeps of private rows is for operators only, or set "
+        "these (docs/privacy.md); --quiet leaves this warning out"
+    ]
+
+
+def warn(text: str) -> None:
+    """Prints a warning on stderr."""
+    log().print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True)
+
+
 def stages() -> Callable[[str], None]:
     """Names each stage on stderr where a person is watching; says nothing otherwise."""
     console = log()
@@ -61,11 +81,15 @@ def stages() -> Callable[[str], None]:
 
 
 def report(error: DpSparkError, as_json: bool) -> int:
-    """Says what is wrong; returns the exit code."""
+    """Says what is wrong, one line for each problem; returns the exit code."""
     if as_json:
         emit({"error": error.to_dict()})
     else:
+        lines = error.lines
         log().print("[red]dp-spark:[/red] ", end="")
-        text = " ".join(str(error).split())
-        sys.stderr.write("".join(letter for letter in text if letter.isprintable()) + "\n")  # it can quote others' texts
+        if len(lines) > 1:
+            sys.stderr.write(f"{len(lines)} problems\n")
+        for line in lines:
+            text = " ".join(line.split())
+            sys.stderr.write("".join(letter for letter in text if letter.isprintable()) + "\n")  # it can quote others' texts
     return error.exit_code

@@ -126,7 +126,7 @@ HISTORY = [
     ("open", "visits", None, "the board agreed"),
     ("charge", "visits", "r1", None),
     ("published", "visits", "r1", None),
-    ("open", "visits", None, "second year [2/2]"),
+    ("raise", "visits", None, "second year [2/2]"),
     ("open", "scans", None, None),
     ("charge", "visits", "r2", None),
     ("published", "visits", "r2", None),
@@ -146,6 +146,17 @@ def test_the_history_is_every_entry_in_order(made: Place, cli: Cli, dataset: str
     for entry in found:
         assert ("epsilon" in entry) == (entry["entry"] != "published")
         assert ("sink" in entry) == (entry["entry"] == "published")
+
+
+@pytest.mark.parametrize(
+    "command", [("show",), ("history",), ("verify",), ("raise", "--dataset", "visits", "--reason", "x", "--delta", "0.1")]
+)
+def test_a_misspelt_ledger_is_not_an_invitation_to_open_a_second_one(made: Place, cli: Cli, command: tuple[str, ...]) -> None:
+    for place, mend in ((made.folder / "ledgr", f"did you mean {made.ledger}?"), ("/nowhere/x", "correct its place")):
+        outcome = cli("budget", *command, "--ledger", place, "--json")
+        assert (outcome.code, outcome.error["message"], outcome.error["where"]) == (3, "there is no ledger here", str(place))
+        assert mend in outcome.error["mend"]
+        assert "--ledger" not in outcome.error["mend"]
 
 
 def test_the_history_for_people_has_reasons_and_amounts(made: Place, cli: Cli) -> None:
@@ -173,7 +184,7 @@ def test_a_release_of_one_dataset_is_paid_by_all_of_its_group(spark: SparkSessio
     assert run.document["remaining"]["epsilon"] == pytest.approx(0.1)
     refused = cli("run", place.file(budget={"epsilon": 0.2}), "--release-id", "r3", "--json")
     assert (refused.code, refused.error["code"]) == (3, "budget_refused")
-    assert "budget of scans does not bear" in refused.error["message"]
+    assert "too little is left of the budget of scans" in refused.error["message"]
     first, second = cli("budget", "show", "--ledger", place.ledger, "--json").document
     assert (first["dataset"], second["dataset"], first["group"]) == ("visits", "scans", "patients")
     assert first["spent"]["epsilon"] == second["spent"]["epsilon"] == 0.5

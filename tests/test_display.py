@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from helpers import COUNT, MEAN, PUBLIC, release_spec
+from helpers import COUNT, MEAN, PUBLIC, UNITS, release_spec
 from rich.console import Console
 
 from dp_spark import display, documents
@@ -90,6 +90,38 @@ def test_the_document_of_an_empty_release() -> None:
     assert documents.result_document(empty)["rows"] == 0
     assert documents.result_document(empty)["aggregates"][1]["stddev"] is None
     assert "0 rows" in shown(display.show_result, empty)
+
+
+def test_a_release_that_says_nothing_warns_loudly() -> None:
+    """No rows, or only noise around 0; with what to look at, from published numbers only. One that says something does not."""
+    spec = release_spec(aggregates=[UNITS, COUNT])
+    plan = plan_release(spec, "zcdp", None)
+    assert plan.selection is not None
+    manifest = build_manifest(plan, release_id="r1", file_digest="sha256:f", sequence=2, at="2024-05-06T07:08:09+00:00")
+    table = release_table(plan, pa.table({"test": pa.array([], pa.string())}), {query: [] for query in plan.mechanisms})
+    empty = ReleaseResult("r1", "published", "/data/out", 0, table, manifest, charge(), state())
+    [warning] = documents.result_document(empty)["warnings"]
+    for word in ("EMPTY", "id is null", f"threshold of {plan.selection.threshold}", "contribution_bounds", "budget is spent"):
+        assert word in warning
+    assert f"WARNING     {warning}" in shown(display.show_result, empty)
+    assert documents.result_document(empty, ["a setting"])["warnings"] == ["a setting", warning]
+
+    def public(counts: list[int]) -> list[str]:
+        plan = plan_release(release_spec(aggregates=[COUNT], partitions=PUBLIC), "basic", len(counts))
+        manifest = build_manifest(plan, release_id="r1", file_digest="sha256:f", sequence=2, at="2024-05-06T07:08:09+00:00")
+        rows = release_table(plan, pa.table({"test": list("abc")}), dict.fromkeys(plan.mechanisms, counts))
+        return documents.result_warnings(ReleaseResult("r1", "published", "/x", 0, rows, manifest, charge(), state()))
+
+    width = int(result(["a"]).manifest["aggregates"][0]["half_width_95"])
+    assert "noise alone" in public([0, -width, width // 2])[0]
+    assert public([0, 0, 20 * width]) == []
+    assert documents.result_warnings(result([], rows=False)) == []
+
+
+def test_keys_are_written_as_a_release_file_has_them() -> None:
+    text = shown(display.show_result, result([True, False, None]))
+    assert "true" in text
+    assert "True" not in text
 
 
 def test_the_document_of_an_account() -> None:

@@ -738,6 +738,8 @@ def test_what_spark_looks_up_and_compiles_is_told() -> None:
     assert {"not", "trim", "rlike", "extract", "year", "between"} <= found.functions
     assert check("x = 'abs(' and `abs` > 1").functions == {"abs"}, "a column's name may be a function's: asked once too often"
     assert check("regexp_replace(s, '[', '') = 'x' or s rlike :word").patterns == ("'['", "'now'")
+
+
 # --- columns that are named like words of SQL -------------------------------------------------------------------------
 
 WORDS = """

@@ -94,7 +94,7 @@ def test_a_plan_that_does_not_fit(place: Place, cli: Cli) -> None:
     assert (document["fits"], document["remaining_after"]) == (False, None)
     text = cli("plan", file)
     assert text.code == 0
-    assert "does not bear" in text.out
+    assert "too little is left of the budget" in text.out
     assert cli("run", file).code == 3
 
 

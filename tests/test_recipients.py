@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from packaging.requirements import Requirement
 from pyspark.sql import SparkSession
 from release_helpers import COUNT, MEAN, PATIENTS, ROOT, TOTAL, Place, write_delta
 
@@ -34,6 +36,15 @@ KEYS: dict[str, tuple[Any, list[Any]]] = {
     "moment": (pa.timestamp("us", tz="UTC"), [NIGHT, dt.datetime(1999, 1, 1, tzinfo=dt.UTC)]),
     "price": (pa.decimal128(12, 3), [Decimal("-0.125"), Decimal("99999.999")]),
 }  # fmt: skip
+
+
+def test_recipients_are_held_to_no_upper_bound() -> None:
+    """Theirs are whatever versions they have; and what they read with pyarrow is not ours to hold back."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [Requirement(text) for text in project["optional-dependencies"]["recipient"]]
+    wanted += [item for item in map(Requirement, project["dependencies"]) if item.name == "pyarrow"]
+    assert {item.name for item in wanted} >= {"deltalake", "pyarrow"}
+    assert not any(bound.operator.startswith(("<", "=", "~")) for item in wanted for bound in item.specifier)
 
 
 @pytest.fixture

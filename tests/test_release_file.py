@@ -99,7 +99,7 @@ def test_more_digits_than_a_double_are_kept() -> None:
     ],
 )
 def test_a_key_that_stands_twice_is_refused(text: str, line: int) -> None:
-    with pytest.raises(SpecError, match="stands twice") as caught:
+    with pytest.raises(SpecError, match="is there twice") as caught:
         parse_yaml(text, where="f.yaml")
     assert caught.value.where == f"f.yaml, line {line}"
 
@@ -238,7 +238,7 @@ def test_later_overrides_win() -> None:
         ("budget.epsilon.x=1", "no keys"),
         ("name.x.y=1", "no keys"),
         ("budget.epsilon=[1", "not valid YAML"),
-        ("budget={a: 1, a: 2}", "stands twice"),
+        ("budget={a: 1, a: 2}", "is there twice"),
         ("aggregates.²=1", "no element"),
     ],
 )

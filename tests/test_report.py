@@ -31,6 +31,7 @@ from dp_spark.events import events_to_json
 from dp_spark.ledger_state import LedgerState
 from dp_spark.manifest_building import build_manifest
 from dp_spark.planning import plan_release
+from dp_spark.report_charts import budget_picture, time_ticks
 from dp_spark.report_values import error_counts, error_labels, largest, released
 from dp_spark.results import release_table
 
@@ -264,6 +265,27 @@ def test_a_ledger_that_did_not_pay_is_refused(changed: str) -> None:
     )
     with pytest.raises(SpecError, match="was not charged"):
         budget_history(state, other)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.4, 3, 50, 600, 7_000, 90_000, 500_000, 3_000_000, 20_000_000, 300_000_000])
+def test_no_two_marks_of_time_have_one_text(seconds: float) -> None:
+    first = datetime(2026, 1, 31, 23, 59, 58, 500_000, tzinfo=UTC)
+    last = first + timedelta(seconds=seconds)
+    ticks, form, _ = time_ticks(first, last)
+    texts = [f"{tick:{form}}" for tick in ticks]
+    assert 1 <= len(set(texts)) == len(texts) <= 7
+    assert all(first <= tick <= last for tick in ticks)
+
+
+def test_a_line_of_the_budget_is_seen_where_two_have_the_same_share() -> None:
+    """Rho is drawn after delta, and narrower."""
+    manifest, _ = release(["a"])
+    picture = budget_picture(history(manifest))
+    widths = re.findall(r'stroke-width="([27])"', base64.b64decode(picture.source.partition(",")[2]).decode())
+    assert widths.index("7") < len(widths) - 1 - widths[::-1].index("2")
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", base64.b64decode(picture.source.partition(",")[2]).decode())
+    shown = [text for text in texts if text not in ("delta", "rho")]
+    assert len(set(shown)) == len(shown)
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
