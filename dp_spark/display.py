@@ -13,6 +13,7 @@ from dp_spark.cells import cell, key_text, plain_rows
 from dp_spark.combine import CombinedResult
 from dp_spark.documents import account_document, cost_document, entry_document, plan_document, remaining_document
 from dp_spark.entries import Entry
+from dp_spark.file_checks import parsed_from_text
 from dp_spark.ledger_state import AccountState
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES
 from dp_spark.preview import Preview
@@ -83,6 +84,10 @@ def show_plan(console: Console, preview: Preview) -> None:
             f"A partition is shown with 50 % probability at {plan.selection.units_for(0.5):,} users and with 95 % at "
             f"{plan.selection.units_for(0.95):,} (threshold {plan.selection.threshold:,})."
         )
+    parsed = parsed_from_text(plan.spec)
+    if parsed:
+        named = ", ".join(f"{name} ({kind})" for name, kind in parsed.items())
+        console.print(f"Parsed      from text: {_safe(named)}; what does not parse is null: `dp-spark check FILE` counts it")
     document = plan_document(preview)
     console.print(f"Cost        {_budget(document['cost'])} ({plan.accountant} account)")
     _show_account(console, preview, document)

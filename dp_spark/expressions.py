@@ -29,6 +29,7 @@ from dp_spark.row_functions import (
     pattern_problems,
     spark_text,
 )
+from dp_spark.spark_types import type_kind
 
 # Words that stand before a parenthesis without being a call.
 _KEYWORDS = frozenset(
@@ -73,11 +74,6 @@ _STRUCTURE: tuple[type[exp.Expr], ...] = (
 )  # fmt: skip
 # sqlglot fills these in itself, where a function such as unix_timestamp is called without its arguments.
 _NEVER = (exp.AggFunc, exp.Anonymous, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.CurrentDatetime)
-_TYPES = re.compile(
-    r"^(string|boolean|tinyint|byte|smallint|short|int|integer|bigint|long|float|real|double|date|timestamp"
-    r"|timestamp_ntz|timestamp_ltz|(decimal|dec|numeric)(\s*\(\s*\d{1,2}\s*(,\s*\d{1,2}\s*)?\))?)$",
-    re.IGNORECASE,
-)
 _MOST_TOKENS = 500
 # sqlglot raises plain Python errors, too, for calls with arguments it did not foresee.
 _PARSE_ERRORS = (SqlglotError, ValueError, TypeError, IndexError, KeyError, AttributeError, RecursionError)
@@ -110,7 +106,7 @@ def check_type(text: str, *, where: str) -> str:
     Raises:
         SpecError: If the type is unknown or not a simple one.
     """
-    if not _TYPES.match(text.strip()):
+    if type_kind(text) in (None, "binary"):
         raise SpecError(
             "is not a simple Spark SQL type",
             where=where,
@@ -266,7 +262,7 @@ def _tree_problems(tree: exp.Expr, parameters: Mapping[str, object]) -> Iterator
             yield "the column _metadata is not allowed"
         if isinstance(node, exp.Placeholder) and (not node.this or str(node.this) not in parameters):
             yield f"the parameter :{node.this or '?'} is not declared under parameters"
-        if isinstance(node, exp.DataType) and not _TYPES.match(node.sql(dialect="spark")):
+        if isinstance(node, exp.DataType) and type_kind(node.sql(dialect="spark")) in (None, "binary"):
             yield f"the type {node.sql(dialect='spark').lower()} is not allowed"
         if isinstance(node, exp.Anonymous | exp.AnonymousAggFunc):
             if name not in ALLOWED_FUNCTIONS:

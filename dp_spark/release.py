@@ -21,6 +21,7 @@ from dp_spark.driver_memory import check_fits
 from dp_spark.entries import Entry, check_release_id
 from dp_spark.errors import BudgetError, DpSparkError
 from dp_spark.events import Event, decimal_text, events_from_json
+from dp_spark.file_checks import check_file
 from dp_spark.ledger import Ledger, check_same_file
 from dp_spark.ledger_state import LedgerState
 from dp_spark.manifest_building import build_manifest
@@ -76,6 +77,8 @@ def run_release(
             state, drawn = read_books(ledger, outbox)
             if release_id in drawn and not has_table_of_keys(spec):  # even if the source is gone by now
                 return _complete(spark, ledger, outbox, state, located, release_id, spec.digest(), on_stage)
+            if release_id not in drawn:
+                check_file(located)
             checked = validate(spark, spec, located, state, release_id)
             if release_id in drawn:
                 return _complete(spark, ledger, outbox, state, located, release_id, checked.digest, on_stage)

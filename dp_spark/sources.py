@@ -6,19 +6,23 @@ Opening a source reads metadata only. CSV and JSON have none, so they need a ``s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from dp_spark.errors import SourceError, SpecError
+from dp_spark.file_checks import TEXT_FORMATS, check_source_file
 from dp_spark.paths import is_local, resolve, spark_path
 from dp_spark.spark_errors import SPARK_ERRORS, condition
 from dp_spark.spec import Source
 from dp_spark.tables import has_local_log, quoted_name
+from dp_spark.text_files import TextFiles
+from dp_spark.text_files import column as column
+from dp_spark.text_files import quoted as quoted
 
 _READABLE_TABLES = ("MANAGED", "EXTERNAL")
 #: Types whose equality is plain: no NaN, no -0.0, no collation, no bytes that no one can read.
@@ -43,18 +47,50 @@ def open_source(spark: SparkSession, source: Source, *, where: str, types: Mappi
     """
     if source.table is not None:
         return _open_table(spark, source.table, where)
-    assert source.format is not None
-    if source.path is not None and source.format != "delta" and _is_delta(resolve(source.path)):
-        raise SourceError(
-            f"is a Delta table, not {source.format}: its removed rows would be read again",
-            where=where,
-            mend="say format: delta",
-        )
-    reader = spark.read.format(source.format).options(**_options(source))
-    if source.format in ("csv", "json"):
-        reader = reader.schema(_schema(source, where, types))
+    if source.format in TEXT_FORMATS:
+        return _loaded(text_files(spark, source, where=where, types=types).rows, source, where)
+    return _loaded(lambda: _load(spark, source, str(source.format), source.options, None), source, where)
+
+
+def open_checked(spark: SparkSession, source: Source, *, where: str, types: Mapping[str, str] | None = None) -> DataFrame:
+    """The same, after what can be told before a charge: CSV columns are bound by the name in each file's header line.
+
+    Of a CSV file with a header it reads that one line; of all others it reads metadata.
+
+    Raises:
+        SourceError: Also if a header line does not name exactly the columns of the schema.
+        SpecError: Also if Spark refuses an option.
+    """
+    if source.format not in TEXT_FORMATS:
+        return open_source(spark, source, where=where, types=types)
+    files = text_files(spark, source, where=where, types=types)
+    _loaded(files.rows, source, where)
+    files.check_formats(where)
+    return _loaded(files.with_headers(where).rows, source, where)
+
+
+def text_files(spark: SparkSession, source: Source, *, where: str, types: Mapping[str, str] | None = None) -> TextFiles:
+    """The files of a CSV or JSON source.
+
+    Raises:
+        SpecError: If it has no schema.
+    """
+    schema = _schema(source, where, types)
+    return TextFiles(spark, lambda *given: _load(spark, source, *given), str(source.format), source.options, schema)
+
+
+def _load(
+    spark: SparkSession, source: Source, format_name: str, options: Mapping[str, str], schema: T.StructType | None
+) -> DataFrame:
+    reader = spark.read.format(format_name).options(**options)
+    reader = reader if schema is None else reader.schema(schema)
+    return reader.load() if source.path is None else reader.load(spark_path(resolve(source.path)))
+
+
+def _loaded(load: Callable[[], DataFrame], source: Source, where: str) -> DataFrame:
+    _check_not_delta(source, where)
     try:
-        frame = reader.load() if source.path is None else reader.load(spark_path(resolve(source.path)))
+        frame = load()
         if not frame.columns:
             raise SourceError("has no columns", where=where, mend="point it at a table with rows and columns")
         return frame
@@ -64,6 +100,15 @@ def open_source(spark: SparkSession, source: Source, *, where: str, types: Mappi
             where=where,
             mend="check that it exists, is readable and has this format",
         ) from None
+
+
+def _check_not_delta(source: Source, where: str) -> None:
+    if source.path is not None and source.format != "delta" and _is_delta(resolve(source.path)):
+        raise SourceError(
+            f"is a Delta table, not {source.format}: its removed rows would be read again",
+            where=where,
+            mend="say format: delta",
+        )
 
 
 def _open_table(spark: SparkSession, name: str, where: str) -> DataFrame:
@@ -146,48 +191,17 @@ def _is_delta(path: str) -> bool:
     return any(has_local_log(str(folder)) for folder in folders)
 
 
-def _options(source: Source) -> dict[str, str]:
-    options = dict(source.options)
-    if source.format == "csv":
-        # Spark's own limit of columns would let one line with many separators fail a run.
-        options |= {"maxColumns": "1000000", "maxCharsPerColumn": "-1"}
-        # A header is expected and must agree with the schema: columns read in the wrong order would be other columns.
-        lowered = {key.lower(): value for key, value in options.items()}
-        if lowered.get("header", "true").lower() == "true":
-            options = {k: v for k, v in options.items() if k.lower() not in ("header", "enforceschema")}
-            options |= {"header": "true", "enforceSchema": "false"}
-    return options
-
-
-def _schema(source: Source, where: str, types: Mapping[str, str] | None) -> str:
-    columns = source.columns or types
-    if not columns:
-        raise SpecError(
-            f"a {source.format} source needs a schema: inferring one would read private values",
-            where=f"{where}.schema",
-            mend="add schema: {column: type, ...}",
-        )
-    for name, kind in columns.items():
-        if not re.match(r"^[A-Za-z0-9_<>:,() ]+$", kind):
-            raise SpecError("is not a Spark SQL type", where=f"{where}.schema.{name}", mend="write a type such as double")
+def _schema(source: Source, where: str, types: Mapping[str, str] | None) -> T.StructType:
+    check_source_file(source, where, needs_schema=not types)
+    columns = source.columns or types or {}
     ddl = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
     try:
-        parsed = list(T.StructType.fromDDL(ddl))  # type: ignore[call-overload]
+        parsed = T.StructType.fromDDL(ddl)
     except SPARK_ERRORS:
-        parsed = []
-    if [item.name for item in parsed] != list(columns):
+        parsed = T.StructType([])
+    if not isinstance(parsed, T.StructType) or parsed.names != list(columns):
         raise SpecError("holds an unknown type", where=f"{where}.schema", mend="use Spark SQL types such as double or date")
-    return ddl
-
-
-def quoted(name: str) -> str:
-    """A column or table name as Spark SQL reads it literally."""
-    return "`" + name.replace("`", "``") + "`"
-
-
-def column(name: str) -> Column:
-    """The column of exactly this name (dots are part of it)."""
-    return F.col(quoted(name))
+    return parsed
 
 
 def field(frame: DataFrame, name: str) -> T.StructField | None:

@@ -19,7 +19,7 @@ from dp_spark.public_tables import PublicKeys, public_keys
 from dp_spark.publication import check_order
 from dp_spark.session import BUCKETING, PARTITION_TYPES, check_held
 from dp_spark.source_identity import source_identity, source_location
-from dp_spark.sources import Buckets, field, in_buckets, missing, open_source, require_key, require_numeric
+from dp_spark.sources import Buckets, field, in_buckets, missing, open_checked, require_key, require_numeric
 from dp_spark.spec import ClippedAggregate, Count, ReleaseSpec, Source
 from dp_spark.tables import TableRef
 
@@ -61,7 +61,7 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
     source = source_identity(spark, spec.source)
     check_public_sources(spark, spec, [source, *state.charged_sources])
     _check_files(spark, spec.source)
-    frame, buckets = open_source(spark, spec.source, where="source"), Buckets.of(spark, spec.source, spec.unit_columns)
+    frame, buckets = open_checked(spark, spec.source, where="source"), Buckets.of(spark, spec.source, spec.unit_columns)
     if buckets is not None:
         frame = buckets.only_in_place(frame)
     frame = preprocess.apply_steps(spark, frame, spec)
@@ -112,6 +112,16 @@ def _public_sources(spec: ReleaseSpec) -> dict[str, Source]:
     joined = {f"preprocess.{index}.join.source": step.join.source for index, step in enumerate(spec.preprocess) if step.join}
     public = spec.public_partitions
     return joined | ({"partitions.public.source": public.source} if public is not None and public.source is not None else {})
+
+
+def check_source(spark: SparkSession, spec: ReleaseSpec) -> None:
+    """What a run refuses in a source's shape before its charge, for ``dp-spark check``; reads no private value.
+
+    Raises:
+        SpecError, SourceError: As ``validate``.
+    """
+    _check_files(spark, spec.source)
+    _check_columns(spark, preprocess.apply_steps(spark, open_checked(spark, spec.source, where="source"), spec), spec)
 
 
 def _check_columns(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> PublicKeys | None:
