@@ -79,7 +79,6 @@ RELEASE_SETTINGS = {
     "spark.sql.files.ignoreMissingFiles": "false",
     "spark.sql.timestampType": "TIMESTAMP_LTZ",
     "spark.sql.json.enablePartialResults": "true",
-    "spark.sql.json.enableExactStringParsing": "true",
     "spark.sql.legacy.json.allowEmptyString.enabled": "false",
     "spark.sql.parquet.mergeSchema": "false",
     "spark.sql.orc.mergeSchema": "false",
