@@ -87,7 +87,8 @@ def show_plan(console: Console, preview: Preview) -> None:
     parsed = parsed_from_text(plan.spec)
     if parsed:
         named = ", ".join(f"{name} ({kind})" for name, kind in parsed.items())
-        console.print(f"Parsed      from text: {_safe(named)}; what does not parse is null: `dp-spark check FILE` counts it")
+        said = f"Parsed      from text: {_safe(named)}; what does not parse is null (`dp-spark check FILE` counts it)"
+        console.print(said, soft_wrap=True)
     document = plan_document(preview)
     console.print(f"Cost        {_budget(document['cost'])} ({plan.accountant} account)")
     _show_account(console, preview, document)

@@ -31,7 +31,8 @@ _LOOKS: dict[str, tuple[str, frozenset[str] | set[str]]] = {
     "comma": (r"^\s*[+-]?\d+(,\d+)+\s*$", NUMBERS),
     "points and a comma": (r"^\s*[+-]?\d{1,3}(\.\d{3})+,\d+\s*$", NUMBERS),
     "commas and a point": (r"^\s*[+-]?\d{1,3}(,\d{3})+\.\d+\s*$", NUMBERS),
-    "plain number": (r"^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$", NUMBERS),
+    "plain number": (r"^[+-]?\d+$", NUMBERS),
+    "plain fraction": (r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$", NUMBERS - INTEGERS),
     "blanks": (r"^\s+\S.*$|^.*\S\s+$", NUMBERS | TIMES | {"boolean"}),
     "date in another form": (r"^\s*\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([ T].*)?$", TIMES),
     "word for nothing": (r"(?i)^\s*(na|n/a|nan|null|none|nil|-|\?|\.)\s*$", NUMBERS | TIMES | {"boolean"}),
@@ -196,7 +197,8 @@ class _Counted:
     def run(self) -> dict[str, Any]:
         """The counts, in one Spark job."""
         with translated(SourceError, "reading the source failed", where="source", mend="check that its files can be read"):
-            return dict(self.frame.agg(*(value.alias(name) for name, value in self._counts.items())).toArrow().to_pylist()[0])
+            [row] = self.frame.agg(*(value.alias(name) for name, value in self._counts.items())).collect()
+            return dict(row.asDict(recursive=True))
 
     def reading(self, values: Mapping[str, Any], problem: DpSparkError | None) -> Reading:
         """What the counts say."""

@@ -33,12 +33,14 @@ def _mend(reading: Reading, lost: Lost, look: str) -> str:
     place = "under source.schema" if schema else f"at {lost.step}"
     match look:
         case "whole number with a point":
-            what, write = "whole numbers written like 17850.0 (pandas, where some are missing)", f'{name}: "decimal(20,0)"'
+            what, write = "whole numbers written like 1234.0 (pandas, where some are missing)", f'{name}: "decimal(20,0)"'
+            if schema and reading.spec.source.format == "json":
+                write += f"   (or {name}: string where they are in quotes)"
         case "number with a fraction":
             what, write = "numbers with a fraction", f"{name}: {'string' if key else 'double'}"
         case "comma" | "points and a comma" | "commas and a point":
             return _comma(name, look, schema, place)
-        case "plain number":
+        case "plain number" | "plain fraction":
             then = "" if unit else f"   and under preprocess   - cast: {{{name}: {lost.kind}}}"
             what, write = "numbers written as text, or too large", f"{name}: string{then}"
         case "blanks":

@@ -59,7 +59,7 @@ class TextFiles:
         """
         if self.format == "json":
             return self._json_rows()
-        return self.in_every_order(lambda schema: self.load("csv", self.csv_options(), schema))
+        return self.in_every_order(lambda schema, files: self.csv(schema, self.csv_options(), files))
 
     def inside(self, lines: DataFrame) -> list[T.StructField]:
         """The columns of the schema that are in the lines, and not in the names of folders."""
@@ -110,21 +110,27 @@ class TextFiles:
             # A header must agree with the schema: columns read in the wrong order would be other columns.
             ours |= {"header": "true", "enforceSchema": "false"}
         if self.drops_malformed:
-            # Else Spark judges only the columns that a release needs, and those decide which records are dropped.
+            # Else Spark takes no record with too many or too few fields for malformed.
             ours |= {"columnPruning": "false"}
         ours |= others
         return self._without(self.options, *ours) | ours
 
-    def in_every_order(self, read: Callable[[T.StructType], DataFrame]) -> DataFrame:
+    def csv(self, schema: T.StructType, options: Mapping[str, str], files: Sequence[str] | None) -> DataFrame:
+        """The records of these files, or of all: Spark opens no other, since it would find another header there."""
+        frame = self.load("csv", options, schema)
+        return frame if files is None else frame.where(_in_files(frame, files))
+
+    def in_every_order(self, read: Callable[[T.StructType, Sequence[str] | None], DataFrame]) -> DataFrame:
         """What ``read`` makes of the files with each order of columns, as rows in one order."""
         if not self.orders:
-            return read(self.schema)
+            return read(self.schema, None)
         parts = []
         for order, files in self.orders.items():
             made = [item for item in self.schema.fields if item.name not in order]
-            frame = read(T.StructType([*(self.schema[name] for name in order), *made]))
+            schema = T.StructType([*(self.schema[name] for name in order), *made])
+            frame = read(schema, files if len(self.orders) > 1 else None)
             names = [*self.schema.names, *(name for name in frame.columns if name not in self.schema.names)]
-            parts.append((frame if len(self.orders) == 1 else frame.where(_in_files(frame, files))).select(*map(column, names)))
+            parts.append(frame.select(*map(column, names)))
         return functools.reduce(DataFrame.unionAll, parts)
 
     def with_headers(self, where: str) -> TextFiles:

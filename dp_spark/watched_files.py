@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -42,14 +42,16 @@ def placed(frame: DataFrame) -> DataFrame:
 
 def watched(files: TextFiles) -> DataFrame:
     """The records of CSV or JSON files as rows, with what they held."""
-    return _watched_json(files) if files.format == "json" else files.in_every_order(lambda schema: _watched_csv(files, schema))
+    if files.format == "json":
+        return _watched_json(files)
+    return files.in_every_order(lambda schema, only: _watched_csv(files, schema, only))
 
 
-def _watched_csv(files: TextFiles, schema: T.StructType) -> DataFrame:
+def _watched_csv(files: TextFiles, schema: T.StructType, only: Sequence[str] | None) -> DataFrame:
     inside = [item.name for item in schema.fields if item in files.inside(files.lines())]
     options = files.csv_options(mode="PERMISSIVE")
     line = T.StructField(MALFORMED, T.StringType())
-    frame = placed(files.load("csv", options, T.StructType([*schema.fields, line])))
+    frame = placed(files.csv(T.StructType([*schema.fields, line]), options, only))
     ddl = "".join(f"c{index} string, " for index in range(len(inside))) + f"{MALFORMED} string"
     texts = F.from_csv(F.col(MALFORMED), ddl, files.csv_options(mode="PERMISSIVE", header="false"))
     held = {name: F.col(RECORD)[f"c{index}"] for index, name in enumerate(inside)}

@@ -51,7 +51,8 @@ NESTED = [
 ]  # fmt: skip
 WRONG = [
     "integr", "", "varchar2(10)", "decimal(39,1)", "decimal(5,7)", "decimal(5,-1)", "decimal()", "decimal(5,2",
-    "decimal(1,2,3)", "int(5)", "int int", "array<>", "array<int", "array<int>>", "map<int>", "struct<a:int,>", "struct<a-b:int>", "float(3)",
+    "decimal(1,2,3)", "int(5)", "int int", "array<>", "array<int", "array<int>>", "map<int>", "struct<a:int,>",
+    "struct<a-b:int>", "float(3)",
     "bigint unsigned", "double precision", "object", "null", "string) --",
 ]  # fmt: skip
 #: Types that Spark knows, and that its CSV and JSON readers, our casts or keys do not.
