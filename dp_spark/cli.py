@@ -102,6 +102,37 @@ def plan(file: _FILE, overrides: _SET = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def check(
+    file: _FILE,
+    overrides: _SET = None,
+    confidential: Annotated[
+        bool,
+        typer.Option(
+            "--confidential", help="Print although stdout is not a terminal: what is printed is as secret as the source."
+        ),
+    ] = False,
+) -> None:
+    """For the data owner's terminal: count what is lost as the source is read; writes nothing, charges nothing.
+
+    For mending how the source is read, not for choosing bounds: the counts are exact and CONFIDENTIAL.
+    """
+    from dp_spark.reading_check import check_reading
+    from dp_spark.reading_display import show_reading
+    from dp_spark.spec import ReleaseSpec
+
+    if not (sys.stdout.isatty() or confidential):
+        raise SpecError(
+            "stdout is not a terminal, and exact counts of private rows would be printed",
+            where="check",
+            mend="run it in a terminal, or give --confidential where only the data's owner reads what is printed",
+        )
+    reading = check_reading(session(), ReleaseSpec.from_yaml(file, overrides or []))
+    show_reading(out(), reading)
+    if reading.problem is not None:
+        raise reading.problem
+
+
+@app.command()
 def show(
     release: Annotated[str, typer.Argument(metavar="RELEASE", help="A published table: a path or a name a.b.c.")],
     html: Annotated[

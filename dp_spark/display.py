@@ -20,6 +20,7 @@ from dp_spark.documents import (
     result_warnings,
 )
 from dp_spark.entries import Entry
+from dp_spark.file_checks import parsed_from_text
 from dp_spark.ledger_state import AccountState
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES
 from dp_spark.preview import Preview
@@ -98,6 +99,11 @@ def show_plan(console: Console, preview: Preview) -> None:
     if plan.spec.unit_definition:
         parts = ", ".join(f"{name} = {text}" for name, text in plan.spec.unit_definition.items())
         console.print(f"Unit        {_safe(parts)}", soft_wrap=True)
+    parsed = parsed_from_text(plan.spec)
+    if parsed:
+        named = ", ".join(f"{name} ({kind})" for name, kind in parsed.items())
+        said = f"Parsed      from text: {_safe(named)}; what does not parse is null (`dp-spark check FILE` counts it)"
+        console.print(said, soft_wrap=True)
     document = plan_document(preview)
     console.print(f"Cost        {_budget(document['cost'])} ({plan.accountant} account)")
     _show_account(console, preview, document)

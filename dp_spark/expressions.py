@@ -34,6 +34,7 @@ from dp_spark.row_functions import (
     pattern_problems,
     spark_text,
 )
+from dp_spark.spark_types import type_kind
 from dp_spark.sql_words import words_to_quote
 
 # Words that stand before a parenthesis without being a call.
@@ -84,11 +85,6 @@ _BESIDE_INTERVALS = (
 )  # fmt: skip
 # sqlglot fills these in itself, where a function such as unix_timestamp is called without its arguments.
 _NEVER = (exp.AggFunc, exp.Anonymous, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.CurrentDatetime)
-_TYPES = re.compile(
-    r"^(string|boolean|tinyint|byte|smallint|short|int|integer|bigint|long|float|real|double|date|timestamp"
-    r"|timestamp_ntz|timestamp_ltz|(decimal|dec|numeric)(\s*\(\s*\d{1,2}\s*(,\s*\d{1,2}\s*)?\))?)$",
-    re.IGNORECASE,
-)
 # What makes a timestamp of a text beside one.
 _BESIDE = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Sub, exp.Nullif)
 # Operators that Spark looks up by name like a function, and what it writes trim(both ..) and the like as.
@@ -132,7 +128,7 @@ def check_type(text: str, *, where: str) -> str:
     Raises:
         SpecError: If the type is unknown or not a simple one.
     """
-    if not _TYPES.match(text.strip()):
+    if type_kind(text) in (None, "binary"):
         raise SpecError(
             "is not a simple Spark SQL type",
             where=where,
@@ -393,7 +389,7 @@ def _tree_problems(tree: exp.Expr, parameters: Mapping[str, object]) -> Iterator
         if isinstance(node, exp.Placeholder) and (not node.this or str(node.this) not in parameters):
             yield f"the parameter :{node.this or '?'} is not declared under parameters"
         is_type = isinstance(node, exp.DataType) and not isinstance(node, exp.IntervalSpan)
-        if is_type and not _TYPES.match(node.sql(dialect="spark")):
+        if is_type and type_kind(node.sql(dialect="spark")) in (None, "binary"):
             yield f"the type {node.sql(dialect='spark').lower()} is not allowed"
         if isinstance(node, exp.Anonymous | exp.AnonymousAggFunc):
             if name not in ALLOWED_FUNCTIONS:

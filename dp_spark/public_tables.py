@@ -22,7 +22,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from dp_spark.cells import key_text, python_value
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.moments import Kind, Moment, moment_of
-from dp_spark.sources import open_source, readable_key, require_key
+from dp_spark.sources import open_checked, readable_key, require_key
 from dp_spark.spark_errors import SPARK_ERRORS, condition
 from dp_spark.spec import PublicPartitions, Source
 
@@ -37,7 +37,7 @@ def collect_public(spark: SparkSession, source: Source, *, where: str, types: Ma
     Raises:
         SourceError: If it cannot be read, or has more than ``MAX_PUBLIC_ROWS`` rows.
     """
-    frame = open_source(spark, source, where=where, types=types)
+    frame = open_checked(spark, source, where=where, types=types)
     schema = frame.schema
     try:
         table = frame.limit(MAX_PUBLIC_ROWS + 1).toArrow()

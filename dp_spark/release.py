@@ -22,6 +22,7 @@ from dp_spark.driver_memory import check_fits
 from dp_spark.entries import Entry, check_release_id
 from dp_spark.errors import BudgetError, DpSparkError, SourceError, say_charged
 from dp_spark.events import Event, decimal_text, events_from_json
+from dp_spark.file_checks import check_file
 from dp_spark.file_digests import is_current
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState
@@ -109,6 +110,8 @@ def _run(spark: SparkSession, spec: ReleaseSpec, standing: _Standing, on_stage: 
                 return _complete(spark, ledger, outbox, state, located, release_id, spec.digest(), on_stage)
             if known is not None:
                 check_comparable(release_id, known.file_digest)
+            if release_id not in drawn:
+                check_file(located)
             checked = validate(spark, spec, located, state, release_id)
             if release_id in drawn:
                 return _complete(spark, ledger, outbox, state, located, release_id, checked.digest, on_stage)

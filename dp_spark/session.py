@@ -89,6 +89,13 @@ RELEASE_SETTINGS = {
     "spark.sql.legacy.sizeOfNull": "true",
     "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
     "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
+    # How records are read: a broken file must not drop the records behind the break, nor a session change what a type is.
+    "spark.sql.files.ignoreCorruptFiles": "false",
+    "spark.sql.files.ignoreMissingFiles": "false",
+    "spark.sql.json.enablePartialResults": "true",
+    "spark.sql.legacy.json.allowEmptyString.enabled": "false",
+    "spark.sql.parquet.mergeSchema": "false",
+    "spark.sql.orc.mergeSchema": "false",
     # The names of folders (code=X9/) are private values: the type of a key must not depend on them.
     PARTITION_TYPES: "false",
     # Spark would compute what two expressions share before either, outside of what gives null for errors (time_guard).

@@ -6,7 +6,7 @@ Opening a source reads metadata only. CSV and JSON have none, so they need a ``s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from dp_spark.errors import SourceError, SpecError
+from dp_spark.file_checks import TEXT_FORMATS, check_source_file
 from dp_spark.parquet_schema import UNREADABLE, mend_of, readable_schema
 from dp_spark.paths import is_local, pattern_of, resolve, spark_path
 from dp_spark.providers import provider_of
@@ -22,6 +23,9 @@ from dp_spark.source_identity import folders_outside, real_files
 from dp_spark.spark_errors import SPARK_ERRORS, condition
 from dp_spark.spec import Source
 from dp_spark.tables import has_local_log, quoted_name
+from dp_spark.text_files import TextFiles
+from dp_spark.text_files import column as column
+from dp_spark.text_files import quoted as quoted
 
 _READABLE_TABLES = ("MANAGED", "EXTERNAL")
 #: Types whose equality is plain: no NaN, no -0.0, no collation, no bytes that no one can read.
@@ -46,20 +50,57 @@ def open_source(spark: SparkSession, source: Source, *, where: str, types: Mappi
     """
     if source.table is not None:
         return _open_table(spark, source.table, where)
-    assert source.format is not None
-    if source.path is not None and source.format != "delta":
-        _check_not_delta([resolve(source.path)], source.format, where)
-    reader = spark.read.format(source.format).options(**_options(source))
-    if source.format in ("csv", "json"):
-        reader = reader.schema(_schema(source, where, types))
+    if source.format in TEXT_FORMATS:
+        return _opened(text_files(spark, source, where=where, types=types).rows, source, where)
+    return _opened(lambda: _load(spark, source, where, str(source.format), source.options, None), source, where)
+
+
+def open_checked(spark: SparkSession, source: Source, *, where: str, types: Mapping[str, str] | None = None) -> DataFrame:
+    """The same, after what can be told before a charge: CSV columns are bound by the name in each file's header line.
+
+    Of a CSV file with a header it reads that one line; of all others it reads metadata.
+
+    Raises:
+        SourceError: Also if a header line does not name exactly the columns of the schema.
+        SpecError: Also if Spark refuses an option.
+    """
+    if source.format not in TEXT_FORMATS:
+        return open_source(spark, source, where=where, types=types)
+    files = text_files(spark, source, where=where, types=types)
+    _opened(files.rows, source, where)
+    files.check_formats(where)
+    return _opened(files.with_headers(where).rows, source, where)
+
+
+def text_files(spark: SparkSession, source: Source, *, where: str, types: Mapping[str, str] | None = None) -> TextFiles:
+    """The files of a CSV or JSON source.
+
+    Raises:
+        SpecError: If it has no schema.
+    """
+    schema = _schema(source, where, types)
+    return TextFiles(spark, lambda *given: _load(spark, source, where, *given), str(source.format), source.options, schema)
+
+
+def _load(
+    spark: SparkSession, source: Source, where: str, format_name: str, options: Mapping[str, str], schema: T.StructType | None
+) -> DataFrame:
+    reader = spark.read.format(format_name).options(**options)
+    reader = reader if schema is None else reader.schema(schema)
     if source.path is None:
         path = None
-    elif source.format == "delta":  # a path of Delta is no pattern
+    elif format_name == "delta":  # a path of Delta is no pattern
         path = spark_path(resolve(source.path))
     else:
         path = spark_path(pattern_of(resolve(source.path), where=f"{where}.path"))
+    return _loaded(spark, reader, format_name, path)
+
+
+def _opened(load: Callable[[], DataFrame], source: Source, where: str) -> DataFrame:
+    if source.path is not None and source.format != "delta":
+        _check_not_delta([resolve(source.path)], str(source.format), where)
     try:
-        frame = _loaded(spark, reader, source.format, path)
+        frame = load()
     except SPARK_ERRORS as error:
         raise SourceError(
             f"cannot be opened as {source.format} ({condition(error)})",
@@ -70,7 +111,7 @@ def open_source(spark: SparkSession, source: Source, *, where: str, types: Mappi
         raise SourceError("has no columns", where=where, mend="point it at a table with rows and columns")
     if source.path is not None and source.format != "delta":  # links and wildcards lead to one, too
         outside = folders_outside(resolve(source.path), frame.inputFiles(), where=where)
-        _check_not_delta(outside, source.format, where)
+        _check_not_delta(outside, str(source.format), where)
     return frame
 
 
@@ -181,47 +222,17 @@ def _is_delta(path: str) -> bool:
     return any(has_local_log(str(folder)) for folder in folders)
 
 
-def _options(source: Source) -> dict[str, str]:
-    options = dict(source.options)
-    if source.format == "csv":
-        # Spark's own limit of columns would let one line with many separators fail a run.
-        options |= {"maxColumns": "1000000", "maxCharsPerColumn": "-1"}
-        # A header is expected and must agree with the schema: columns read in the wrong order would be other columns.
-        if not source.by_position:
-            options = {k: v for k, v in options.items() if k.lower() not in ("header", "enforceschema")}
-            options |= {"header": "true", "enforceSchema": "false"}
-    return options
-
-
-def _schema(source: Source, where: str, types: Mapping[str, str] | None) -> str:
-    columns = source.columns or types
-    if not columns:
-        raise SpecError(
-            f"a {source.format} source needs a schema: inferring one would read private values",
-            where=f"{where}.schema",
-            mend="add schema: {column: type, ...}",
-        )
-    for name, kind in columns.items():
-        if not re.match(r"^[A-Za-z0-9_<>:,() ]+$", kind):
-            raise SpecError("is not a Spark SQL type", where=f"{where}.schema.{name}", mend="write a type such as double")
+def _schema(source: Source, where: str, types: Mapping[str, str] | None) -> T.StructType:
+    check_source_file(source, where, needs_schema=not types)
+    columns = source.columns or types or {}
     ddl = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
     try:
-        parsed = list(T.StructType.fromDDL(ddl))  # type: ignore[call-overload]
+        parsed = T.StructType.fromDDL(ddl)
     except SPARK_ERRORS:
-        parsed = []
-    if [item.name for item in parsed] != list(columns):
+        parsed = T.StructType([])
+    if not isinstance(parsed, T.StructType) or parsed.names != list(columns):
         raise SpecError("holds an unknown type", where=f"{where}.schema", mend="use Spark SQL types such as double or date")
-    return ddl
-
-
-def quoted(name: str) -> str:
-    """A column or table name as Spark SQL reads it literally."""
-    return "`" + name.replace("`", "``") + "`"
-
-
-def column(name: str) -> Column:
-    """The column of exactly this name (dots are part of it)."""
-    return F.col(quoted(name))
+    return parsed
 
 
 def readable_key(frame: DataFrame, name: str) -> Column:

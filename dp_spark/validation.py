@@ -21,7 +21,7 @@ from dp_spark.publication import check_order
 from dp_spark.same_file import is_correction
 from dp_spark.session import BUCKETING, PARTITION_TYPES, check_held
 from dp_spark.source_identity import source_identity, source_location
-from dp_spark.sources import Buckets, in_buckets, open_source, require_key, require_numeric, require_value
+from dp_spark.sources import Buckets, in_buckets, open_checked, open_source, require_key, require_numeric, require_value
 from dp_spark.spec import ClippedAggregate, Count, ReleaseSpec, Source
 from dp_spark.tables import TableRef
 from dp_spark.units import pinned_unit, require_units, with_units
@@ -72,7 +72,7 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
     """
     account = state.account(spec.dataset)
     _check_files(spark, spec.source)
-    frame = open_source(spark, spec.source, where="source")
+    frame = open_checked(spark, spec.source, where="source")
     # Buckets keep together what is equal in the table's own columns; a definition can make more rows equal.
     buckets = Buckets.of(spark, spec.source, () if spec.unit_definition else spec.unit_columns)
     source = source_identity(spark, spec.source, frame)
@@ -155,6 +155,18 @@ def _public_sources(spec: ReleaseSpec) -> dict[str, Source]:
     joined = {f"preprocess.{index}.join.source": step.join.source for index, step in enumerate(spec.preprocess) if step.join}
     public = spec.public_partitions
     return joined | ({"partitions.public.source": public.source} if public is not None and public.source is not None else {})
+
+
+def check_source(spark: SparkSession, spec: ReleaseSpec) -> None:
+    """What a run refuses in a source's shape before its charge, for ``dp-spark check``; reads no private value.
+
+    Raises:
+        SpecError, SourceError: As ``validate``.
+    """
+    _check_files(spark, spec.source)
+    frame = with_units(open_checked(spark, spec.source, where="source"), spec)
+    require_units(frame, spec)
+    _check_columns(spark, preprocess.apply_steps(spark, frame, spec), spec)
 
 
 def _check_columns(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> PublicKeys | None:

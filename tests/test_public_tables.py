@@ -174,7 +174,13 @@ def test_a_csv_key_that_does_not_parse_is_refused(spark: SparkSession, tmp_path:
     assert caught.value.where == "partitions.public.source"
 
 
-@pytest.mark.parametrize("header", ["test,when", "year,test", "test", "test,year,more"])
+def test_a_csv_of_keys_in_another_order_is_read_by_name(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "keys.csv").write_text("year,TEST\n1,2\n")
+    keys = from_file(spark, {"test": INT, "year": INT}, format="csv", path=str(tmp_path / "keys.csv"))
+    assert keys.table.to_pylist() == [{"test": 2, "year": 1}]
+
+
+@pytest.mark.parametrize("header", ["test,when", "test", "test,year,more"])
 def test_a_csv_of_keys_with_other_columns_is_refused(spark: SparkSession, tmp_path: Path, header: str) -> None:
     (tmp_path / "keys.csv").write_text(f"{header}\n1,2\n")
     with pytest.raises(DpSparkError) as caught:

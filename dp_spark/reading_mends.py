@@ -1,0 +1,66 @@
+"""How to mend the reading of a source, from the counts of ``reading_check``: words for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dp_spark.reading_check import Lost, Reading
+from dp_spark.spark_types import type_kind
+
+
+def mends(reading: Reading) -> list[str]:
+    """What to change in the release file so that less is lost, as far as the counts tell."""
+    found = [*_quotes(reading)]
+    for lost in reading.lost:
+        found += [_mend(reading, lost, look) for look in lost.found.looks]
+    return list(dict.fromkeys(found))
+
+
+def _quotes(reading: Reading) -> Iterator[str]:
+    source = reading.spec.source
+    if source.format != "csv" or not (reading.quotes.number or reading.broken.number):
+        return
+    if not any(key.lower() == "escape" for key in source.options):
+        yield "a file that pandas or Excel wrote doubles the quotes in a field: write under source   options: {escape: '\"'}"
+    if reading.broken.number:
+        yield "if fields hold line breaks: write the source as Parquet; a CSV record is one line here"
+
+
+def _mend(reading: Reading, lost: Lost, look: str) -> str:
+    name, schema = lost.column, lost.step is None
+    key = name.lower() in {item.lower() for item in (*reading.spec.unit_columns, *reading.spec.group_by)}
+    unit = name.lower() in {item.lower() for item in reading.spec.unit_columns}
+    place = "under source.schema" if schema else f"at {lost.step}"
+    match look:
+        case "whole number with a point":
+            what, write = "whole numbers written like 1234.0 (pandas, where some are missing)", f'{name}: "decimal(20,0)"'
+            if schema and reading.spec.source.format == "json":
+                write += f"   (or {name}: string where they are in quotes)"
+        case "number with a fraction":
+            what, write = "numbers with a fraction", f"{name}: {'string' if key else 'double'}"
+        case "comma" | "points and a comma" | "commas and a point":
+            return _comma(name, look, schema, place)
+        case "plain number" | "plain fraction":
+            then = "" if unit else f"   and under preprocess   - cast: {{{name}: {lost.kind}}}"
+            what, write = "numbers written as text, or too large", f"{name}: string{then}"
+        case "blanks":
+            what, place = "values with blanks around them", "under source.options"
+            write = "ignoreLeadingWhiteSpace: true   and   ignoreTrailingWhiteSpace: true"
+        case "date in another form":
+            what, place = "dates in another form", "under source.options"
+            option = "dateFormat" if type_kind(lost.kind) == "date" else "timestampFormat"
+            write = f"{option}: dd/MM/yyyy   (or MM/dd/yyyy, dd.MM.yyyy ..., as the file has it)"
+        case _:
+            return f"{name} holds words such as NA where there is no value: null is right for them"
+    return f"{name} holds {what}: write {place}   {write}"
+
+
+def _comma(name: str, look: str, schema: bool, place: str) -> str:
+    turned = {
+        "comma": f"replace({name}, ',', '.')",
+        "points and a comma": f"replace(replace({name}, '.', ''), ',', '.')",
+        "commas and a point": f"replace({name}, ',', '')",
+    }[look]
+    first = f"write {place}   {name}: string   and" if schema else f"in place of the cast {place} write"
+    step = f'- derive: {{{name}: "cast({turned} as double)"}}'
+    return f"{name} holds numbers with a comma: {first} under preprocess   {step}"

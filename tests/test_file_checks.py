@@ -1,0 +1,233 @@
+"""What the release file alone tells about its source is refused without Spark, by ``plan`` and by ``run`` before its charge."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import COUNT, SUM, release_spec
+from pyspark.sql import SparkSession
+from pyspark.sql import types as T
+
+from dp_spark.errors import SpecError
+from dp_spark.file_checks import check_file, columns_used, parsed_from_text
+from dp_spark.preprocess import check_steps
+from dp_spark.preview import preview_release
+from dp_spark.source_options import reading_problems
+from dp_spark.spark_errors import SPARK_ERRORS
+from dp_spark.spark_types import type_kind
+
+SCHEMA = {"id": "bigint", "test": "string", "value": "double"}
+
+
+def no_spark() -> SparkSession:
+    raise AssertionError("no session is needed here")
+
+
+def csv(**changes: Any) -> dict[str, Any]:
+    return {"format": "csv", "path": "x.csv", "schema": SCHEMA} | changes
+
+
+def refused(tmp_path: Path, **changes: Any) -> SpecError:
+    """What a plan refuses without a session."""
+    with pytest.raises(SpecError) as caught:
+        preview_release(release_spec(ledger={"path": str(tmp_path / "none")}, **changes), no_spark)
+    assert caught.value.exit_code == 2
+    assert caught.value.mend
+    return caught.value
+
+
+# --- types -----------------------------------------------------------------------------------------------------------
+
+GOOD = [
+    "string", "INT", " bigint ", "integer", "long", "short", "byte", "real", "float", "double", "boolean", "binary", "date",
+    "timestamp", "timestamp_ntz", "timestamp_ltz", "decimal", "dec(3)", "numeric( 4 , 2 )", "decimal(38,38)",
+]  # fmt: skip
+NESTED = [
+    "array<int>", "map<string, array<date>>", "struct<a: int, b: struct<`a b`: decimal(5,2)>>", "struct<a int>",
+    "struct<date:date,int:int>", "struct<1a: int>", "array<array<array<string>>>",
+]  # fmt: skip
+WRONG = [
+    "integr", "", "varchar2(10)", "decimal(39,1)", "decimal(5,7)", "decimal(5,-1)", "decimal()", "decimal(5,2",
+    "decimal(1,2,3)", "int(5)", "int int", "array<>", "array<int", "array<int>>", "map<int>", "struct<a:int,>",
+    "struct<a-b:int>", "float(3)",
+    "bigint unsigned", "double precision", "object", "null", "string) --",
+]  # fmt: skip
+#: Types that Spark knows, and that its CSV and JSON readers, our casts or keys do not.
+NOT_HERE = [
+    "struct<a:int,A:int>",
+    "int, other string",
+    "int comment 'x'",
+    "variant",
+    "void",
+    "interval",
+    "interval day",
+    "time",
+    "char(3)",
+    "varchar(3)",
+    "decimal(0,0)",
+    "struct<>",
+]
+
+
+@pytest.mark.parametrize("text", GOOD + NESTED)
+def test_a_type_is_known(text: str) -> None:
+    assert type_kind(text, nested=True) is not None
+    assert (type_kind(text) is not None) == (text in GOOD)
+
+
+@pytest.mark.parametrize("text", WRONG + NOT_HERE)
+def test_a_type_is_not_known(text: str) -> None:
+    assert type_kind(text, nested=True) is None
+
+
+def test_spark_agrees_about_types(spark: SparkSession) -> None:
+    for text in GOOD + NESTED:
+        found = T.StructType.fromDDL(f"`x` {text}")
+        assert isinstance(found, T.StructType)
+        simple = found[0].dataType.simpleString()
+        assert re.split(r"[(<]", simple)[0] == type_kind(text, nested=True)
+    for text in WRONG:
+        with pytest.raises(SPARK_ERRORS):
+            T.StructType.fromDDL(f"`x` {text}")
+
+
+@pytest.mark.parametrize("kind", ["integr", "decimal(39,1)", "decimal(2,3)", "array<int>", "varchar(3)", "variant"])
+def test_a_type_in_the_schema_or_a_cast_is_judged_by_plan(tmp_path: Path, kind: str) -> None:
+    assert refused(tmp_path, source=csv(schema={**SCHEMA, "more": kind})).where == "source.schema.more"
+    assert refused(tmp_path, preprocess=[{"cast": {"value": kind}}]).where == "preprocess.0.cast.value"
+    assert refused(tmp_path, preprocess=[{"filter": f"cast(value as {kind}) > 0"}]).where == "preprocess.0.filter"
+    joined = {"source": csv(schema={"test": kind}), "on": ["test"], "how": "left"}
+    assert refused(tmp_path, preprocess=[{"join": joined}]).where == "preprocess.0.join.source.schema.test"
+
+
+def test_json_may_hold_what_csv_may_not(tmp_path: Path) -> None:
+    check_file(release_spec(source=csv(format="json", schema={**SCHEMA, "place": "struct<city: string>"})))
+
+
+# --- schema and options ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_a_text_source_needs_a_schema(tmp_path: Path, kind: str) -> None:
+    bare = {"format": kind, "path": "x"}
+    assert refused(tmp_path, source=bare).where == "source.schema"
+    assert refused(tmp_path, source={**bare, "schema": {}}).where == "source.schema"
+    joined = {"source": bare, "on": ["test"], "how": "left"}
+    assert refused(tmp_path, preprocess=[{"join": joined}]).where == "preprocess.0.join.source.schema"
+    check_file(release_spec(partitions={"public": {"source": bare}}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        ("csv", {"multiLine": True}, "Parquet"),
+        ("json", {"MULTILINE": "True"}, "Parquet"),
+        ("csv", {"encoding": "UTF-16"}, "UTF-8"),
+        ("csv", {"charset": "utf-16le", "lineSep": "\n"}, "UTF-8"),
+        ("json", {"encoding": "UTF-32BE"}, "UTF-8"),
+        ("csv", {"encoding": "IBM037"}, "UTF-8"),
+        ("csv", {"encoding": "windows-1252"}, "UTF-8"),
+        ("csv", {"quote": "ab"}, "one character"),
+        ("csv", {"header": "yes"}, "true or false"),
+        ("csv", {"sep": ""}, "empty"),
+        ("csv", {"lineSep": "\r\n"}, "one character"),
+        ("json", {"timeZone": "Mars/Olympus"}, "time zone"),
+        ("json", {"allowComments": 1}, "true or false"),
+    ],
+)
+def test_options_that_spoil_the_reading_are_refused_by_plan(tmp_path: Path, kind: str, options: Any, said: str) -> None:
+    found = refused(tmp_path, source=csv(format=kind, options=options))
+    assert found.where == f"source.options.{next(iter(options))}"
+    assert said in f"{found.message} {found.mend}"
+
+
+def test_one_value_must_not_fail_a_jdbc_source() -> None:
+    assert [problem[0] for problem in reading_problems("jdbc", {"customSchema": "id INT"})] == ["customSchema"]
+
+
+@pytest.mark.parametrize("options", [{"multiLine": False}, {"encoding": "utf-8"}, {"charset": "ISO-8859-1"}, {"quote": ""}])
+def test_harmless_options_are_taken(options: Any) -> None:
+    check_file(release_spec(source=csv(options=options)))
+
+
+@pytest.mark.parametrize(
+    ("schema", "name"),
+    [
+        ({**SCHEMA, "ID": "int"}, "ID"),
+        ({**SCHEMA, "_Corrupt_Record": "string"}, "_Corrupt_Record"),
+        ({**SCHEMA, "": "int"}, ""),
+    ],
+)
+def test_names_that_no_file_can_have(tmp_path: Path, schema: Any, name: str) -> None:
+    assert refused(tmp_path, source=csv(schema=schema)).where == f"source.schema.{name}"
+
+
+# --- columns ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"group_by": ["ward"]}, "group_by"),
+        ({"privacy_unit": "patient"}, "privacy_unit"),
+        ({"privacy_unit": ["id", "patient"]}, "privacy_unit"),
+        ({"aggregates": [{**SUM, "column": "cost"}]}, "aggregates.total"),
+        ({"aggregates": [{**COUNT, "column": "cost"}]}, "aggregates.rows"),
+        ({"preprocess": [{"filter": "cost > 1"}]}, "preprocess.0.filter"),
+        ({"preprocess": [{"derive": {"a": "value + 1"}}, {"derive": {"b": "c"}}]}, "preprocess.1.derive.b"),
+        ({"preprocess": [{"cast": {"cost": "int"}}]}, "preprocess.0.cast"),
+        ({"preprocess": [{"fill": {"cost": 1}}]}, "preprocess.0"),
+        ({"preprocess": [{"drop": ["cost"]}]}, "preprocess.0"),
+        ({"preprocess": [{"drop": ["test"]}]}, "group_by"),
+        ({"preprocess": [{"drop": ["value"]}, {"filter": "value > 0"}]}, "preprocess.1.filter"),
+        (
+            {"preprocess": [{"join": {"source": csv(schema={"test": "string", "a": "int"}), "on": ["ward"], "how": "left"}}]},
+            "preprocess.0.join.on",
+        ),
+        ({"aggregates": [{**SUM, "column": "test"}]}, "aggregates.total"),
+        ({"group_by": ["value"]}, "group_by"),
+        ({"privacy_unit": "value"}, "privacy_unit"),
+        ({"preprocess": [{"cast": {"test": "double"}}]}, "group_by"),
+    ],
+)
+def test_columns_that_the_file_does_not_have_are_refused_by_plan(tmp_path: Path, changes: Any, where: str) -> None:
+    assert refused(tmp_path, **{"source": csv(), **changes}).where == where
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"group_by": ["TEST"], "privacy_unit": "Id"},
+        {"group_by": ["ward"], "preprocess": [{"derive": {"ward": "upper(test)"}}]},
+        {
+            "group_by": ["kind"],
+            "preprocess": [{"join": {"source": csv(schema={"test": "string", "kind": "int"}), "on": ["test"], "how": "left"}}],
+        },
+        {"group_by": ["kind"], "preprocess": [{"join": {"source": {"table": "a.b"}, "on": ["test"], "how": "left"}}]},
+        {"aggregates": [{**SUM, "column": "test"}], "preprocess": [{"cast": {"test": "double"}}], "group_by": ["id"]},
+        {"source": {"format": "parquet", "path": "x"}, "group_by": ["ward"]},
+        {"source": {"table": "a.b"}, "group_by": ["ward"]},
+    ],
+)
+def test_columns_that_may_be_there_are_not_refused(changes: Any) -> None:
+    spec = release_spec(**{"source": csv(), **changes})
+    check_steps(spec)
+    check_file(spec)
+
+
+def test_the_mend_for_an_unfit_unit_works_as_it_is_written() -> None:
+    with pytest.raises(SpecError) as caught:
+        check_file(release_spec(source=csv(schema={**SCHEMA, "id": "double"})))
+    assert 'id: "decimal(20,0)"' in caught.value.mend
+    check_file(release_spec(source=csv(schema={**SCHEMA, "id": "decimal(20,0)"})))
+
+
+def test_what_has_to_be_parsed_from_text_is_named() -> None:
+    steps = [{"cast": {"when": "date"}}]
+    spec = release_spec(source=csv(schema={**SCHEMA, "when": "string", "other": "int"}), preprocess=steps, group_by=["when"])
+    assert parsed_from_text(spec) == {"id": "bigint", "when": "date"}
+    assert list(columns_used(spec)) == ["id", "when"]
+    assert parsed_from_text(release_spec()) == {}
