@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from decimal import Decimal
 from pathlib import Path
@@ -248,3 +249,11 @@ def test_a_variable_that_is_not_set_is_named_and_no_value_is_shown() -> None:
     assert "UNSET" in caught.value.message
     assert caught.value.where == "sink.path"
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_letter_in_two_halves_is_one_and_a_half_alone_is_refused() -> None:
+    """JSON is YAML, and writes a bicycle like that; a key of half a letter could not be stored."""
+    assert parse_yaml(json.dumps({"🚲": ["a🚲b"]})) == {"🚲": ["a🚲b"]}
+    for text in ('["\\ud83d"]', '{"\\ude00": 1}', '"\\ude00\\ud83d"'):
+        with pytest.raises(SpecError, match="half of a surrogate pair"):
+            parse_yaml(text)
