@@ -12,6 +12,7 @@ from decimal import Decimal
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from dp_spark.cells import key_text
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.expressions import Expression, check_expression, check_type
 from dp_spark.public_tables import collect_public, constant_of_type, literal_of_type
@@ -166,7 +167,7 @@ def _fill(frame: DataFrame, values: Mapping[str, object], where: str) -> DataFra
         constant = constant_of_type(value, kind)
         if constant is None:
             raise SpecError(
-                f"{value!s} is not a value of type {kind.simpleString()}, the type of {name}",
+                f"{key_text(value)} is not a value of type {kind.simpleString()}, the type of {name}",
                 where=f"{where}.{name}",
                 mend=f"write a value of type {kind.simpleString()}",
             )

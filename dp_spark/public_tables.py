@@ -175,7 +175,7 @@ def _convert(value: Any, item: T.StructField) -> Any:
     converted = constant_of_type(value, kind)
     if value is not None and converted is None:
         raise SpecError(
-            f"{value!s} is not a value of type {kind.simpleString()}, the type of {item.name}",
+            f"{key_text(value)} is not a value of type {kind.simpleString()}, the type of {item.name}",
             where=f"partitions.public.values.{item.name}",
             mend=f"write values of type {kind.simpleString()}",
         )

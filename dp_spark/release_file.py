@@ -111,6 +111,16 @@ def _construct_bool(_: _Loader, node: yaml.ScalarNode) -> bool:
     return str(node.value).lower() == "true"
 
 
+def _construct_text(_: _Loader, node: yaml.ScalarNode) -> str:
+    """A text; JSON writes a letter beyond U+FFFF as two halves, and a half alone has no bytes."""
+    try:
+        return str(node.value).encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        raise yaml.constructor.ConstructorError(
+            None, None, "a text holds half of a surrogate pair, which is no character", node.start_mark
+        ) from None
+
+
 def _unreadable(node: yaml.ScalarNode) -> yaml.constructor.ConstructorError:
     return yaml.constructor.ConstructorError(None, None, "a value does not fit its tag", node.start_mark)
 
@@ -134,6 +144,7 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _construct_number)
 _Loader.add_constructor("tag:yaml.org,2002:bool", _construct_bool)
+_Loader.add_constructor("tag:yaml.org,2002:str", _construct_text)
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 for _name in ("timestamp", "binary", "set", "omap", "pairs"):  # types that YAML 1.2's core schema does not have
     _Loader.add_constructor(f"tag:yaml.org,2002:{_name}", _refuse_tag)

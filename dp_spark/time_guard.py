@@ -91,10 +91,10 @@ def null_for_errors(value: Column, kind: T.DataType) -> Column:
     """The same value, and null where computing it raises; needs ``session.RELEASE_SETTINGS``."""
     # What between and nullif use twice Spark would compute beforehand, outside of the try; inside of a case it does not.
     value = F.when(F.lit(True), value)
-    if isinstance(kind, T.DateType):
-        return F.try_add(value, F.expr("interval '0' day"))
-    if isinstance(kind, T.TimestampType | T.TimestampNTZType):
-        return F.try_add(value, F.expr("interval '0' second"))
+    if isinstance(kind, _TIMES):
+        # greatest is there for nothing else: Spark would move the try into the branches of a case, past its condition.
+        value, nothing = F.greatest(value, F.lit(None).cast(kind)), "day" if isinstance(kind, T.DateType) else "second"
+        return F.try_add(value, F.expr(f"interval '0' {nothing}"))
     text = F.try_to_binary(value.cast("string"), F.lit("utf-8"))
     if isinstance(kind, T.ArrayType | T.MapType | T.StructType):
         return F.when(text.isNotNull(), value)  # no text can be cast back to these

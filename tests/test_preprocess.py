@@ -250,9 +250,16 @@ EXTREME = [
         "unix_timestamp(s, 'yyyy-MM-dd')", "to_timestamp(cast(s as date))", "cast(s as date) - cast('2020-01-01' as date)",
         "regexp_extract(s, 'a', 5)", "regexp_replace(s, 'a', '$5')", "substring_index(s, 'a', cast(s as int))",
         "round(cast(s as decimal(38,0)), -38)", "split_part(s, 'a', 0)",
-        # what Spark computes beforehand, since it needs it twice
+        # what Spark computes beforehand, since it needs it twice, or moves out of the try, since it is a condition
         "cast(cast(s as date) as timestamp) between timestamp '2020-01-01' and timestamp '2021-01-01'",
         "nullif(cast(cast(s as date) as timestamp), timestamp '2020-01-01')",
+        "if(date_trunc('day', cast(s as date)) = timestamp '2020-01-01', null, timestamp '2020-01-01')",
+        "case when date_trunc('day', cast(s as date)) > timestamp '2020-01-01' then date '2020-01-01' end",
+        "case when date_trunc('day', cast(s as date)) > timestamp '2020-01-01' then 'late' end",
+        "case when date_trunc('day', cast(s as date)) > timestamp '2020-01-01' then 1 end",
+        "case when date_trunc('day', cast(s as date)) > timestamp '2020-01-01' then split(s, 'a') end",
+        "coalesce(date_trunc('day', cast(s as date)) > timestamp '2020-01-01', true)",
+        "case date_trunc('day', cast(s as date)) when timestamp '2020-01-01' then null else 1.5D end",
     ],
 )  # fmt: skip
 def test_an_expression_is_refused_or_has_a_value_for_every_row(spark: SparkSession, text: str) -> None:

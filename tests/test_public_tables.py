@@ -118,8 +118,10 @@ def test_a_timestamp_without_a_zone_is_in_the_releases_time_zone(spark: SparkSes
         assert rows(listed(spark, types, timezone=zone, g=[text])) == in_spark
 
 
-FAR = ["0001-01-01 00:00:00", "9999-12-31 23:59:59.999999", "1582-10-10 12:00:00", "+12345-07-01 00:00:00",
-       "1947-06-01 12:00:00", "2024-03-10 02:30:00", "2024-11-03 01:30:00"]  # fmt: skip
+FAR = [
+    "0001-01-01 00:00:00", "9999-12-31 23:59:59.999999", "1582-10-10 12:00:00", "+12345-07-01 00:00:00",
+    "1947-06-01 12:00:00", "2024-03-10 02:30:00", "2024-11-03 01:30:00",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "Africa/Niamey"])

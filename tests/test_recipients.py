@@ -121,7 +121,8 @@ def test_every_reader_sees_the_same_rows(released: Place) -> None:
         ]
 
 
-FAR = [-62_135_596_800_000_000, 253_402_300_799_999_999]
+#: Noon of 0001-01-01 and the end of 9999, in UTC.
+FAR = [-62_135_553_600_000_000, 253_402_300_799_999_999]
 
 
 def test_every_reader_sees_broken_texts_as_null_and_far_times_as_they_are(place: Place, spark: SparkSession) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import time
 from decimal import Decimal
@@ -309,3 +310,11 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path.write_bytes(b"# " + b"x" * MAX_BYTES)
     with pytest.raises(SpecError, match="larger than 4 MiB"):
         read_release_file(path)
+
+
+def test_a_letter_in_two_halves_is_one_and_a_half_alone_is_refused() -> None:
+    """JSON is YAML, and writes a bicycle like that; a key of half a letter could not be stored."""
+    assert parse_yaml(json.dumps({"🚲": ["a🚲b"]})) == {"🚲": ["a🚲b"]}
+    for text in ('["\\ud83d"]', '{"\\ude00": 1}', '"\\ude00\\ud83d"'):
+        with pytest.raises(SpecError, match="half of a surrogate pair"):
+            parse_yaml(text)
