@@ -24,6 +24,7 @@ from dp_spark.spec_forms import (
     members_of,
     mend_of,
     models_in,
+    plain_number,
     peel,
     tag_key,
     tags_of,
@@ -244,6 +245,8 @@ def _no_tag(place: _Place, found: Any, model: type[BaseModel]) -> SpecError:
     key = found["ctx"]["discriminator"].strip("'")
     known = [tag for part in models_in(place.expected) for tag in tags_of(part)]
     where, given = f"{place.where}.{key}", found["input"]
+    if not isinstance(given, dict):
+        return _other_form(place, found, model)
     if found["type"] == "union_tag_not_found":
         misspelt = closest(key, [str(name) for name in given])
         mend = f"rename {misspelt} to {key}" if misspelt else f"add {key}: one of {', '.join(known)}"
@@ -269,7 +272,7 @@ def _no_choice(where: str, known: Sequence[str], given: Any, noun: str) -> SpecE
 
 def _out_of_bounds(place: _Place, found: Any, model: type[BaseModel]) -> SpecError:
     sentence, limit, mend = _BOUNDS[found["type"]]
-    number = found["ctx"][limit]
+    number = plain_number(found["ctx"][limit])
     return SpecError(sentence.format(number), where=place.where, mend=mend.format(number))
 
 

@@ -241,6 +241,8 @@ def _other_header(header: Sequence[str | None], fits: bool, missing: Sequence[st
         "list every column of the file under schema, and no other, and check the option sep; where files have no header "
         "line, say options: {header: false}"
     )
+    if not fits:
+        mend += "; where pandas or Excel wrote quotes into a name, say options: {escape: '\"'}"
     if not (header[0] or "").strip():
         mend = f"name the first column, too (pandas: to_csv(..., index=False)); else {mend}"
     return SourceError(problem, where=where, mend=mend)

@@ -259,7 +259,7 @@ def test_a_refusal_says_what_was_requested_what_remains_and_how_to_mend_it() -> 
     with pytest.raises(BudgetError) as caught:
         charge(book().state(), "a", laplace("0.75", "1e-9"))
     error = caught.value
-    for word in ("requested epsilon 0.75, delta 0.000000001", "remaining epsilon 0.7, delta 0", " a "):
+    for word in ("needs epsilon 0.75, delta 0.000000001", "remaining epsilon 0.7, delta 0", " a: "):
         assert word in error.message
     assert error.mend
     assert error.where == "warehouse/ledger"
@@ -272,7 +272,7 @@ def test_a_refusal_says_what_was_requested_what_remains_and_how_to_mend_it() -> 
 def test_a_refusal_of_a_zcdp_account_shows_rho_and_epsilon() -> None:
     with pytest.raises(BudgetError) as caught:
         charge(book().state(), "b", gaussian(Decimal(3), "1e-7"), source="/data/b")
-    for word in ("requested rho 3, selection delta 1e-7", "remaining rho 0.0", "epsilon 1.", "delta 0.000001"):
+    for word in ("needs rho 3, selection delta 1e-7", "remaining rho 0.0", "epsilon 1.", "delta 0.000001"):
         assert word in caught.value.message
 
 

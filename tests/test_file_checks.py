@@ -15,6 +15,7 @@ from dp_spark.errors import SpecError
 from dp_spark.file_checks import check_file, columns_used, parsed_from_text
 from dp_spark.preprocess import check_steps
 from dp_spark.preview import preview_release
+from dp_spark.release_file import parse_yaml
 from dp_spark.source_options import reading_problems
 from dp_spark.spark_errors import SPARK_ERRORS
 from dp_spark.spark_types import type_kind
@@ -221,8 +222,9 @@ def test_columns_that_may_be_there_are_not_refused(changes: Any) -> None:
 def test_the_mend_for_an_unfit_unit_works_as_it_is_written() -> None:
     with pytest.raises(SpecError) as caught:
         check_file(release_spec(source=csv(schema={**SCHEMA, "id": "double"})))
-    assert 'id: "decimal(20,0)"' in caught.value.mend
-    check_file(release_spec(source=csv(schema={**SCHEMA, "id": "decimal(20,0)"})))
+    unit = parse_yaml(caught.value.mend.partition("privacy_unit: ")[2])
+    assert unit == {"id_unit": "cast(id as bigint)"}
+    check_file(release_spec(source=csv(schema={**SCHEMA, "id": "double"}), privacy_unit=unit))
 
 
 def test_what_has_to_be_parsed_from_text_is_named() -> None:
