@@ -7,6 +7,7 @@ that switches a protection off.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -108,11 +109,10 @@ class ReleaseSpec(Model):
         wrong = {problem.where.partition(".")[0] for problem in found}
         wrong |= {closest(key, keys_of(cls)) or key for key in wrong}  # a misspelt key is not a missing one
         right: dict[str, Any] = {}
-        for name, field in cls.model_fields.items():
+        for name in cls.model_fields:
             if name in data and name not in wrong:
-                kind: Any = Annotated[field.annotation, field]
                 with contextlib.suppress(ValidationError):
-                    right[name] = TypeAdapter(kind).validate_python(data[name])
+                    right[name] = _reader(name).validate_python(data[name])
         partial = cls.model_construct(**right)
         for name in wrong & partial.__dict__.keys():  # its default is not what the author wrote
             del partial.__dict__[name]
@@ -225,6 +225,14 @@ class ReleaseSpec(Model):
         elif public is not None and public.values is not None and set(public.values) != set(self.group_by):
             columns = ", ".join(self.group_by)
             yield f"partitions.public.values: must list exactly the group_by columns {columns}; write one list of keys for each"
+
+
+@functools.cache
+def _reader(name: str) -> TypeAdapter[Any]:
+    """What reads one key of a release file alone."""
+    field = ReleaseSpec.model_fields[name]
+    kind: Any = Annotated[field.annotation, field]
+    return TypeAdapter(kind)
 
 
 def _canonical(value: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -244,6 +245,8 @@ def _no_tag(place: _Place, found: Any, model: type[BaseModel]) -> SpecError:
     key = found["ctx"]["discriminator"].strip("'")
     known = [tag for part in models_in(place.expected) for tag in tags_of(part)]
     where, given = f"{place.where}.{key}", found["input"]
+    if not isinstance(given, dict):
+        return _other_form(place, found, model)
     if found["type"] == "union_tag_not_found":
         misspelt = closest(key, [str(name) for name in given])
         mend = f"rename {misspelt} to {key}" if misspelt else f"add {key}: one of {', '.join(known)}"
@@ -269,7 +272,9 @@ def _no_choice(where: str, known: Sequence[str], given: Any, noun: str) -> SpecE
 
 def _out_of_bounds(place: _Place, found: Any, model: type[BaseModel]) -> SpecError:
     sentence, limit, mend = _BOUNDS[found["type"]]
-    number = found["ctx"][limit]
+    notes = peel(place.expected)[1]  # the model's own number: pydantic's can be a Python expression
+    number = next((getattr(note, limit) for note in notes if getattr(note, limit, None) is not None), found["ctx"][limit])
+    number = f"{number:f}" if isinstance(number, Decimal) else number
     return SpecError(sentence.format(number), where=place.where, mend=mend.format(number))
 
 

@@ -106,15 +106,18 @@ def test_a_release_that_says_nothing_warns_loudly() -> None:
     assert f"WARNING     {warning}" in shown(display.show_result, empty)
     assert documents.result_document(empty, ["a setting"])["warnings"] == ["a setting", warning]
 
-    def public(counts: list[int]) -> list[str]:
-        plan = plan_release(release_spec(aggregates=[COUNT], partitions=PUBLIC), "basic", len(counts))
+    def public(*sizes: float) -> list[str]:
+        """Of three counts, each so many half-widths."""
+        plan = plan_release(release_spec(aggregates=[COUNT], partitions=PUBLIC), "basic", 3)
+        width = plan.aggregate_noise(plan.spec.aggregates[0]).half_width_95
+        assert width is not None
+        counts = [round(size * width) for size in sizes]
         manifest = build_manifest(plan, release_id="r1", file_digest="sha256:f", sequence=2, at="2024-05-06T07:08:09+00:00")
         rows = release_table(plan, pa.table({"test": list("abc")}), dict.fromkeys(plan.mechanisms, counts))
         return documents.result_warnings(ReleaseResult("r1", "published", "/x", 0, rows, manifest, charge(), state()))
 
-    width = int(result(["a"]).manifest["aggregates"][0]["half_width_95"])
-    assert "noise alone" in public([0, -width, width // 2])[0]
-    assert public([0, 0, 20 * width]) == []
+    assert "noise alone" in public(0, -1, 0.5)[0]
+    assert public(0, 0, 20) == []
     assert documents.result_warnings(result([], rows=False)) == []
 
 

@@ -143,7 +143,7 @@ def test_a_configuration_without_a_token_is_warned_of(tmp_path: Path, run: Run) 
         ("version: 2\n", "version"),
         ("version: 1\nauthorization: {bearerToken: {secretword: secretword}}", "authorization.bearerToken"),
         ("version: 1\nauthorization: {bearerToken: \"secretword\\q\"}", "not valid YAML"),
-        ("just text", "the file"),
+        ("just text", "must be a mapping with the keys version, shares"),
     ],
 )  # fmt: skip
 def test_a_file_of_another_kind_is_refused_and_nothing_of_it_is_said(tmp_path: Path, run: Run, text: str, message: str) -> None:

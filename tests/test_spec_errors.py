@@ -159,7 +159,12 @@ def test_what_any_error_of_pydantic_says_is_the_form_of_the_place() -> None:
         ({"max_partitions_contributed": 1}, "max_partitions_contributed", "not a key", "put it under `contribution_bounds`"),
         ({"epsilonn": 1}, "epsilonn", "not a key", "did you mean epsilon, under `budget`?"),
         ({"source": "x"}, "source", "must be a mapping with the keys format, path, table", "write a mapping"),
-        ({"source": {"format": "csv", "path": "x", "options": {"heder": True}}}, "source", "heder", "did you mean header?"),
+        (
+            {"source": {"format": "csv", "path": "x", "options": {"heder": True}}},
+            "source.options",
+            "heder",
+            "did you mean header?",
+        ),
         ({"preprocess": {"filter": "x"}}, "preprocess", "must be a list; found a mapping", "write a list"),
         ({"preprocess": [{"drop": "a"}]}, "preprocess.0.drop", "must be a list; found a text", "write a list"),
         ({"privacy_unit": 5}, "privacy_unit", "must be a text, a list or {row: true}; found a whole number", "write a text"),
