@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -24,7 +25,6 @@ from dp_spark.spec_forms import (
     members_of,
     mend_of,
     models_in,
-    plain_number,
     peel,
     tag_key,
     tags_of,
@@ -272,7 +272,9 @@ def _no_choice(where: str, known: Sequence[str], given: Any, noun: str) -> SpecE
 
 def _out_of_bounds(place: _Place, found: Any, model: type[BaseModel]) -> SpecError:
     sentence, limit, mend = _BOUNDS[found["type"]]
-    number = plain_number(found["ctx"][limit])
+    notes = peel(place.expected)[1]  # the model's own number: pydantic's can be a Python expression
+    number = next((getattr(note, limit) for note in notes if getattr(note, limit, None) is not None), found["ctx"][limit])
+    number = f"{number:f}" if isinstance(number, Decimal) else number
     return SpecError(sentence.format(number), where=place.where, mend=mend.format(number))
 
 

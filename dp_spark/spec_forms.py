@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 import types
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -106,16 +105,6 @@ def in_yaml(value: Any) -> str:
     ('true', 'delta')
     """
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def plain_number(value: Any) -> str:
-    """A limit as people write it; pydantic tells those of decimals as Python code.
-
-    >>> plain_number("Decimal('1E+9')"), plain_number(7)
-    ('1000000000', '7')
-    """
-    found = re.fullmatch(r"Decimal\('(.+)'\)", str(value))
-    return f"{Decimal(found.group(1)):f}" if found else str(value)
 
 
 # --- annotations -----------------------------------------------------------------------------------------------------

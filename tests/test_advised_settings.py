@@ -13,6 +13,7 @@ from dp_spark.advised_settings import not_in_force
 
 PRIVATE = ["spark.io.encryption.enabled=true"]
 MACHINES = ["spark.authenticate=true", "spark.network.crypto.enabled=true"]
+ALL = dict(item.split("=") for item in [*PRIVATE, *MACHINES])
 
 
 def session(shown: dict[str, str], hidden: tuple[str, ...] = ()) -> Any:
@@ -36,8 +37,7 @@ def session(shown: dict[str, str], hidden: tuple[str, ...] = ()) -> Any:
          [*PRIVATE, MACHINES[1]]),
         ({"spark.ui.enabled": "true"}, ("spark.master",), ["spark.ui.enabled=false"]),
         ({}, (), []),
-        ({"spark.master": "k8s://x", **dict(pair.split("=") for pair in [*PRIVATE, *MACHINES, "spark.ui.enabled=false"])},
-         (), []),
+        ({"spark.master": "k8s://x", "spark.ui.enabled": "false", **ALL}, (), []),
     ],
 )  # fmt: skip
 def test_what_is_named(shown: dict[str, str], hidden: tuple[str, ...], named: list[str]) -> None:

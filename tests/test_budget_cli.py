@@ -148,9 +148,10 @@ def test_the_history_is_every_entry_in_order(made: Place, cli: Cli, dataset: str
         assert ("sink" in entry) == (entry["entry"] == "published")
 
 
-@pytest.mark.parametrize(
-    "command", [("show",), ("history",), ("verify",), ("raise", "--dataset", "visits", "--reason", "x", "--delta", "0.1")]
-)
+RAISE = ("raise", "--dataset", "visits", "--reason", "x", "--delta", "0.1")
+
+
+@pytest.mark.parametrize("command", [("show",), ("history",), ("verify",), RAISE])
 def test_a_misspelt_ledger_is_not_an_invitation_to_open_a_second_one(made: Place, cli: Cli, command: tuple[str, ...]) -> None:
     for place, mend in ((made.folder / "ledgr", f"did you mean {made.ledger}?"), ("/nowhere/x", "correct its place")):
         outcome = cli("budget", *command, "--ledger", place, "--json")
