@@ -232,7 +232,7 @@ class TextFiles:
 def _other_header(header: Sequence[str | None], fits: bool, missing: Sequence[str], where: str) -> SourceError:
     """What is said of a header line that is not that of the schema: in the author's own words, never in the file's."""
     if not fits:
-        problem = f"a file's header line has {'fewer' if header[-1] is None else 'more'} columns than schema"
+        problem = f"a file's header line has {'fewer' if None in header[-1:] else 'more'} columns than schema"
     elif missing:
         problem = f"a file's header line lacks these columns of schema: {', '.join(missing)}"
     else:
@@ -243,7 +243,7 @@ def _other_header(header: Sequence[str | None], fits: bool, missing: Sequence[st
     )
     if not fits:
         mend += "; where pandas or Excel wrote quotes into a name, say options: {escape: '\"'}"
-    if not (header[0] or "").strip():
+    if header and not (header[0] or "").strip():
         mend = f"name the first column, too (pandas: to_csv(..., index=False)); else {mend}"
     return SourceError(problem, where=where, mend=mend)
 
