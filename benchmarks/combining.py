@@ -32,6 +32,7 @@ from dp_spark.combine import CombinedResult, combine
 from dp_spark.combined_manifest import Users
 from dp_spark.combining import combine_rows
 from dp_spark.definitions import Party
+from dp_spark.noise_grid import to_grid
 from dp_spark.outbox import open_account
 from dp_spark.planning import ReleasePlan
 from dp_spark.release import run_release
@@ -63,7 +64,8 @@ class Side:
 
     def bounded(self) -> Party:
         """The release without noise."""
-        return self._of(self.exact.values)
+        grids = {query: self.plan.mechanisms[query].grid_bits for query in self.exact.values}
+        return self._of({query: [to_grid(value, grids[query]) for value in self.exact.values[query]] for query in grids})
 
     def drawn(self) -> Party:
         """The release with fresh noise."""

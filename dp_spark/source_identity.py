@@ -92,7 +92,9 @@ def folders_outside(own: str, files: Iterable[str], *, where: str) -> list[str]:
     """
     inside = canonical(own).rstrip("/") + "/" if own else "nowhere"
     found: set[str] = set()
-    for spellings in _real_folders(files):
+    # A source can be one file; then that is its place, and what lies beside it is another's.
+    others = [file for file in files if not any(canonical(resolve(spelled)) == canonical(own) for spelled in _spellings(file))]
+    for spellings in _real_folders(others):
         if not any(f"{canonical(folder)}/".startswith(inside) for folder in spellings):
             found |= {canonical(_table_of(folder, where)) for folder in spellings}
     # One that is inside another is known by that one.

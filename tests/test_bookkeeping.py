@@ -17,7 +17,7 @@ from dp_spark.tables import TableRef
 pytest_plugins = ("release_fixtures",)
 
 #: The data itself takes four; the others read the books, MERGE into them three times, and read back what was written.
-MOST_JOBS = 26
+MOST_JOBS = 31
 
 
 def commits(table: Path) -> int:

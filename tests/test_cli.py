@@ -500,7 +500,8 @@ def test_bad_inputs_change_nothing(published: Place, cli: Cli, name: str) -> Non
     outcome = cli("run", published.file(**given), *arguments)
     assert outcome.code == code, outcome.err
     assert outcome.out == ""
-    assert re.fullmatch(r"dp-spark: [^\n]*: [^\n]+ \(mend: [^\n]+\)\n", outcome.err), outcome.err
+    problem = r"[^\n]*: [^\n]+ \(mend: [^\n]+\)\n"
+    assert re.fullmatch(rf"dp-spark: ({problem}|\d+ problems\n(  {problem})+)", outcome.err), outcome.err
     assert where in outcome.err.rpartition(" (mend: ")[0]
     after = {folder: snapshot(published.folder / folder) for folder in before}
     assert after == before

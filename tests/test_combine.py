@@ -106,7 +106,7 @@ def test_a_combination_from_end_to_end(
     assert "warning" not in people.err
 
     # A release is never published over it, and it is no party of another combination.
-    with pytest.raises(SpecError, match="a release of another dataset"):
+    with pytest.raises(SpecError, match="the release in the sink is of another dataset"):
         tables.check_sink(spark, ref(sink), "nafld", {})
     nested = cli("combine", north, sink, "--sink", tmp_path / "nested", "--users", "disjoint", "--json")
     assert (nested.code, nested.error["message"]) == (4, "is a combination already")
