@@ -66,8 +66,8 @@ def fitted(sql: str, type_of: Callable[[str], str]) -> str:
         sql: A checked expression, its parameters bound.
         type_of: The Spark type of a part of it, such as ``double``.
 
-    >>> fitted("cast(x as int) + y::bigint", lambda part: "double")
-    'try_cast(x as int) + try_cast(y as bigint)'
+    >>> fitted("cast(x as int) + y::smallint", lambda part: "double")
+    'try_cast(x as int) + try_cast(y as smallint)'
     >>> fitted("cast('cast(' as string)", lambda part: "string")
     "try_cast('cast(' as string)"
     """
