@@ -19,7 +19,7 @@ pytest_plugins = ("release_fixtures",)
 
 HIDDEN = (BUCKETING, PARTITION_TYPES, SHARED_EXPRESSIONS)
 TABLE = "hidden_buckets"
-MONTH = {"derive": {"month": "cast(date_trunc('month', to_date('2026-03-04')) as string)"}}
+MONTH = {"derive": {"month": "cast(date_trunc('month', to_date(note)) as string)"}}
 DAY = [{"derive": {"seen": "'2026-03-04'"}}, {"cast": {"seen": "date"}}]
 LATER = {"cast": {"seen": "timestamp"}}
 
