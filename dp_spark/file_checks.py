@@ -17,8 +17,8 @@ from dp_spark.unit_definition import check_definition, mend, quoted_text
 
 #: Formats whose files do not say what their columns are.
 TEXT_FORMATS = ("csv", "json")
-#: Where Spark would put the text of a malformed record.
-CORRUPT_RECORD = "_corrupt_record"
+#: Where Spark would put the text of a malformed record, and how the names of our own columns begin: one of them holds it.
+CORRUPT_RECORD, INTERNAL = "_corrupt_record", "__dp_spark_"
 #: A column whose type the file alone does not tell.
 _UNKNOWN = "unknown"
 
@@ -95,6 +95,8 @@ def _schema_problems(format_name: str, columns: Mapping[str, str]) -> Iterator[t
             yield "the column is listed twice (upper and lower case are the same)", name, "name each column once"
         if name.lower() == CORRUPT_RECORD:
             yield "is no column of the file: Spark puts the text of records there that it cannot read", name, "leave it out"
+        if name.lower().startswith(INTERNAL):
+            yield f"names that begin with {INTERNAL} are those of internal columns", name, "name the column otherwise"
         seen.add(name.lower())
 
 

@@ -110,6 +110,12 @@ def real_files(files: Iterable[str]) -> list[str]:
     return [_spellings(file)[0] for file in files]
 
 
+def has_link_to_another(files: Iterable[str]) -> bool:
+    """Whether two of these files, as a reader named them, are one, since a link leads there."""
+    paths = [resolve(file) if is_local(file) else file for file in real_files(files)]
+    return len(set(paths)) < len(paths)
+
+
 def _real_folders(files: Iterable[str]) -> set[tuple[str, ...]]:
     """The folders of files with all links followed; each as it may be spelled."""
     real = functools.cache(resolve)

@@ -82,6 +82,11 @@ def text_files(spark: SparkSession, source: Source, *, where: str, types: Mappin
     return TextFiles(spark, lambda *given: _load(spark, source, where, *given), str(source.format), source.options, schema)
 
 
+def made_by_folders(spark: SparkSession, source: Source) -> frozenset[str]:
+    """The columns of a CSV or JSON source that are in the names of folders, in lower case; of another source, none."""
+    return text_files(spark, source, where="source").made if source.format in TEXT_FORMATS else frozenset()
+
+
 def _load(
     spark: SparkSession, source: Source, where: str, format_name: str, options: Mapping[str, str], schema: T.StructType | None
 ) -> DataFrame:
@@ -194,6 +199,14 @@ class Buckets:
         """
         named = F.regexp_extract(F.col("_metadata.file_name"), r".*_(\d+)(?:\..*)?$", 1).try_cast("int")
         return frame.where(named == F.pmod(F.hash(*map(column, self.columns)), F.lit(self.number)))
+
+
+def partition_columns(spark: SparkSession, source: Source) -> list[str]:
+    """The columns that the partitions of a catalog table make, where the catalog says for each partition where it lies."""
+    described = None if source.table is None else _described(spark, source.table)
+    if source.table is None or (described is not None and described[1].get("Provider", "").lower() == "delta"):
+        return []
+    return [item.name for item in spark.catalog.listColumns(quoted_name(source.table)) if item.isPartition]
 
 
 def in_buckets(spark: SparkSession, source: Source) -> bool:

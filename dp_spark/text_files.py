@@ -4,6 +4,7 @@
 - Spark's JSON reader makes rows of the elements of a line that is an array, and one bad element drops the others. So JSON
   lines are read as text and parsed one by one with ``from_json``, for which such a line is one malformed record.
 - A CSV file's header line is compared with the schema before anything else is read, and binds columns by name.
+- Folders' names are private values, too: each is read as text, and one that is not of its column's type is null.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from dp_spark.conversions import TIME_OF_DAY
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.spark_errors import SPARK_ERRORS, condition, translated
 
@@ -61,19 +63,29 @@ class TextFiles:
             return self._json_rows()
         return self.in_every_order(lambda schema, files: self.csv(schema, self.csv_options(), files))
 
-    def inside(self, lines: DataFrame) -> list[T.StructField]:
+    def inside(self) -> list[T.StructField]:
         """The columns of the schema that are in the lines, and not in the names of folders."""
-        made = {name.lower() for name in lines.columns}
-        return [item for item in self.schema.fields if item.name.lower() not in made]
+        return [item for item in self.schema.fields if item.name.lower() not in self.made]
+
+    @functools.cached_property
+    def made(self) -> frozenset[str]:
+        """The columns that folders make, in lower case."""
+        return frozenset(name.lower() for name in self._lines([]).columns if name != LINE)
 
     def lines(self) -> DataFrame:
         """The lines as text, with the columns that folders make; those that the schema lists have its types."""
+        listed = [item for item in self.schema.fields if item.name.lower() in self.made]
+        return self._with_types(self._lines(listed))
+
+    def _lines(self, listed: Sequence[T.StructField]) -> DataFrame:
         kept = (*_FILE_OPTIONS, "linesep", "encoding", "charset") if self.format == "json" else _FILE_OPTIONS
-        options, line = self._without(self.options, kept=kept), T.StructField(LINE, T.StringType())
-        lines = self.load("text", options, T.StructType([line]))
-        made = {name.lower() for name in lines.columns}
-        listed = [item for item in self.schema.fields if item.name.lower() in made]
-        return self.load("text", options, T.StructType([line, *listed])) if listed else lines
+        return self.load("text", self._without(self.options, kept=kept), _texts([LINE, *(item.name for item in listed)]))
+
+    def _with_types(self, frame: DataFrame) -> DataFrame:
+        # Spark refuses to open a source in which one folder's name is not of the type that it was told.
+        kinds = {item.name: item.dataType for item in self.schema.fields if item.name.lower() in self.made}
+        typed = {name: _of_folder(name, kind) for name, kind in kinds.items() if kind != T.StringType()}
+        return frame.withColumns(typed) if typed else frame
 
     @property
     def drops_malformed(self) -> bool:
@@ -117,8 +129,9 @@ class TextFiles:
 
     def csv(self, schema: T.StructType, options: Mapping[str, str], files: Sequence[str] | None) -> DataFrame:
         """The records of these files, or of all: Spark opens no other, since it would find another header there."""
-        frame = self.load("csv", options, schema)
-        return frame if files is None else frame.where(_in_files(frame, files))
+        kinds = {item.name: T.StringType() if item.name.lower() in self.made else item.dataType for item in schema.fields}
+        frame = self.load("csv", options, T.StructType([T.StructField(name, kind) for name, kind in kinds.items()]))
+        return self._with_types(frame if files is None else frame.where(_in_files(frame, files)))
 
     def in_every_order(self, read: Callable[[T.StructType, Sequence[str] | None], DataFrame]) -> DataFrame:
         """What ``read`` makes of the files with each order of columns, as rows in one order."""
@@ -141,24 +154,29 @@ class TextFiles:
         """
         if not self.has_header:
             return self
-        names = {item.name.lower(): item.name for item in self.inside(self.lines())}
+        names = {item.name.lower(): item.name for item in self.inside()}
         orders: dict[tuple[str, ...], list[str]] = {}
         with translated(SourceError, "its header lines cannot be read", where=where, mend="check that it is readable CSV text"):
-            for file, header, fits in self._headers(len(names)):
+            for file, header, fits in self._headers(len(names), where):
                 found = [names.get((text or "").lower(), "") for text in header]
                 if not fits or sorted(found) != sorted(names.values()):
-                    raise _other_header(header, fits, [name for name in names.values() if name not in found], where)
+                    raise _other_header(list(names.values()), where)
                 orders.setdefault(tuple(found), []).append(file)
         return replace(self, orders=orders)
 
-    def _headers(self, width: int) -> Iterator[tuple[str, list[str | None], bool]]:
-        """Each file with the first ``width`` names in its header line, and whether they are as many as that."""
+    def _headers(self, width: int, where: str) -> Iterator[tuple[str, list[str | None], bool]]:
+        """Each file that has a line, with the first ``width`` names in its header line, and whether they are as many as that.
+
+        Raises:
+            SourceError: If a file has a line that was not read, since Spark spells its name in two ways.
+        """
         names = [f"c{index}" for index in range(width)]
         options = self._without(self.csv_options(header="false", mode="PERMISSIVE"), "nullValue", "emptyValue")
         frame = self.load("csv", options, _texts([*names, MALFORMED]))
         files = frame.inputFiles()
         begins = frame.metadataColumn("_metadata")["file_block_start"] == 0
         wanted = [F.array(*map(column, names)).alias("names"), F.col(MALFORMED).isNotNull().alias("wrong")]
+        read: set[str] = set()
         for start in range(0, len(files), _FILES_AT_ONCE):
             batch = files[start : start + _FILES_AT_ONCE]
             firsts = [
@@ -167,13 +185,21 @@ class TextFiles:
                 for index, file in enumerate(batch)
             ]
             for row in functools.reduce(DataFrame.unionAll, firsts).toArrow().to_pylist():
+                read.add(batch[row["file"]])
                 yield batch[row["file"]], row["names"], not row["wrong"]
+        # A file of which nothing was read is empty, or it is not found by its name, and no header of it was compared.
+        if len(read) < len(files) and (frame.where(~_in_files(frame, sorted(read))) if read else frame).limit(1).count():
+            raise SourceError(
+                "the header line of a file cannot be read: Spark spells the file's name in two ways",
+                where=where,
+                mend="name the source's files by letters, digits, points and dashes",
+            )
 
     # --- JSON ----------------------------------------------------------------------------------------------------------
 
     def _json_rows(self) -> DataFrame:
         lines = self.lines()
-        fields, made = self.inside(lines), [column(name) for name in lines.columns if name != LINE]
+        fields, made = self.inside(), [column(name) for name in lines.columns if name != LINE]
         records = self.json_records(lines, self.from_json(fields), made)
         if self.drops_malformed:
             records = records.where(F.col(RECORD)[MALFORMED].isNull())
@@ -229,23 +255,27 @@ class TextFiles:
             ) from None
 
 
-def _other_header(header: Sequence[str | None], fits: bool, missing: Sequence[str], where: str) -> SourceError:
-    """What is said of a header line that is not that of the schema: in the author's own words, never in the file's."""
-    if not fits:
-        problem = f"a file's header line has {'fewer' if None in header[-1:] else 'more'} columns than schema"
-    elif missing:
-        problem = f"a file's header line lacks these columns of schema: {', '.join(missing)}"
-    else:
-        problem = "a file's header line names a column twice"
-    mend = (
-        "list every column of the file under schema, and no other, and check the option sep; where files have no header "
-        "line, say options: {header: false}"
+def _other_header(names: Sequence[str], where: str) -> SourceError:
+    """What is said of a header line that is not that of the schema: nothing of what is in it.
+
+    It may be the first record of a file that has no header line. Then to be told how many fields it has, or which of the
+    author's own words are in it, would be an unpaid query.
+    """
+    told = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return SourceError(
+        f"a file's header line is not exactly the columns of schema ({len(names)}: {told})",
+        where=where,
+        mend="list every column of the file under schema, once, and no other, and check the option sep; where files have no "
+        "header line, say options: {header: false}; where pandas wrote its index as a column without a name, write the file "
+        "by to_csv(..., index=False); where pandas or Excel wrote quotes into a name, say options: {escape: '\"'}",
     )
-    if not fits:
-        mend += "; where pandas or Excel wrote quotes into a name, say options: {escape: '\"'}"
-    if header and not (header[0] or "").strip():
-        mend = f"name the first column, too (pandas: to_csv(..., index=False)); else {mend}"
-    return SourceError(problem, where=where, mend=mend)
+
+
+def _of_folder(name: str, kind: T.DataType) -> Column:
+    text = column(name)
+    if isinstance(kind, T.TimestampType):
+        text = F.regexp_replace(text, TIME_OF_DAY, "")  # it would be today's
+    return text.try_cast(kind)
 
 
 def _in_files(frame: DataFrame, files: Sequence[str]) -> Column:

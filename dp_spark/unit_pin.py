@@ -17,6 +17,10 @@ from typing import Any
 _KEPT_POSITIONS = re.compile(r"^sha256-\d+:")
 
 
+#: The position of a column that is in no line: the names of folders make it.
+IN_FOLDERS = 0
+
+
 def unit_text(
     units: Sequence[str], definition: Mapping[str, str], types: Mapping[str, str], positions: Mapping[str, int]
 ) -> str:
@@ -26,7 +30,7 @@ def unit_text(
         units: Its names, in order; none where each row is a unit.
         definition: Name -> expression, where it is defined; empty where all of it is plain columns.
         types: Column -> type, of the columns that a definition reads.
-        positions: Column -> position in the ``schema``, from 1, where only that tells columns apart.
+        positions: Column -> position in a line, from 1, where only that tells columns apart.
 
     >>> unit_text(["id"], {}, {}, {}), unit_text([], {}, {}, {})
     ('["id"]', '"row"')
@@ -70,13 +74,21 @@ def unit_words(pinned: str | None) -> str:
     """A pinned unit in words.
 
     >>> unit_words('{"unit": ["id"], "positions": {"id": 2}}')
-    '["id"] (id at position 2 of schema)'
+    '["id"] (id at position 2 of schema, without columns that folders make)'
+    >>> unit_words('{"unit": ["id"], "positions": {"id": 0}}')
+    '["id"] (id from the names of folders)'
     """
     pin = _Pin.of(pinned)
     said = [f"{name} = {text}" for name, text in pin.definition if name != text]
     said += [f"{column} of type {kind}" for column, kind in pin.types]
-    said += [f"{column} at position {position} of schema" for column, position in pin.positions or ()]
+    said += [_place(column, position) for column, position in pin.positions or ()]
     return f"{json.dumps(pin.unit)} ({'; '.join(said)})" if said else str(pinned)
+
+
+def _place(column: str, position: int) -> str:
+    if position == IN_FOLDERS:
+        return f"{column} from the names of folders"
+    return f"{column} at position {position} of schema, without columns that folders make"
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.sources import column, field, is_ambiguous, is_padded, is_plain_key, located, missing, nested, quoted
+from dp_spark.source_identity import has_link_to_another
+from dp_spark.sources import (
+    column,
+    field,
+    is_ambiguous,
+    is_padded,
+    is_plain_key,
+    located,
+    missing,
+    nested,
+    partition_columns,
+    quoted,
+)
 from dp_spark.spark_errors import translated
-from dp_spark.spec import ReleaseSpec
+from dp_spark.spec import ReleaseSpec, Source
 from dp_spark.time_guard import guarded
 from dp_spark.unit_definition import check_definition, check_names, mend, quoted_text, read_by_unit
-from dp_spark.unit_pin import unit_text
+from dp_spark.unit_pin import IN_FOLDERS, unit_text
+
+#: How many bits of a hash tell partitions apart: so many times the files of a partitioned table are listed, from a cache.
+_SPLITS = 24
 
 
 def with_units(frame: DataFrame, spec: ReleaseSpec) -> DataFrame:
@@ -84,7 +99,7 @@ def _without_nan(frame: DataFrame, names: set[str]) -> DataFrame:
 
 
 def require_units(frame: DataFrame, spec: ReleaseSpec) -> None:
-    """Checks that every part of the privacy unit is there and has a type whose equality is plain.
+    """Checks that every part of the privacy unit is there and has a type whose equality is plain, or that a row is read once.
 
     Args:
         frame: The source after ``with_units``.
@@ -93,6 +108,8 @@ def require_units(frame: DataFrame, spec: ReleaseSpec) -> None:
     Raises:
         SourceError: With the definition to write instead.
     """
+    if not spec.unit_columns:
+        _check_read_once(frame, spec.source)
     for name in spec.unit_columns:
         found = located(frame, name)
         if found is None:
@@ -114,6 +131,38 @@ def require_units(frame: DataFrame, spec: ReleaseSpec) -> None:
         raise SourceError(problem, where="privacy_unit", mend=mend(unit, name, better, source))
 
 
+def _check_read_once(frame: DataFrame, source: Source) -> None:
+    """Where each row is a unit, a stored row that is read twice would be two units."""
+    with translated(SourceError, "its files cannot be listed", where="source", mend="check your grants"):
+        if has_link_to_another(frame.inputFiles()):
+            raise SourceError(
+                "a file is read twice, since a link leads to it; where each row is a privacy unit, it would be two",
+                where="source.path",
+                mend="remove the link, or name the folder that it leads to",
+            )
+        columns = partition_columns(frame.sparkSession, source)
+        if columns and _share_files(frame, columns):
+            raise SourceError(
+                "two partitions of the table have files in common; where each row is a privacy unit, it would be two",
+                where="source.table",
+                mend="drop one of them (ALTER TABLE ... DROP PARTITION), or make a Delta table of it",
+            )
+
+
+def _share_files(frame: DataFrame, columns: Sequence[str]) -> bool:
+    """Whether two partitions have a file in common; lists files and reads none.
+
+    Spark names a file once, however many partitions have it. So the partitions are split in two, each time by another bit
+    of a hash: two that share a file are in different halves for one of the bits.
+    """
+    number = F.xxhash64(*map(column, columns))
+    for bit in range(_SPLITS):
+        chosen = F.shiftright(number, bit).bitwiseAND(F.lit(1)) == 1
+        if not set(frame.where(chosen).inputFiles()).isdisjoint(frame.where(~chosen).inputFiles()):
+            return True
+    return False
+
+
 def _text(spec: ReleaseSpec, name: str) -> str:
     text = spec.unit_definition.get(name, name)
     return text if text != name else ".".join(quoted_text(part) for part in name.split("."))
@@ -131,12 +180,15 @@ def _as_key(kind: T.DataType, text: str) -> str:
     return f"cast({text} as string)"
 
 
-def pinned_unit(frame: DataFrame, spec: ReleaseSpec) -> str:
+def pinned_unit(frame: DataFrame, spec: ReleaseSpec, made: Collection[str] = ()) -> str:
     """The privacy unit as the ledger keeps it.
 
     Args:
         frame: The source as it is read.
         spec: The release file, after ``${NAME}``.
+        made: The columns that folders make, in lower case (``sources.made_by_folders``).
+
+    Guarantees: where a source is read by position, one text is one place in a line, whatever folders it lies in.
     """
     types: dict[str, str] = {}
     for name, text in spec.unit_definition.items():
@@ -146,5 +198,7 @@ def pinned_unit(frame: DataFrame, spec: ReleaseSpec) -> str:
     positions: dict[str, int] = {}
     if spec.source.by_position:
         read, schema = read_by_unit(spec), list(spec.source.columns or ())
-        positions = {name: place for place, name in enumerate(schema, start=1) if name.lower() in read}
+        in_lines = [name for name in schema if name.lower() not in made]
+        positions = dict.fromkeys((name for name in schema if name.lower() in read), IN_FOLDERS)
+        positions |= {name: place for place, name in enumerate(in_lines, start=1) if name in positions}
     return unit_text(spec.unit_columns, spec.unit_definition, types, positions)

@@ -21,7 +21,16 @@ from dp_spark.publication import check_order
 from dp_spark.same_file import is_correction
 from dp_spark.session import BUCKETING, PARTITION_TYPES, check_held
 from dp_spark.source_identity import source_identity, source_location
-from dp_spark.sources import Buckets, in_buckets, open_checked, open_source, require_key, require_numeric, require_value
+from dp_spark.sources import (
+    Buckets,
+    in_buckets,
+    made_by_folders,
+    open_checked,
+    open_source,
+    require_key,
+    require_numeric,
+    require_value,
+)
 from dp_spark.spec import ClippedAggregate, Count, ReleaseSpec, Source
 from dp_spark.tables import TableRef
 from dp_spark.units import pinned_unit, require_units, with_units
@@ -79,7 +88,8 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
     sources = {"source": source, **check_public_sources(spark, spec, [source, *state.charged_sources])}
     if buckets is not None:
         frame = buckets.only_in_place(frame)
-    read, unit = frame.schema, pinned_unit(frame, spec)
+    made = made_by_folders(spark, spec.source) if spec.source.by_position else frozenset()
+    read, unit = frame.schema, pinned_unit(frame, spec, made)
     frame = with_units(frame, spec)
     require_units(frame, spec)
     joined: dict[str, DataFrame] = {}

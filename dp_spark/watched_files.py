@@ -48,7 +48,7 @@ def watched(files: TextFiles) -> DataFrame:
 
 
 def _watched_csv(files: TextFiles, schema: T.StructType, only: Sequence[str] | None) -> DataFrame:
-    inside = [item.name for item in schema.fields if item in files.inside(files.lines())]
+    inside = [item.name for item in schema.fields if item in files.inside()]
     options = files.csv_options(mode="PERMISSIVE")
     line = T.StructField(MALFORMED, T.StringType())
     frame = placed(files.csv(T.StructType([*schema.fields, line]), options, only))
@@ -61,7 +61,7 @@ def _watched_csv(files: TextFiles, schema: T.StructType, only: Sequence[str] | N
 def _watched_json(files: TextFiles) -> DataFrame:
     lines = placed(files.lines())
     others = [column(name) for name in lines.columns if name != LINE]
-    inside = files.inside(lines)
+    inside = files.inside()
     as_texts = files.from_json([T.StructField(item.name, T.StringType()) for item in inside])
     both = F.struct(files.from_json(inside).alias("typed"), as_texts.alias("texts"))
     records = files.json_records(lines, both, others)

@@ -108,6 +108,15 @@ def test_json_may_hold_what_csv_may_not(tmp_path: Path) -> None:
     check_file(release_spec(source=csv(format="json", schema={**SCHEMA, "place": "struct<city: string>"})))
 
 
+@pytest.mark.parametrize("name", ["_corrupt_record", "__dp_spark_malformed", "__DP_Spark_line"])
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_no_column_gets_the_text_of_whole_records(tmp_path: Path, kind: str, name: str) -> None:
+    schema = {**SCHEMA, name: "string"}
+    assert refused(tmp_path, source=csv(format=kind, schema=schema)).where == f"source.schema.{name}"
+    joined = {"source": csv(format=kind, schema={"test": "string", name: "string"}), "on": ["test"], "how": "left"}
+    assert refused(tmp_path, preprocess=[{"join": joined}]).where == f"preprocess.0.join.source.schema.{name}"
+
+
 # --- schema and options ----------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from frames import frame_of, tuples
 from helpers import COUNT as ROWS
 from helpers import release_spec
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as T
 from release_helpers import COUNT, PATIENTS, Outcome, Place, write_delta
 
 from dp_spark.aggregation import prepare_rows
@@ -312,9 +314,11 @@ def test_a_double_id_is_published_by_following_the_error(place: Place, spark: Sp
 
 
 def test_without_a_header_another_position_is_another_unit(place: Place, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = place.folder / "visits.csv"
-    path.write_text("".join(f"p{index % 5},er,w\n" for index in range(50)))
-    schema = {"patient": "string", "ward": "string", "note": "string"}
+    """Columns that folders make have none, wherever the schema lists them."""
+    path = place.folder / "visits"
+    (path / "year=1").mkdir(parents=True)
+    (path / "year=1" / "x.csv").write_text("".join(f"p{index % 5},er,w\n" for index in range(50)))
+    schema = {"year": "string", "patient": "string", "ward": "string", "note": "string"}
     source = {"format": "csv", "path": str(path), "schema": schema, "options": {"header": "${HEADER}"}}
     changes = {"dataset": "rich", "source": source, "budget": {"epsilon": 1_000}, "aggregates": [COUNT]}
     monkeypatch.setenv("HEADER", "false")
@@ -325,12 +329,33 @@ def test_without_a_header_another_position_is_another_unit(place: Place, cli: Cl
     )  # fmt: skip
     assert cli("run", place.file(**changes), "--release-id", "r1").code == 0
     assert place.entries()[-2].privacy_unit == '{"unit": ["patient"], "positions": {"patient": 1}}'
-    swapped = {"ward": "string", "note": "string", "patient": "string"}
+    inside = cli("run", place.file(**changes), "--set", f"source.path={path}/year=1", "--release-id", "r2", "--json")
+    assert (inside.code, inside.error["where"]) == (3, "privacy_unit"), "the patient would be the ward"
+    swapped = {"ward": "string", "note": "string", "patient": "string", "year": "string"}
     other = cli("run", place.file(**changes | {"source": {**source, "schema": swapped}}), "--release-id", "r2", "--json")
     assert (other.code, other.error["where"]) == (3, "privacy_unit")
     assert "patient at position 1 of schema" in other.error["message"]
     for override in (f"source.schema={json.dumps(swapped)}", "source.options.header=true", "source.options={sep: e}"):
         assert cli("run", place.file(**changes), "--set", override).code == 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "unit", "made", "positions"),
+    [
+        ("p id x", "id", {"p"}, {"id": 1}),
+        ("id x p", "id", {"p"}, {"id": 1}),
+        ("p id x", "id", set(), {"id": 2}),
+        ("x P Id", "id", {"p"}, {"Id": 2}),
+        ("p q id", {"u": "concat(p, id)"}, {"p", "q"}, {"p": 0, "id": 1}),
+        ("id p", "p", {"p"}, {"p": 0}),
+    ],
+)
+def test_a_position_is_one_in_a_line(columns: str, unit: Any, made: set[str], positions: dict[str, int]) -> None:
+    """Folders make columns that are in no line, and whether they do depends on the path."""
+    source = {**CSV, "schema": dict.fromkeys(columns.split(), "string"), "options": {"header": False}}
+    unread = types.SimpleNamespace(schema=T.StructType([]))
+    pinned = pinned_unit(unread, release_spec(source=source, privacy_unit=unit), made)  # type: ignore[arg-type]
+    assert json.loads(pinned)["positions"] == positions
 
 
 def place_events(place: Place, changes: dict[str, Any]) -> tuple[Any, ...]:

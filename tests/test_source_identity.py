@@ -9,12 +9,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from frames import frame_of, tuples
+from helpers import release_spec
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from source_helpers import opened, source
 
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.paths import same_source, split_identities
 from dp_spark.source_identity import folders_outside, source_identity, source_location
+from dp_spark.units import require_units
 
 pytest_plugins = ("source_fixtures",)
 
@@ -149,6 +152,28 @@ def test_the_folders_of_all_files_are_identities(
     spark.sql(f"CREATE TABLE delta.`{tmp_path}/clone` SHALLOW CLONE delta.`{tmp_path}/lake`")
     assert as_read(spark, format="delta", path="clone") == ["/clone", "/lake"], "no test=a is told"
     assert as_read(spark, format="delta", path="lake") == ["/lake"]
+
+
+def test_a_row_that_is_a_unit_is_read_once(spark: SparkSession, visits: DataFrame, schema: str, tmp_path: Path) -> None:
+    """Rows that a link or a partition's location leads to twice would be two units."""
+    rows = {"privacy_unit": {"row": True}, "contribution_bounds": None, "group_by": [], "partitions": None}
+    one_by_one = visits.withColumn("part", F.col("id"))
+    one_by_one.write.parquet(f"{tmp_path}/rows/a")
+    one_by_one.write.partitionBy("part").saveAsTable(f"{schema}.parts", format="parquet")
+    path, table = {"format": "parquet", "path": f"{tmp_path}/rows/*"}, {"table": f"{schema}.parts"}
+
+    def check(keys: dict[str, Any], **changes: Any) -> None:
+        require_units(opened(spark, **keys), release_spec(source=keys, **changes))
+
+    check(path, **rows)
+    check(table, **rows)
+    (tmp_path / "rows" / "link").symlink_to(tmp_path / "rows" / "a")
+    spark.sql(f"ALTER TABLE {schema}.parts ADD PARTITION (part = 9) LOCATION '{tmp_path}/wards/parts/part=3'")
+    for keys, where in ((path, "source.path"), (table, "source.table")):
+        with pytest.raises(SourceError, match="where each row is a privacy unit") as caught:
+            check(keys, **rows)
+        assert caught.value.where == where
+        check(keys, privacy_unit="id")
 
 
 def test_no_partition_of_a_source_is_told(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
