@@ -34,6 +34,8 @@ _TIMESTAMP_AT: dict[str, tuple[int, ...]] = {
     "timestampdiff": (1, 2),
     "to_utc_timestamp": (0,),
 }
+#: With three arguments these are ``timestampadd`` and ``timestampdiff``: the first is a unit.
+_WITH_UNIT = {"date_add": (2,), "date_diff": (1, 2), "datediff": (1, 2)}
 #: These do so only without a pattern.
 _WITHOUT_PATTERN = frozenset(("to_timestamp", "try_to_timestamp"))
 #: A time of day alone: a T, or digits and a colon, with nothing before it that begins a date.
@@ -66,15 +68,15 @@ def fitted(sql: str, type_of: Callable[[str], str]) -> str:
         sql: A checked expression, its parameters bound.
         type_of: The Spark type of a part of it, such as ``double``.
 
-    >>> fitted("cast(x as int) + y::smallint", lambda part: "double")
-    'try_cast(x as int) + try_cast(y as smallint)'
+    >>> fitted("cast(x as int) + y::bigint", lambda part: "string")
+    'try_cast(x as int) + try_cast(y as bigint)'
     >>> fitted("cast('cast(' as string)", lambda part: "string")
     "try_cast('cast(' as string)"
     """
     tokens = sqlglot.tokenize(sql, read="spark")
     edits: list[_Edit] = []
     for index, token in enumerate(tokens):
-        if token.token_type == TokenType.DCOLON:
+        if _casts(sql, token):
             edits += _of_double_colon(sql, tokens, index, type_of)
         elif is_call(tokens, index):
             edits += _of_call(sql, tokens, index, type_of)
@@ -106,6 +108,36 @@ def argument_spans(tokens: Sequence[Token], opening: int) -> list[tuple[int, int
         if depth == 0:
             break
     return spans
+
+
+def written_types(sql: str, tokens: Sequence[Token]) -> Iterator[str]:
+    """The types that a text casts to, as the author wrote them: sqlglot's names for types are not Spark's.
+
+    >>> text = "cast(x as decimal(10, 2)) > y::uuid and z::timestamp without time zone"
+    >>> list(written_types(text, sqlglot.tokenize(text, read="spark")))
+    ['decimal(10, 2)', 'uuid', 'timestamp without']
+    """
+    for index, token in enumerate(tokens):
+        if _casts(sql, token) and index + 1 < len(tokens):
+            yield _text(sql, tokens, (index + 1, _end_of_type(tokens, index + 1)))
+        elif is_call(tokens, index) and token.text.lower() in ("cast", "try_cast"):
+            spans, middle = argument_spans(tokens, index + 1), _keyword(tokens, index + 1, "as")
+            if spans and middle is not None and middle < spans[-1][1]:
+                yield _text(sql, tokens, (middle + 1, spans[-1][1]))
+
+
+def _casts(sql: str, token: Token) -> bool:
+    """Whether a token is ``::``: sqlglot makes one of the letter behind a number, too, as in ``1L``."""
+    return token.token_type == TokenType.DCOLON and sql[token.start : token.end + 1] == "::"
+
+
+def _end_of_type(tokens: Sequence[Token], last: int) -> int:
+    """The last token of the type behind ``::``, and of the words that only sqlglot reads as a part of it."""
+    if last + 1 < len(tokens) and tokens[last + 1].token_type == TokenType.L_PAREN:  # decimal(10, 2)
+        closing = (index for index in range(last + 2, len(tokens)) if tokens[index].token_type == TokenType.R_PAREN)
+        last = next(closing, last)
+    goes_on = last + 1 < len(tokens) and tokens[last + 1].text.lower() in ("with", "without")
+    return last + 1 if goes_on else last
 
 
 def _of_call(sql: str, tokens: Sequence[Token], index: int, type_of: Callable[[str], str]) -> Iterator[_Edit]:
@@ -156,7 +188,8 @@ def _made_timestamps(
     elif name in _WITHOUT_PATTERN and len(spans) == 1:
         yield spans[0]
     else:
-        yield from (spans[position] for position in _TIMESTAMP_AT.get(name, ()) if position < len(spans))
+        positions = _WITH_UNIT.get(name, ()) if len(spans) == 3 else ()
+        yield from (spans[position] for position in (*positions, *_TIMESTAMP_AT.get(name, ())) if position < len(spans))
 
 
 def _of_double_colon(sql: str, tokens: Sequence[Token], index: int, type_of: Callable[[str], str]) -> Iterator[_Edit]:

@@ -22,6 +22,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from dp_spark.constants import argument_problems, field_problems
+from dp_spark.conversions import written_types
 from dp_spark.errors import SpecError
 from dp_spark.row_functions import (
     ALLOWED_FUNCTIONS,
@@ -69,7 +70,7 @@ _BARE_CALLS = frozenset(
         "current_timestamp", "current_timezone", "current_user", "localtime", "localtimestamp", "session_user", "user",
     )
 )  # fmt: skip
-_TYPED_LITERALS = frozenset(("date", "timestamp", "timestamp_ntz", "timestamp_ltz", "time"))
+_TYPED_LITERALS = frozenset(("date", "timestamp", "timestamp_ntz", "timestamp_ltz"))
 _TIME_TYPES = re.compile(r"^(date|time)", re.IGNORECASE)
 _STRUCTURE: tuple[type[exp.Expr], ...] = (
     exp.Column, exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.Paren, exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ,
@@ -85,8 +86,9 @@ _BESIDE_INTERVALS = (
 )  # fmt: skip
 # sqlglot fills these in itself, where a function such as unix_timestamp is called without its arguments.
 _NEVER = (exp.AggFunc, exp.Anonymous, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.CurrentDatetime)
-# What makes a timestamp of a text beside one.
-_BESIDE = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Sub, exp.Nullif)
+# What makes a timestamp of a text beside one; of those that add, beside an interval, too.
+_BESIDE = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Nullif)
+_ADDING = (exp.Add, exp.Sub, exp.SafeAdd, exp.SafeSubtract)
 # Operators that Spark looks up by name like a function, and what it writes trim(both ..) and the like as.
 _LOOKED_UP = frozenset(("between", "btrim", "ilike", "in", "like", "ltrim", "not", "regexp", "rlike", "rtrim"))
 _MOST_TOKENS = 500
@@ -108,7 +110,8 @@ class Expression:
         names_clock: Whether a text in it is one that Spark casts to the time of day, or is computed from constants alone.
         functions: The names in it that Spark may look up among its functions, in lower case.
         patterns: Its regular expressions, as literals.
-        compared: What it compares with one another, for asking Spark about types alone.
+        compared: What it compares with one another (also a map and its key), for asking Spark about types alone.
+        added: What it adds or subtracts, likewise.
     """
 
     sql: str
@@ -120,6 +123,7 @@ class Expression:
     functions: frozenset[str] = frozenset()
     patterns: tuple[str, ...] = ()
     compared: tuple[tuple[str, ...], ...] = ()
+    added: tuple[tuple[str, ...], ...] = ()
 
 
 def check_type(text: str, *, where: str) -> str:
@@ -216,7 +220,8 @@ def _checked(text: str, parameters: Mapping[str, bool | int | Decimal | str], wh
         names_clock=_names_clock(bound, _tokens(bound, where)) or any(_computes_text(node) for node in tree.walk()),
         functions=_names(tokens) & (ALLOWED_FUNCTIONS | _LOOKED_UP),
         patterns=tuple(_patterns(bound, _tokens(bound, where))),
-        compared=tuple(_compared(_parse(bound, where))),
+        compared=tuple(_compared(whole := _parse(bound, where))),
+        added=tuple(_sql([node.this, node.expression]) for node in whole.find_all(*_ADDING)),
     )
     if found.names_clock and (found.can_raise or found.time_literals):
         raise _refused(CLOCK, where)
@@ -265,8 +270,16 @@ def _compared(tree: exp.Expr) -> Iterator[tuple[str, ...]]:
             operands = [node.this, *node.expressions]
         elif isinstance(node, exp.Case) and node.this is not None:
             operands = [node.this, *(branch.this for branch in node.args["ifs"])]
+        elif isinstance(node, exp.DecodeCase):  # a value, pairs of what is sought and its result, and what else is given
+            operands = [node.expressions[0], *node.expressions[1:-1:2]]
+        elif isinstance(node, exp.Bracket):
+            operands = [node.this, *node.expressions]
         if len(operands) > 1:
-            yield tuple(operand.sql(dialect="spark") for operand in operands)
+            yield _sql(operands)
+
+
+def _sql(operands: Sequence[exp.Expr]) -> tuple[str, ...]:
+    return tuple(operand.sql(dialect="spark") for operand in operands)
 
 
 def _patterns(text: str, tokens: Sequence[Token]) -> Iterator[str]:
@@ -316,6 +329,13 @@ def _text_problems(text: str, tokens: Sequence[Token]) -> Iterator[str]:
         yield "comments are not allowed in an expression"
     if re.search(r"\\['\"`]", text):
         yield "an escaped quote is not allowed in an expression; use a parameter for such a text"
+    for kind in written_types(text, tokens):
+        if type_kind(kind) in (None, "binary"):
+            yield f"the type {kind.lower()} is not allowed"
+    for token, following in itertools.pairwise(tokens):
+        typed = token.token_type in sqlglot.Parser.TYPE_TOKENS and following.token_type == TokenType.STRING
+        if typed and token.text.lower() not in _TYPED_LITERALS | {"interval"}:
+            yield f"a text must not have the type {token.text.lower()} before it; cast it"
     for index, token in enumerate(tokens):
         if token.token_type not in _STRINGS:
             yield from _token_problems(tokens, index)

@@ -7,7 +7,7 @@ asked for before the charge: one query of the catalog, and no Spark job.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from pyspark.sql import SparkSession
 
@@ -24,6 +24,8 @@ substring sum transform transform_values try_add try_subtract try_to_binary try_
 xxhash64
 """
 INTERNAL = frozenset(_CALLED.split())
+#: Words of the grammar, which no catalog has to list: nothing can stand in their place.
+_NO_FUNCTIONS = frozenset(("case", "timestampdiff", "try_cast"))
 #: Where the classes of built-in functions are: in Spark, and of what Databricks adds to it.
 _BUILT_IN = ("org.apache.spark.sql.catalyst.expressions.", "com.databricks.sql.")
 
@@ -37,7 +39,7 @@ def check_functions(spark: SparkSession, names: Iterable[str]) -> None:
 
     Raises:
         SpecError: Naming the functions that are not the built-in ones.
-        DpSparkError: If the platform does not say what a name means.
+        DpSparkError: If the platform does not say what a name means, or does not list it.
     """
     wanted = INTERNAL | set(names)
     try:
@@ -51,12 +53,32 @@ def check_functions(spark: SparkSession, names: Iterable[str]) -> None:
     meant: dict[str, str] = {}
     for function in sorted(found, key=lambda item: bool(item.namespace), reverse=True):
         meant[function.name.lower()] = function.className or ""
-    foreign = sorted(name for name in meant.keys() & wanted if not _is_built_in(name, meant[name]))
+    check_meanings(wanted, meant)
+
+
+def check_meanings(wanted: Collection[str], meant: Mapping[str, str]) -> None:
+    """Judges what a catalog says about the names that are wanted.
+
+    Args:
+        wanted: The names, in lower case.
+        meant: Name -> the class behind it, for what the catalog lists.
+
+    Raises:
+        SpecError: Naming the functions that are not the built-in ones.
+        DpSparkError: Naming those that are not listed.
+    """
+    foreign = sorted(name for name in meant.keys() & set(wanted) if not _is_built_in(name, meant[name]))
     if foreign:
         raise SpecError(
             f"the session has functions of its own in the place of Spark's: {', '.join(foreign)}",
             where="the Spark session",
             mend="run in a new session that registers no functions of these names: they cannot be dropped",
+        )
+    unknown = sorted(set(wanted) - meant.keys() - _NO_FUNCTIONS)
+    if unknown:
+        raise DpSparkError(
+            f"this platform's catalog does not list these functions, so what they mean is not known: {', '.join(unknown)}",
+            mend="run where SHOW FUNCTIONS lists Spark's built-in functions, or leave those of the release file out",
         )
 
 

@@ -24,6 +24,11 @@ from dp_spark.sources import field
 from dp_spark.spark_errors import SPARK_ERRORS
 
 _TIMES = (T.DateType, T.TimestampType, T.TimestampNTZType)
+_INTERVALS = (T.DayTimeIntervalType, T.YearMonthIntervalType, T.CalendarIntervalType)
+_TEXTS = ("string", "char", "varchar")
+#: The types that a text cannot stand beside in a comparison, and in a sum: there, a text becomes a timestamp.
+_COMPARED = ("timestamp", "map<timestamp,")
+_ADDED = ("timestamp", "interval")
 
 
 def guarded(frame: DataFrame, expression: Expression, where: str) -> Column:
@@ -37,23 +42,35 @@ def guarded(frame: DataFrame, expression: Expression, where: str) -> Column:
     kinds = _times(frame, expression)
     if kinds and expression.names_clock:
         raise SpecError(CLOCK, where=where, mend="write the date itself, or compare texts")
-    if "timestamp" in kinds or expression.can_raise:
-        _check_compared(expression, lambda part: _asked(frame, part), where)
+    if expression.can_raise or any(kind.startswith(_ADDED) for kind in kinds):
+        check_compared(expression, lambda part: _asked(frame, part), where)
     plain = F.expr(fitted(expression.sql, lambda part: _type(frame, F.expr(part)).simpleString()))
     can_fail = expression.can_raise or len(kinds) > 1 or (expression.adds and bool(kinds))
     return _guard(frame, plain, where) if can_fail else plain
 
 
-def _check_compared(expression: Expression, type_of: Callable[[str], str], where: str) -> None:
-    """A text beside a timestamp becomes one, and a time of day alone one of today: the clock."""
-    for operands in expression.compared:
-        texts = [part for part in operands if not _is_dated(part) and type_of(part).startswith(("string", "char", "varchar"))]
-        if texts and any(type_of(part) == "timestamp" for part in operands):
-            raise SpecError(
-                "a text is compared with a timestamp, and a time of day alone would be one of today",
-                where=where,
-                mend="cast the text first, as in cast(x as timestamp)",
-            )
+def check_compared(expression: Expression, type_of: Callable[[str], str], where: str) -> None:
+    """A text beside a timestamp becomes one, and a time of day alone one of today: the clock.
+
+    Args:
+        expression: A checked expression.
+        type_of: The Spark type of a part of it; empty where Spark does not say, which is taken for both.
+        where: The key of the release file, for errors.
+
+    Raises:
+        SpecError: If a text that is no plain date would become a timestamp.
+    """
+    for times, groups in ((_COMPARED, expression.compared), (_ADDED, expression.added)):
+        for operands in groups:
+            kinds = [(part, type_of(part)) for part in operands if not _is_dated(part)]
+            texts = {part for part, kind in kinds if not kind or kind.startswith(_TEXTS)}
+            beside = {part for part, kind in kinds if not kind or (kind.startswith(times) and kind != "timestamp_ntz")}
+            if any(text != time for text in texts for time in beside):
+                raise SpecError(
+                    "a text stands beside a timestamp or an interval, and a time of day alone would be one of today",
+                    where=where,
+                    mend="cast the text first, as in cast(x as timestamp)",
+                )
 
 
 def _is_dated(part: str) -> bool:
@@ -102,14 +119,14 @@ def null_for_errors(value: Column, kind: T.DataType) -> Column:
 
 
 def _times(frame: DataFrame, expression: Expression) -> set[str]:
-    """The date and timestamp types that an expression reads or names."""
+    """The types of dates, timestamps and intervals that an expression reads or names."""
     read = [field(frame, name) for name in expression.columns]
     kinds = {kind.simpleString() for item in read if item is not None for kind in _parts(item.dataType)}
     return kinds | expression.time_literals
 
 
 def _parts(kind: T.DataType) -> Iterator[T.DataType]:
-    """The date and timestamp types in a type, however deep."""
+    """The types of dates, timestamps and intervals in a type, however deep."""
     if isinstance(kind, T.StructType):
         for item in kind.fields:
             yield from _parts(item.dataType)
@@ -118,7 +135,7 @@ def _parts(kind: T.DataType) -> Iterator[T.DataType]:
     elif isinstance(kind, T.MapType):
         yield from _parts(kind.keyType)
         yield from _parts(kind.valueType)
-    elif isinstance(kind, _TIMES):
+    elif isinstance(kind, _TIMES + _INTERVALS):
         yield kind
 
 

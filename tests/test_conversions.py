@@ -21,6 +21,7 @@ CHANGED = [
     ("s.`a b`::int", "try_cast(s.`a b` as int)"),
     ("not (x)::boolean", "not try_cast((x) as boolean)"),
     ("case when a then case b when 1 then 2 end end::int", "try_cast(case when a then case b when 1 then 2 end end as int)"),
+    ("-5L::int * 1.5BD", "try_cast(-5L as int) * 1.5BD"),
     ("'1' '2'::int", "try_cast('1' '2' as int)"),
     ("date '2020-01-01'::string", "try_cast(date '2020-01-01' as string)"),
     ("int(x::double)", "try_cast(try_cast(x as double) as int)"),
@@ -35,7 +36,17 @@ def test_casts_become_casts_that_give_null(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["'cast(x as int)'", "`cast`  > 1", "`int` + `x::int`", "string(x)", "floor(x)", "floor(x, 2)", "try_cast(x as int)", "x"],
+    [
+        "'cast(x as int)'",
+        "`cast`  > 1",
+        "`int` + `x::int`",
+        "string(x)",
+        "floor(x)",
+        "floor(x, 2)",
+        "try_cast(x as int)",
+        "x",
+        "x > 1L + 0.5D",
+    ],
 )
 def test_nothing_else_changes(text: str) -> None:
     assert fitted(text, lambda part: "decimal(10,2)") == text
@@ -67,8 +78,15 @@ def test_a_double_of_two_to_the_63_is_no_bigint(text: str) -> None:
         ("to_timestamp(s)", "to_timestamp({s})"),
         ("to_timestamp(s, 'HH')", "to_timestamp(s, 'HH')"),
         ("cast(s as date)", "try_cast(s as date)"),
+        ("datediff(s, at)", "datediff(s, at)"),
+        ("date_add(s, 1)", "date_add(s, 1)"),
+        ("date_add(day, 1, s)", "date_add(day, 1, {s})"),
+        ("DateDiff(HOUR, s, s)", "DateDiff(HOUR, {s}, {s})"),
+        ("date_diff(minute, '12:30' , s)", "date_diff(minute, {l} , {s})"),
     ],
 )
 def test_a_text_that_becomes_a_timestamp_has_a_date(text: str, expected: str) -> None:
-    assert fitted(text, lambda part: "string") == expected.format(s=f"regexp_replace(s, '{TIME_OF_DAY}', '')")
+    assert fitted(text, lambda part: "string") == expected.format(
+        s=f"regexp_replace(s, '{TIME_OF_DAY}', '')", l=f"regexp_replace('12:30', '{TIME_OF_DAY}', '')"
+    )
     assert TIME_OF_DAY not in fitted(text, lambda part: "timestamp")

@@ -12,6 +12,7 @@ from sqlglot.tokens import TokenType
 
 from dp_spark.errors import SpecError
 from dp_spark.expressions import ALLOWED_FUNCTIONS, check_expression, check_type
+from dp_spark.time_guard import check_compared
 
 PARAMETERS: dict[str, Any] = {"since": 0, "flag": True, "word": "now", "low": -5, "upper": "x", "rate": Decimal("0.5")}
 
@@ -629,6 +630,28 @@ def test_other_types_are_refused(text: str) -> None:
     assert caught.value.where == "preprocess.0.cast.x"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cast(s as time)", "cast(cast(s as time) as timestamp_ntz)", "cast(s as text)", "S::UUID", "(s)::text::string",
+        "try_cast(s as number)", "cast(s as datetime)", "s::timestamp without time zone", "cast(s as double precision)",
+        "cast(s as timestamp with time zone)", "s::decimal(3, 1)::varchar2", "cast(s as int format 'x')", "s::decimal()",
+        "datetime '2020-01-01' = d", "time '2020-01-01' = d", "int '5' = 1", "text 'a' = s",
+    ],
+)  # fmt: skip
+def test_types_are_judged_as_the_author_wrote_them(text: str) -> None:
+    assert "type" in refused(text).message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["cast(`as` as decimal( 10, 2 )) > cast('5' as int)", "trim(both 'x' from s::string)", "s::long[0]", "s::byte in (1, 2)",
+     "case when date in ('a') then 'x' else 'b' end", "struct between 'a' and 'b'", "text like 'y'", "cast(s as real) = '5'"],
+)  # fmt: skip
+def test_sparks_own_types_and_columns_named_like_types_are_read(text: str) -> None:
+    assert check(text).sql == text
+
+
 FORBIDDEN = [
     "rand",
     "randn",
@@ -738,6 +761,46 @@ def test_what_spark_looks_up_and_compiles_is_told() -> None:
     assert {"not", "trim", "rlike", "extract", "year", "between"} <= found.functions
     assert check("x = 'abs(' and `abs` > 1").functions == {"abs"}, "a column's name may be a function's: asked once too often"
     assert check("regexp_replace(s, '[', '') = 'x' or s rlike :word").patterns == ("'['", "'now'")
+
+
+@pytest.mark.parametrize(
+    ("text", "compared", "added"),
+    [
+        ("decode(at, s, 1, t, 2)", ("at", "s", "t"), None),
+        ("decode(at, s, 1, t, 2, u)", ("at", "s", "t"), None),
+        ("m[s]", ("m", "s"), None),
+        ("try_subtract(at, s)", None, ("at", "s")),
+        ("try_add(s, i)", None, ("s", "i")),
+        ("s + i", None, ("s", "i")),
+        ("s - i", None, ("s", "i")),
+    ],
+)
+def test_what_stands_beside_one_another_is_told(
+    text: str, compared: tuple[str, ...] | None, added: tuple[str, ...] | None
+) -> None:
+    found = check(text)
+    assert (found.compared, found.added) == ((compared,) if compared else (), (added,) if added else ())
+
+
+KINDS = {"at": "timestamp", "ntz": "timestamp_ntz", "s": "string", "m": "map<timestamp,int>", "i": "interval day", "n": "int"}
+
+
+@pytest.mark.parametrize(
+    ("text", "clock"),
+    [
+        ("decode(at, s, 1, 0)", True), ("decode(at, '12:30', 1, 0)", True), ("m[s]", True), ("try_subtract(at, s)", True),
+        ("s + i", True), ("try_add('12:30', i)", True), ("s - interval '1' day", True), ("unread(x) = s", True),
+        ("at > unread(x)", True), ("m['2020-01-01']", False), ("at + i", False), ("ntz = s", False), ("s = i", False),
+        ("unread(x) > n", False), ("decode(n, s, 1, 0)", False), ("n + s", False), ("at = at", False),
+    ],
+)  # fmt: skip
+def test_a_text_beside_a_timestamp_is_refused_and_so_is_what_spark_cannot_read(text: str, clock: bool) -> None:
+    def type_of(part: str) -> str:
+        return "interval day" if "INTERVAL" in part else "string" if part[0] == "'" else KINDS.get(part, "")
+
+    expression = check(text.replace("unread", "abs"))
+    with pytest.raises(SpecError, match="one of today") if clock else contextlib.nullcontext():
+        check_compared(expression, type_of, "preprocess.0.filter")
 
 
 # --- columns that are named like words of SQL -------------------------------------------------------------------------

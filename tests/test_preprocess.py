@@ -483,10 +483,11 @@ def test_words_and_times_of_day_in_the_data_are_not_the_clock(spark: SparkSessio
         "f": "date_trunc('day', s)", "g": "date_format(s, 'yyyy')", "h": "extract(day from s)", "i": "hour(s)",
         "j": "months_between(s, '2020-01-01')", "k": "from_utc_timestamp(s, 'UTC')", "l": "cast(concat(s, '') as timestamp)",
         "m": "cast('12:30' as timestamp)", "n": "cast(s as timestamp_ntz)", "o": "date_part('year', s)",
-        "p": "try_cast(s as timestamp)",
+        "p": "try_cast(s as timestamp)", "q": "datediff(hour, s, timestamp '2020-01-01 00:00:00')", "r": "date_add(day, 1, s)",
+        "u": "date_diff(day, timestamp '2020-01-01 00:00:00', '12:30')",
     }  # fmt: skip
     found = steps(spark, frame, {"derive": expressions}, {"cast": {"t": "timestamp"}})
-    assert set(tuples(found.select("t", *expressions))) == {(None,) * 17}
+    assert set(tuples(found.select("t", *expressions))) == {(None,) * 20}
 
 
 def test_a_text_with_a_date_is_still_a_timestamp(spark: SparkSession) -> None:
@@ -499,12 +500,15 @@ def test_a_text_with_a_date_is_still_a_timestamp(spark: SparkSession) -> None:
 @pytest.mark.parametrize(
     "text",
     ["at > s", "s = at", "at > '12:30'", "at in (s)", "at between s and '2021-01-01'", "nullif(at, s) is null",
-     "case at when s then true end", "d = concat('to', 'day')", "p.d > 'today'", "p.d = 'no' || 'w'"],
+     "case at when s then true end", "d = concat('to', 'day')", "p.d > 'today'", "p.d = 'no' || 'w'",
+     "decode(at, s, 1, 0) = 1", "m[s] = 1", "s + interval '1' day > ''", "try_subtract(s, i) > ''",
+     "s + i > ''", "'now' + i > ''"],
 )  # fmt: skip
 def test_a_text_beside_a_date_or_timestamp_that_could_be_the_clock_is_refused(spark: SparkSession, text: str) -> None:
     columns = {"id": INT, "s": STR, "at": pa.timestamp("us", "UTC"), "d": pa.date32(), "p": pa.struct([("d", pa.date32())])}
+    frame = frame_of(spark, columns, []).selectExpr("*", "map(at, id) as m", "interval '1' day as i")
     with pytest.raises(SpecError, match=r"clock|time of day"):
-        steps(spark, frame_of(spark, columns, []), {"filter": text})
+        steps(spark, frame, {"filter": text})
 
 
 @pytest.mark.parametrize("text", ["at > cast(s as timestamp)", "at >= '2024-01-01'", "d = s", "date_format(at, 'HH:mm') > s"])

@@ -9,10 +9,10 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import COUNT, ROOT, TOTAL, Place
 
-from dp_spark.errors import SpecError
+from dp_spark.errors import DpSparkError, SpecError
 from dp_spark.expressions import ALLOWED_FUNCTIONS
 from dp_spark.release import run_release
-from dp_spark.session_functions import INTERNAL, check_functions
+from dp_spark.session_functions import INTERNAL, check_functions, check_meanings
 
 pytest_plugins = ("release_fixtures",)
 
@@ -36,6 +36,15 @@ def test_a_session_function_with_a_name_of_sparks_is_refused(other: SparkSession
     assert name.lower() in caught.value.message
     assert caught.value.exit_code == 2
     assert "new session" in caught.value.mend
+
+
+def test_what_the_catalog_does_not_list_is_not_known_to_be_sparks() -> None:
+    built_in = dict.fromkeys(INTERNAL, "org.apache.spark.sql.catalyst.expressions.X")
+    check_meanings(INTERNAL | {"try_cast", "timestampdiff"}, built_in)
+    for listed in ({}, {name: built_in[name] for name in INTERNAL - {"least"}}):
+        with pytest.raises(DpSparkError, match=r"does not list.*\bleast\b") as caught:
+            check_meanings(INTERNAL, listed)
+        assert caught.value.exit_code == 1
 
 
 def test_a_hive_function_is_refused_too(other: SparkSession) -> None:
