@@ -37,7 +37,7 @@ def guarded(frame: DataFrame, expression: Expression, where: str) -> Column:
     kinds = _times(frame, expression)
     if kinds and expression.names_clock:
         raise SpecError(CLOCK, where=where, mend="write the date itself, or compare texts")
-    if "timestamp" in kinds or expression.can_raise:
+    if kinds or expression.can_raise:
         _check_compared(expression, lambda part: _asked(frame, part), where)
     plain = F.expr(fitted(expression.sql, lambda part: _type(frame, F.expr(part)).simpleString()))
     can_fail = expression.can_raise or len(kinds) > 1 or (expression.adds and bool(kinds))
@@ -46,14 +46,17 @@ def guarded(frame: DataFrame, expression: Expression, where: str) -> Column:
 
 def _check_compared(expression: Expression, type_of: Callable[[str], str], where: str) -> None:
     """A text beside a timestamp becomes one, and a time of day alone one of today: the clock."""
-    for operands in expression.compared:
-        texts = [part for part in operands if not _is_dated(part) and type_of(part).startswith(("string", "char", "varchar"))]
-        if texts and any(type_of(part) == "timestamp" for part in operands):
-            raise SpecError(
-                "a text is compared with a timestamp, and a time of day alone would be one of today",
-                where=where,
-                mend="cast the text first, as in cast(x as timestamp)",
-            )
+    beside = {"is compared with a timestamp": (expression.compared, "timestamp$")}
+    beside["is added to or subtracted from a time or an interval"] = (expression.added, "timestamp|interval")
+    for problem, (listed, times) in beside.items():
+        for kinds in ({part: type_of(part) for part in operands} for operands in listed):
+            texts = [part for part, kind in kinds.items() if re.match("string|char|varchar", kind) and not _is_dated(part)]
+            if texts and any(re.match(times, kind) for kind in kinds.values()):
+                raise SpecError(
+                    f"a text {problem}, and a time of day alone would be one of today",
+                    where=where,
+                    mend="cast the text first, as in cast(x as timestamp)",
+                )
 
 
 def _is_dated(part: str) -> bool:
