@@ -336,9 +336,8 @@ def is_plain_name(name: str) -> bool:
 
 
 class _Parser(SparkParser):
-    ARRAY_CONSTRUCTORS: ClassVar[
-        dict[str, type[exp.Expr]]
-    ] = {}  # else array[0] would be a list of one number, and the column be lost
+    # Else array[0] would be a list of one number, and the column be lost.
+    ARRAY_CONSTRUCTORS: ClassVar[dict[str, type[exp.Func]]] = {}
 
 
 class _Dialect(Spark):
