@@ -73,7 +73,7 @@ def fitted(sql: str, type_of: Callable[[str], str]) -> str:
     >>> fitted("cast('cast(' as string)", lambda part: "string")
     "try_cast('cast(' as string)"
     """
-    tokens = sqlglot.tokenize(sql, read="spark")
+    tokens = _without_suffixes(sqlglot.tokenize(sql, read="spark"))
     edits: list[_Edit] = []
     for index, token in enumerate(tokens):
         if _casts(sql, token):
@@ -81,6 +81,15 @@ def fitted(sql: str, type_of: Callable[[str], str]) -> str:
         elif is_call(tokens, index):
             edits += _of_call(sql, tokens, index, type_of)
     return _applied(sql, edits)
+
+
+def _without_suffixes(tokens: Sequence[Token]) -> list[Token]:
+    """The author's own signs: sqlglot makes of ``5L`` the number and two more, a ``::`` and a type, that nobody wrote."""
+    kept: list[Token] = []
+    for token in tokens:
+        if not (kept and kept[-1].token_type == TokenType.NUMBER and kept[-1].start == token.start):
+            kept.append(token)
+    return kept
 
 
 def is_call(tokens: Sequence[Token], index: int) -> bool:
@@ -227,6 +236,8 @@ def _operand(tokens: Sequence[Token], last: int) -> int:
                 continue
         elif token.text.lower() == "end" and token.token_type == TokenType.END:
             first = _case(tokens, first)
+        elif before is not None and _begins_number(before, token):
+            return _with_sign(tokens, first - 1)
         elif before is not None and _belongs(before, token):
             first -= 1
             continue
@@ -242,13 +253,23 @@ def _belongs(before: Token, token: Token) -> bool:
     return token.token_type in _CHAINED and (before.token_type in _CHAINED or typed)
 
 
+def _begins_number(before: Token, token: Token) -> bool:
+    """Whether it is the point of ``.5``, which sqlglot reads as a token of its own."""
+    return (before.token_type, token.token_type) == (TokenType.DOT, TokenType.NUMBER) and before.end + 1 == token.start
+
+
 def _with_sign(tokens: Sequence[Token], first: int) -> int:
     """A minus belongs to a number that it begins."""
-    if first == 0 or tokens[first].token_type != TokenType.NUMBER or tokens[first - 1].token_type != TokenType.DASH:
+    number = tokens[first].token_type in (TokenType.NUMBER, TokenType.DOT)
+    if first == 0 or not number or tokens[first - 1].token_type != TokenType.DASH:
         return first
-    before = tokens[first - 2] if first > 1 else None
-    value = (TokenType.VAR, TokenType.IDENTIFIER, TokenType.NUMBER, TokenType.STRING, TokenType.R_PAREN, TokenType.R_BRACKET)
-    return first if before is not None and before.token_type in value else first - 1
+    return first if first > 1 and _ends_operand(tokens[first - 2]) else first - 1
+
+
+def _ends_operand(token: Token) -> bool:
+    """Whether a minus behind this token takes something from it."""
+    value = (*_CHAINED, *_OPENING, TokenType.IDENTIFIER, TokenType.NUMBER)
+    return token.token_type in value or (token.text.isidentifier() and token.text.lower() not in _NO_CALL)
 
 
 def _opening(tokens: Sequence[Token], closing: int) -> int:

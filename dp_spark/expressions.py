@@ -15,10 +15,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import ClassVar
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.spark import Spark
 from sqlglot.errors import SqlglotError
+from sqlglot.parsers.spark import SparkParser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from dp_spark.constants import argument_problems, field_problems
@@ -70,6 +73,7 @@ _BARE_CALLS = frozenset(
         "current_timestamp", "current_timezone", "current_user", "localtime", "localtimestamp", "session_user", "user",
     )
 )  # fmt: skip
+_NO_COLUMNS = _BARE_CALLS | {"if"}
 _TYPED_LITERALS = frozenset(("date", "timestamp", "timestamp_ntz", "timestamp_ltz"))
 _TIME_TYPES = re.compile(r"^(date|time)", re.IGNORECASE)
 _STRUCTURE: tuple[type[exp.Expr], ...] = (
@@ -183,7 +187,7 @@ def _words_to_quote(text: str, parameters: Mapping[str, bool | int | Decimal | s
         tokens = _tokens(text, where)
     except SpecError:
         return []
-    return words_to_quote(text, tokens, _BARE_CALLS | {"if"}, passes) if len(tokens) <= _MOST_TOKENS else []
+    return words_to_quote(text, tokens, _NO_COLUMNS, passes) if len(tokens) <= _MOST_TOKENS else []
 
 
 @contextlib.contextmanager
@@ -230,6 +234,8 @@ def _checked(text: str, parameters: Mapping[str, bool | int | Decimal | str], wh
     return found
 
 
+#: What stands in ``Expression.added`` for every interval.
+AN_INTERVAL = "interval '1' day"
 #: What is said where the clock would come in.
 CLOCK = (
     "a text such as now or today, or one that is computed from constants alone, must not stand where a date or timestamp can "
@@ -315,10 +321,36 @@ def _tokens(text: str, where: str) -> list[Token]:
         raise SpecError("is not a Spark SQL expression", where=where, mend="check quotes and brackets") from None
 
 
+def tree_of(text: str, where: str) -> exp.Expr:
+    """sqlglot's tree of an expression that ``check_expression`` has let through."""
+    with _quiet_parser():
+        return _parse(text, where)
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name needs no backticks in an expression, wherever it stands: it is no word of SQL.
+
+    >>> [is_plain_name(name) for name in ("customer", "user", "values", "a b")]
+    [True, False, False, False]
+    """
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name.lower() in _NO_COLUMNS:
+        return False
+    return [token.token_type for token in sqlglot.tokenize(name, read="spark")] == [TokenType.VAR]
+
+
+class _Parser(SparkParser):
+    # Else array[0] would be a list of one number, and the column be lost.
+    ARRAY_CONSTRUCTORS: ClassVar[dict[str, type[exp.Func]]] = {}
+
+
+class _Dialect(Spark):
+    Parser = _Parser
+
+
 def _parse(text: str, where: str) -> exp.Expr:
     try:
         # As a statement, a column named show or set would begin a command.
-        return sqlglot.parse_one(text, read="spark", into=exp.Condition)
+        return sqlglot.parse_one(text, read=_Dialect, into=exp.Condition)
     except _PARSE_ERRORS:
         raise SpecError("is not a Spark SQL expression", where=where, mend=_WORDS) from None
 
@@ -336,9 +368,21 @@ def _text_problems(text: str, tokens: Sequence[Token]) -> Iterator[str]:
         typed = token.token_type in sqlglot.Parser.TYPE_TOKENS and following.token_type == TokenType.STRING
         if typed and token.text.lower() not in _TYPED_LITERALS | {"interval"}:
             yield f"a text must not have the type {token.text.lower()} before it; cast it"
+    if any(token.token_type == TokenType.RAW_STRING for token in tokens):
+        yield "a raw text (r'...') is not allowed; write it as '...' with every backslash twice"
+    yield from _backtick_problems(tokens)
     for index, token in enumerate(tokens):
         if token.token_type not in _STRINGS:
             yield from _token_problems(tokens, index)
+
+
+def _backtick_problems(tokens: Sequence[Token]) -> Iterator[str]:
+    """In backticks stand columns and fields: Spark calls a function so written, too, which ``conversions`` would not see."""
+    for token, following in itertools.pairwise(tokens):
+        if token.token_type == TokenType.IDENTIFIER and following.token_type == TokenType.L_PAREN:
+            yield f"the function {token.text.lower()} is not allowed in backticks; write it without them"
+        if following.token_type == TokenType.IDENTIFIER and token.token_type in (TokenType.ALIAS, TokenType.DCOLON):
+            yield f"the type {following.text.lower()} is not allowed in backticks; write it without them"
 
 
 def _token_problems(tokens: Sequence[Token], index: int) -> Iterator[str]:

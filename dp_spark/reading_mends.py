@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dp_spark.reading_check import Lost, Reading
 from dp_spark.spark_types import type_kind
+from dp_spark.unit_definition import quoted_text
 
 
 def mends(reading: Reading) -> list[str]:
@@ -56,10 +57,11 @@ def _mend(reading: Reading, lost: Lost, look: str) -> str:
 
 
 def _comma(name: str, look: str, schema: bool, place: str) -> str:
+    column = quoted_text(name)
     turned = {
-        "comma": f"replace({name}, ',', '.')",
-        "points and a comma": f"replace(replace({name}, '.', ''), ',', '.')",
-        "commas and a point": f"replace({name}, ',', '')",
+        "comma": f"replace({column}, ',', '.')",
+        "points and a comma": f"replace(replace({column}, '.', ''), ',', '.')",
+        "commas and a point": f"replace({column}, ',', '')",
     }[look]
     first = f"write {place}   {name}: string   and" if schema else f"in place of the cast {place} write"
     step = f'- derive: {{{name}: "cast({turned} as double)"}}'

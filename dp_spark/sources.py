@@ -26,6 +26,7 @@ from dp_spark.tables import has_local_log, quoted_name
 from dp_spark.text_files import TextFiles
 from dp_spark.text_files import column as column
 from dp_spark.text_files import quoted as quoted
+from dp_spark.unit_definition import quoted_text
 
 _READABLE_TABLES = ("MANAGED", "EXTERNAL")
 #: Types whose equality is plain: no NaN, no -0.0, no collation, no bytes that no one can read.
@@ -316,7 +317,8 @@ def require_key(frame: DataFrame, name: str, *, where: str, binary: bool = False
         raise SourceError(
             f"the column {name} is padded with spaces (char), so no key would match",
             where=where,
-            mend=f'add a step to preprocess: {{derive: {{{name}_trimmed: "rtrim({_in_sql(name)})"}}}}, and use {name}_trimmed',
+            mend=f'add a step to preprocess: {{derive: {{{name}_trimmed: "rtrim({quoted_text(name)})"}}}}, '
+            f"and use {name}_trimmed",
         )
     if not is_plain_key(kind, binary=binary):
         raise SourceError(
@@ -327,13 +329,9 @@ def require_key(frame: DataFrame, name: str, *, where: str, binary: bool = False
     return kind
 
 
-def _in_sql(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else quoted(name)
-
-
 def _key_mend(name: str, kind: T.DataType) -> str:
     if isinstance(kind, T.BinaryType):
-        return f'add a step to preprocess: {{derive: {{{name}_hex: "hex({_in_sql(name)})"}}}}, and use {name}_hex'
+        return f'add a step to preprocess: {{derive: {{{name}_hex: "hex({quoted_text(name)})"}}}}, and use {name}_hex'
     simple = "bigint" if isinstance(kind, T.FloatType | T.DoubleType) else "string"
     return f"add a step to preprocess: {{cast: {{{name}: {simple}}}}}"
 
@@ -349,7 +347,7 @@ def _number_mend(name: str, kind: T.DataType) -> str:
     if number is None:
         return "name a column of numbers, or derive one from it"
     ending, function = number
-    step = f'{{derive: {{{name}_{ending}: "{function}({_in_sql(name)})"}}}}'
+    step = f'{{derive: {{{name}_{ending}: "{function}({quoted_text(name)})"}}}}'
     return f"add a step to preprocess: {step}, and use {name}_{ending}"
 
 
@@ -375,7 +373,8 @@ def require_numeric(frame: DataFrame, name: str, *, where: str) -> T.DataType:
     if not isinstance(found.dataType, T.NumericType):
         mend = _number_mend(name, found.dataType)
         if field(frame, name) is None:
-            mend = f'derive it under preprocess: derive: {{number: "cast({name} as double)"}}, and say column: number'
+            path = ".".join(quoted_text(part) for part in name.split("."))
+            mend = f'derive it under preprocess: derive: {{number: "cast({path} as double)"}}, and say column: number'
         raise SourceError(
             f"the column {name} has type {found.dataType.simpleString()}, which is not numeric", where=where, mend=mend
         )

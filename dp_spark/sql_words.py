@@ -34,11 +34,26 @@ def words_to_quote(text: str, tokens: Sequence[Token], bare_calls: frozenset[str
         bare_calls: What Spark calls without brackets.
         passes: Whether an expression passes every check.
     """
-    words = [token for token in tokens if _is_word(token, bare_calls)]
+    words = [token for index, token in enumerate(tokens) if _is_word(token, bare_calls) and _may_be_column(tokens, index)]
     for chosen in _choices(words[:_MOST_TRIALS]):
         if passes(_in_backticks(text, chosen)):
-            return list(dict.fromkeys(token.text for token in chosen))
+            return _needed(text, chosen, passes)
     return []
+
+
+def _needed(text: str, words: list[Token], passes: Callable[[str], bool]) -> list[str]:
+    for name in dict.fromkeys(word.text for word in words):
+        fewer = [word for word in words if word.text != name]
+        if fewer and passes(_in_backticks(text, fewer)):
+            words = fewer
+    return list(dict.fromkeys(word.text for word in words))
+
+
+def _may_be_column(tokens: Sequence[Token], index: int) -> bool:
+    """Whether neither a type stands there (sqlglot makes a ``::`` and one of the L in 5L, too) nor a call."""
+    if index and tokens[index - 1].token_type in (TokenType.ALIAS, TokenType.DCOLON):
+        return False
+    return index + 1 >= len(tokens) or tokens[index + 1].token_type != TokenType.L_PAREN
 
 
 def _is_word(token: Token, bare_calls: frozenset[str]) -> bool:

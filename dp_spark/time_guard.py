@@ -42,7 +42,7 @@ def guarded(frame: DataFrame, expression: Expression, where: str) -> Column:
     kinds = _times(frame, expression)
     if kinds and expression.names_clock:
         raise SpecError(CLOCK, where=where, mend="write the date itself, or compare texts")
-    if expression.can_raise or any(kind.startswith(_ADDED) for kind in kinds):
+    if expression.can_raise or kinds:
         check_compared(expression, lambda part: _asked(frame, part), where)
     plain = F.expr(fitted(expression.sql, lambda part: _type(frame, F.expr(part)).simpleString()))
     can_fail = expression.can_raise or len(kinds) > 1 or (expression.adds and bool(kinds))
@@ -64,7 +64,8 @@ def check_compared(expression: Expression, type_of: Callable[[str], str], where:
         for operands in groups:
             kinds = [(part, type_of(part)) for part in operands if not _is_dated(part)]
             texts = {part for part, kind in kinds if not kind or kind.startswith(_TEXTS)}
-            beside = {part for part, kind in kinds if not kind or (kind.startswith(times) and kind != "timestamp_ntz")}
+            own = ("timestamp_ntz",) if times == _COMPARED else ()  # a text beside one becomes one, which knows no today
+            beside = {part for part, kind in kinds if not kind or (kind.startswith(times) and kind not in own)}
             if any(text != time for text in texts for time in beside):
                 raise SpecError(
                     "a text stands beside a timestamp or an interval, and a time of day alone would be one of today",

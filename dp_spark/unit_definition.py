@@ -17,7 +17,7 @@ from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.expressions import Expression, check_expression
+from dp_spark.expressions import Expression, check_expression, is_plain_name, tree_of
 from dp_spark.spec import ReleaseSpec
 
 _TIME_FUNCTION = re.compile(
@@ -51,12 +51,7 @@ def check_definition(name: str, text: str) -> Definition:
     """
     where = f"privacy_unit.{name}"
     expression = check_expression(_without_parameters(text, where), {}, where=where)
-    try:
-        tree, tokens = sqlglot.parse_one(text, read="spark"), sqlglot.tokenize(text, read="spark")
-    except sqlglot.errors.SqlglotError:
-        raise SpecError(
-            "is not a Spark SQL expression", where=where, mend="write names that are SQL words in backticks"
-        ) from None
+    tree, tokens = tree_of(text, where), sqlglot.tokenize(text, read="spark")
     called = [one.text for one, other in itertools.pairwise(tokens) if other.token_type == TokenType.L_PAREN]
     kinds = [kind.sql(dialect="spark") for kind in tree.find_all(exp.DataType)]
     timed = [word.lower() for word in called if _TIME_FUNCTION.search(word)]
@@ -160,7 +155,7 @@ def mend(unit: Mapping[str, str], name: str, expression: str, taken: Iterable[st
 
 def quoted_text(name: str) -> str:
     """A column's name as an expression reads it."""
-    return name if _WORD.fullmatch(name) else "`" + name.replace("`", "``") + "`"
+    return name if is_plain_name(name) else "`" + name.replace("`", "``") + "`"
 
 
 def _yaml(text: str) -> str:

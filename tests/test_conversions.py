@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from dp_spark.conversions import TIME_OF_DAY, fitted
+from dp_spark.expressions import check_expression
 
 CHANGED = [
     ("cast(x as int)", "try_cast(x as int)"),
@@ -25,6 +28,12 @@ CHANGED = [
     ("'1' '2'::int", "try_cast('1' '2' as int)"),
     ("date '2020-01-01'::string", "try_cast(date '2020-01-01' as string)"),
     ("int(x::double)", "try_cast(try_cast(x as double) as int)"),
+    ("5L::int", "try_cast(5L as int)"),
+    ("x in (1L, 2S::bigint)", "x in (1L, try_cast(2S as bigint))"),
+    (".5::int", "try_cast(.5 as int)"),
+    ("case when a then -.5D::int end", "case when a then try_cast(-.5D as int) end"),
+    ("x::int -1::int", "try_cast(x as int) -try_cast(1 as int)"),
+    ("`a b`.c -.5::int + values -2::int", "`a b`.c -try_cast(.5 as int) + values -try_cast(2 as int)"),
     ("cast((x)::double as decimal(3,1))", "try_cast(try_cast((x) as double) as decimal(3,1))"),
 ]  # fmt: skip
 
@@ -46,10 +55,24 @@ def test_casts_become_casts_that_give_null(text: str, expected: str) -> None:
         "try_cast(x as int)",
         "x",
         "x > 1L + 0.5D",
+        "x > 5L",
+        "x in (1l, 2L)",
+        "2S + 3Y",
+        "1BD < .5BD",
+        "1e3D - 1.5e-3D",
+        "x > .5D and y < 0.5F",
+        "x - 5L * -.5",
+        "- 1.d",
     ],
 )
 def test_nothing_else_changes(text: str) -> None:
     assert fitted(text, lambda part: "decimal(10,2)") == text
+
+
+@pytest.mark.parametrize("value", ["0.5", "-0.5", "2", "-1e30", "0.000001"])
+def test_a_decimal_parameter_stays_a_literal(value: str) -> None:
+    bound = check_expression("x > :p and floor(y / :p) < 3", {"p": Decimal(value)}, where="filter").sql
+    assert fitted(bound, lambda part: "decimal(10,2)") == bound
 
 
 def test_a_floor_of_a_double_is_null_at_the_ends_of_a_bigint() -> None:

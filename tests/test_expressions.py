@@ -47,6 +47,7 @@ name ilike 'A%'
 name rlike '^a[0-9]+$'
 like(name, 'a%')
 rlike(name, 'a')
+s + interval 1 day
 regexp_like(name, 'a')
 case when a then b else c end
 case x when 1 then 'one' else 'other' end
@@ -120,6 +121,9 @@ x[0]
 x[i + 1]
 x['a']
 x['a'].b[2]
+array[0]
+`array`[i + 1] + list['a']
+split(name, '\\|')
 element_at(x, 1)
 element_at(x, -1)
 element_at(x, 'key')
@@ -174,6 +178,14 @@ rand ()
 randn()
 random()
 `rand`()
+`int`(x)
+`floor` (x)
+upper(`hour`(s))
+`cast`(x as int)
+`timestamp`(s)
+`case`(x)
+cast(x as `bigint`)
+x::`int`
 uuid()
 shuffle(x)
 monotonically_increasing_id()
@@ -357,6 +369,7 @@ element_at(x)
 split(name, pattern)
 split(name, ',', n)
 split(name, ',', '2')
+split(name, r'(a|b)*')
 split(name, '(a|b)*')
 day + interval n day
 day + interval (n) day
@@ -418,6 +431,9 @@ def test_anything_else_is_refused(text: str) -> None:
         ("current_date > x", "current_date"),
         ("_metadata.file_name = 'a'", "_metadata"),
         ("raise_error('patient 7')", "raise_error"),
+        ("`Floor`(x)", "floor is not allowed in backticks"),
+        ("x::`BIGINT`", "bigint is not allowed in backticks"),
+        (r"split(s, r'\|')", "every backslash twice"),
     ],
 )
 def test_the_refusal_names_the_function(text: str, name: str) -> None:
@@ -492,6 +508,7 @@ def test_deep_nesting_is_refused_without_a_traceback(text: str) -> None:
         ("'text' = :word", set()),
         ("date_trunc('month', at)", {"at"}),
         ("trim(both a from b)", {"a", "b"}),
+        ("array[0] + `list`[i] + s.array[1]", {"array", "list", "i", "s"}),
     ],
 )
 def test_the_columns_are_those_it_reads(text: str, columns: set[str]) -> None:
@@ -839,6 +856,25 @@ def test_several_words_are_named_at_once() -> None:
         for word in words:
             text = text.replace(word, f"`{word}`")
         assert set(words) <= check(text).columns
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("cast(user as bigint)", "`user`"),
+        ("cast(values as decimal(10, 2)) > 5L", "`values`"),
+        ("user::string", "`user`"),
+        ("cast(select as date) - interval 1 day", "`select`"),
+        ("if(user = 1, values, show)", "`user`, `values`"),
+        ("set + case + date", "`case`"),
+        ("cast(all as string) = user", "`all`, `user`"),
+    ],
+)
+def test_only_the_words_that_must_be_are_named_and_no_type_and_no_call(text: str, words: str) -> None:
+    assert refused(text).mend.partition("backticks: ")[2] == words
+    for word in words.split(", "):
+        text = text.replace(word.strip("`"), word)
+    check(text)
 
 
 @pytest.mark.parametrize("text", ["sum(x)", "x in (values 1)", "(select 1)", "x as y", "rand()", "x similar to y"])

@@ -502,16 +502,23 @@ def test_a_text_with_a_date_is_still_a_timestamp(spark: SparkSession) -> None:
     ["at > s", "s = at", "at > '12:30'", "at in (s)", "at between s and '2021-01-01'", "nullif(at, s) is null",
      "case at when s then true end", "d = concat('to', 'day')", "p.d > 'today'", "p.d = 'no' || 'w'",
      "decode(at, s, 1, 0) = 1", "m[s] = 1", "s + interval '1' day > ''", "try_subtract(s, i) > ''",
-     "s + i > ''", "'now' + i > ''"],
+     "s + i > ''", "'now' + i > ''",
+     "interval 1 day + s is null", "(s - interval '1' hour) = ''", "'12:30' + interval 1 day = s",
+     "s + (at - at) = ''", "s + (d - d) = ''", "s - nt > interval 1 hour", "nt - s > interval 1 hour"],
 )  # fmt: skip
 def test_a_text_beside_a_date_or_timestamp_that_could_be_the_clock_is_refused(spark: SparkSession, text: str) -> None:
     columns = {"id": INT, "s": STR, "at": pa.timestamp("us", "UTC"), "d": pa.date32(), "p": pa.struct([("d", pa.date32())])}
+    columns["nt"] = pa.timestamp("us")
     frame = frame_of(spark, columns, []).selectExpr("*", "map(at, id) as m", "interval '1' day as i")
     with pytest.raises(SpecError, match=r"clock|time of day"):
         steps(spark, frame, {"filter": text})
 
 
-@pytest.mark.parametrize("text", ["at > cast(s as timestamp)", "at >= '2024-01-01'", "d = s", "date_format(at, 'HH:mm') > s"])
+@pytest.mark.parametrize(
+    "text",
+    ["at > cast(s as timestamp)", "at >= '2024-01-01'", "d = s", "date_format(at, 'HH:mm') > s", "at - at > '1 day'",
+     "cast(s as timestamp) + interval 1 day > at", "'2024-01-01' + interval 1 day = s", "s - id > 5L and s + 0.5D > 1"],
+)  # fmt: skip
 def test_what_the_mend_says_is_accepted(spark: SparkSession, text: str) -> None:
     columns = {"id": INT, "s": STR, "at": pa.timestamp("us", "UTC"), "d": pa.date32()}
     steps(spark, frame_of(spark, columns, []), {"filter": text})

@@ -22,11 +22,12 @@ from release_helpers import COUNT, PATIENTS, Outcome, Place, write_delta
 from dp_spark.aggregation import prepare_rows
 from dp_spark.definitions import check_parties
 from dp_spark.errors import DamageError, DpSparkError, SourceError, SpecError
+from dp_spark.file_checks import check_file
 from dp_spark.preprocess import check_steps
 from dp_spark.release_file import parse_yaml
 from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.spec import ReleaseSpec, json_schema
-from dp_spark.unit_definition import read_by_unit
+from dp_spark.unit_definition import check_definition, read_by_unit
 from dp_spark.units import pinned_unit, require_units, with_units
 from dp_spark.validation import validate
 
@@ -94,6 +95,10 @@ def test_a_form_that_is_no_definition_is_refused(unit: object, message: str) -> 
         ("months_between(d, e)", "time"),
         ("extract(day from d)", "time"),
         ("dayofyear(d)", "time"),
+        ("comment || cast(cast(at as timestamp) as string)", "time"),
+        ("set + cast(cast(at as timestamp) as bigint)", "time"),
+        ("load || (at + interval 1 day)", "time"),
+        ("refresh || at::date", "time"),
         ("lower(_metadata.file_path)", "_metadata"),
         ("rand()", "rand is not allowed"),
         ("current_user()", "not allowed"),
@@ -111,6 +116,27 @@ def test_an_expression_that_no_unit_may_have_is_refused(text: str, message: str)
 
 def test_names_of_dates_are_no_functions_of_dates() -> None:
     check_steps(release_spec(privacy_unit={"who": "concat(lower(date), `day`, time in ('a'))"}))
+
+
+@pytest.mark.parametrize("word", ["comment", "set", "load", "refresh", "desc", "use", "array"])
+def test_a_definition_may_begin_with_a_column_named_like_a_command(word: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert check_definition("who", word).reads == {(word,)}
+    assert check_definition("who", f"{word} || p.id").reads == {(word,), ("p", "id")}
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", ["user", "values", "select", "all", "current_date", "session_user", "case", "if", "date"])
+def test_a_unit_named_like_a_word_of_sql_has_a_mend_that_works(name: str) -> None:
+    source = {**CSV, "schema": {name: "double", "test": "string"}}
+    with pytest.raises(SpecError) as caught:
+        check_file(release_spec(source=source, privacy_unit=name))
+    assert f"cast(`{name}` as bigint)" in caught.value.mend
+    spec = release_spec(source=source, **followed(caught.value))
+    check_steps(spec)
+    check_file(spec)
+    with pytest.raises(SpecError, match="no step may") as step:
+        check_steps(release_spec(source=source, privacy_unit=name, preprocess=[{"cast": {name: "bigint"}}]))
+    check_steps(release_spec(source=source, **followed(step.value)))
 
 
 def test_with_a_schema_of_its_own_the_file_tells_which_columns_there_are() -> None:
