@@ -234,8 +234,6 @@ def _checked(text: str, parameters: Mapping[str, bool | int | Decimal | str], wh
     return found
 
 
-#: What stands in ``Expression.added`` for every interval.
-AN_INTERVAL = "interval '1' day"
 #: What is said where the clock would come in.
 CLOCK = (
     "a text such as now or today, or one that is computed from constants alone, must not stand where a date or timestamp can "
@@ -361,6 +359,7 @@ def _text_problems(text: str, tokens: Sequence[Token]) -> Iterator[str]:
         yield "comments are not allowed in an expression"
     if re.search(r"\\['\"`]", text):
         yield "an escaped quote is not allowed in an expression; use a parameter for such a text"
+    yield from _backtick_problems(tokens)
     for kind in written_types(text, tokens):
         if type_kind(kind) in (None, "binary"):
             yield f"the type {kind.lower()} is not allowed"
@@ -370,7 +369,6 @@ def _text_problems(text: str, tokens: Sequence[Token]) -> Iterator[str]:
             yield f"a text must not have the type {token.text.lower()} before it; cast it"
     if any(token.token_type == TokenType.RAW_STRING for token in tokens):
         yield "a raw text (r'...') is not allowed; write it as '...' with every backslash twice"
-    yield from _backtick_problems(tokens)
     for index, token in enumerate(tokens):
         if token.token_type not in _STRINGS:
             yield from _token_problems(tokens, index)
