@@ -87,7 +87,7 @@ OptionValue = Annotated[str, BeforeValidator(_option_text)]
 class Model(BaseModel):
     """Base of every part of a release file: frozen, and a mistyped key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
