@@ -24,7 +24,14 @@ from sqlglot.errors import SqlglotError
 from sqlglot.parsers.spark import SparkParser
 from sqlglot.tokenizer_core import Token, TokenType
 
-from dp_spark.constants import argument_problems, field_problems
+from dp_spark.constants import (
+    UNIT_CALLS,
+    argument_problems,
+    field_problems,
+    interval_problems,
+    literal_problems,
+    unit_problems,
+)
 from dp_spark.conversions import written_types
 from dp_spark.errors import SpecError
 from dp_spark.row_functions import (
@@ -389,14 +396,13 @@ def _token_problems(tokens: Sequence[Token], index: int) -> Iterator[str]:
     if token.token_type in (TokenType.SEMICOLON, TokenType.ARROW, TokenType.HINT):
         yield f"{token.text or 'this sign'} is not allowed in an expression"
     elif following is not None and next_type == TokenType.STRING and name in _TYPED_LITERALS:
-        if not re.match(r"[0-9]{4,}(?![0-9:])", following.text):
-            yield f"the {name} literal must start with a year; words such as now, or a time of day alone, are not allowed"
+        yield from literal_problems(name, following.text)
     elif next_type == TokenType.L_PAREN and re.match(r"^\w+$", token.text):
         if name in _PATTERN_LISTS and index and tokens[index - 1].token_type in (TokenType.LIKE, TokenType.ILIKE):
             return
         if name not in ALLOWED_FUNCTIONS | _KEYWORDS or (index and tokens[index - 1].token_type == TokenType.DOT):
             yield f"the function {name} is not allowed"
-        elif name in CONSTANT_ARGUMENTS or name in ("decode", "sha2"):
+        elif name in CONSTANT_ARGUMENTS or name in UNIT_CALLS or name in ("decode", "sha2"):
             yield from _call_problems(name, _arguments(tokens, index + 1))
     elif token.token_type == TokenType.ALL:
         yield "all is not allowed before an argument"  # sqlglot would not see that it is a column
@@ -420,6 +426,13 @@ def _arguments(tokens: Sequence[Token], opening: int) -> list[list[Token]]:
 
 
 def _call_problems(name: str, arguments: Sequence[Sequence[Token]]) -> Iterator[str]:
+    if name in UNIT_CALLS and len(arguments) == 3:
+        unit = arguments[0]
+        shown = "".join(token.text for token in unit)
+        yield from unit_problems(
+            name, shown, bare=unit[0].token_type not in (*_STRINGS, TokenType.IDENTIFIER) if unit else True
+        )
+        return
     for position in CONSTANT_ARGUMENTS.get(name, ()):  # of decode's two forms only one has any
         if position < len(arguments) and not all(token.token_type in _CONSTANTS for token in arguments[position]):
             yield f"argument {position + 1} of {name} must be a constant"
@@ -493,6 +506,8 @@ def _interval_problems(interval: exp.Interval) -> Iterator[str]:
     named = interval.args.get("unit") is not None or re.search("[a-z]", str(constant), re.IGNORECASE)
     if not isinstance(constant, exp.Literal) or not named:
         yield "an interval must be a constant, as in interval 1 day"
+    elif isinstance(interval.args.get("unit"), exp.Var):
+        yield from interval_problems(constant.name, interval.args["unit"].name)
     node: exp.Expr = interval
     while node.parent is not None and _is_interval(node.parent):
         node = node.parent

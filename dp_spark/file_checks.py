@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from dp_spark.cells import key_text
 from dp_spark.errors import SpecError
 from dp_spark.expressions import check_expression, check_type
+from dp_spark.paths import fixed_part, is_local, overlap, resolve
 from dp_spark.source_options import reading_problems
-from dp_spark.spark_types import KEYS, NESTED, NUMBERS, type_kind
-from dp_spark.spec import ClippedAggregate, Count, ReleaseSpec, Source, Step
+from dp_spark.spark_types import KEYS, NESTED, NUMBERS, canonical_type, type_kind
+from dp_spark.spec import ClippedAggregate, Count, Join, ReleaseSpec, Source, Step
+from dp_spark.typed_constants import constant_of
 from dp_spark.unit_definition import check_definition, mend, quoted_text
 
 #: Formats whose files do not say what their columns are.
@@ -44,11 +47,51 @@ def check_file(spec: ReleaseSpec) -> None:
         columns.require(name, "privacy_unit", KEYS | {"binary"}, "be a privacy unit", remedies)
     for name in spec.group_by:
         columns.require(name, "group_by", KEYS, "be a key")
+    _check_listed_keys(spec, columns)
     for aggregate in spec.aggregates:
         if isinstance(aggregate, ClippedAggregate):
             columns.require(aggregate.column, f"aggregates.{aggregate.name}", NUMBERS, "be summed")
         elif isinstance(aggregate, Count) and aggregate.column is not None:
             columns.require(aggregate.column, f"aggregates.{aggregate.name}")
+
+
+def _check_listed_keys(spec: ReleaseSpec, columns: _Columns) -> None:
+    """Public keys that are listed: each once, and of its column's type."""
+    listed = spec.public_partitions.values if spec.public_partitions is not None else None
+    for name, values in (listed or {}).items():
+        where = f"partitions.public.values.{name}"
+        seen: set[object] = set()
+        for value in values:
+            if value is not None:
+                columns.constant(name, value, where)
+            identity = (isinstance(value, bool), value)  # True is 1 to Python
+            if identity in seen:
+                raise SpecError(f"the key {key_text(value)} is listed twice", where=where, mend="list each key once")
+            seen.add(identity)
+
+
+def check_places(spec: ReleaseSpec) -> None:
+    """Checks that the local folders of a release are different ones; what lies elsewhere only Spark can compare.
+
+    Args:
+        spec: The release file, after ``${NAME}``.
+
+    Raises:
+        SpecError: If the sink overlaps a source, the ledger or its outbox, or the ledger is a source.
+    """
+    ledger, sink = _local(spec.ledger.path), _local(spec.sink.path)
+    read = {where: place for where, source in _sources(spec).items() if (place := _local(source.path)) is not None}
+    books = {} if ledger is None else {"ledger": ledger, "outbox": f"{ledger}_outbox"}
+    for role, place in {**books, **{where: fixed_part(place) for where, place in read.items()}}.items():
+        if sink is not None and overlap(sink, place):
+            raise SpecError(f"the sink is the {role}, or inside or above it", where="sink", mend="give it a place of its own")
+    for role, place in read.items():
+        if ledger == place:
+            raise SpecError(f"the ledger is the {role}", where="ledger", mend="give it a place of its own")
+
+
+def _local(path: str | None) -> str | None:
+    return resolve(path) if path is not None and is_local(path) else None
 
 
 def _sources(spec: ReleaseSpec) -> dict[str, Source]:
@@ -101,46 +144,87 @@ def _schema_problems(format_name: str, columns: Mapping[str, str]) -> Iterator[t
 
 
 class _Columns:
-    """The columns that the file alone tells of, step by step: lower-case name -> kind of type. None: it tells of none."""
+    """The columns that the file alone tells of, step by step: lower-case name -> type. None: it tells of none."""
 
-    def __init__(self, kinds: dict[str, str] | None) -> None:
-        self._kinds = kinds
+    def __init__(self, types: dict[str, str] | None, schema: str = "source.schema") -> None:
+        self._types, self._schema = types, schema
 
     @staticmethod
-    def of(source: Source) -> _Columns:
+    def of(source: Source, schema: str = "source.schema") -> _Columns:
         if source.format not in TEXT_FORMATS or source.columns is None:
             return _Columns(None)
-        return _Columns({name.lower(): type_kind(text, nested=True) or _UNKNOWN for name, text in source.columns.items()})
+        return _Columns({name.lower(): text for name, text in source.columns.items()}, schema)
 
     def with_units(self, spec: ReleaseSpec) -> _Columns:
         """The same with the columns of a defined privacy unit (``unit_definition.check_unit`` has checked what they read)."""
         defined = {name.lower(): _UNKNOWN for name, text in spec.unit_definition.items() if name != text}
-        return self if self._kinds is None else _Columns({**self._kinds, **defined})
+        return self if self._types is None else _Columns({**self._types, **defined})
 
     def step(self, step: Step, spec: ReleaseSpec, where: str) -> None:
-        if self._kinds is None:
+        if step.join is not None:
+            self._join(step.join, spec, f"{where}.join")
+        if self._types is None:
             return
         if step.filter is not None:
             self._expression(step.filter, spec, f"{where}.filter")
         for name, text in (step.derive or {}).items():
             self._expression(text, spec, f"{where}.derive.{name}")
-            self._kinds[name.lower()] = _UNKNOWN
+            self._types[name.lower()] = _UNKNOWN
         for name, text in (step.cast or {}).items():
             self.require(name, f"{where}.cast")
-            self._kinds[name.lower()] = type_kind(check_type(text, where=f"{where}.cast.{name}")) or _UNKNOWN
+            self._types[name.lower()] = check_type(text, where=f"{where}.cast.{name}")
         for name in [*(step.fill or {}), *(step.drop or ())]:
             self.require(name, where)
+        for name, value in (step.fill or {}).items():
+            self.constant(name, value, f"{where}.fill.{name}")
         for name in step.drop or ():
-            self._kinds.pop(name.lower(), None)
-        if step.join is not None:
-            for name in step.join.on:
-                self.require(name, f"{where}.join.on", KEYS, "be joined on")
-            added = _Columns.of(step.join.source)._kinds
-            self._kinds = None if added is None else {**added, **self._kinds}
+            self._types.pop(name.lower(), None)
+
+    def _join(self, join: Join, spec: ReleaseSpec, where: str) -> None:
+        """What ``preprocess`` requires of a join: keys of the same type on both sides, and no name that is taken."""
+        right = _Columns.of(join.source, f"{where}.source.schema")
+        for name in join.on:
+            self.require(name, f"{where}.on", KEYS, "be joined on")
+            right.require(name, f"{where}.on", KEYS, "be joined on")
+            ours, theirs = self.type_of(name), right.type_of(name)
+            if ours is not None and theirs is not None and ours != theirs:
+                raise SpecError(
+                    f"the column {name} is {ours} here and {theirs} in the public table",
+                    where=f"{where}.on",
+                    mend=f'write {name}: "{ours}" in {where}.source.schema',
+                )
+        keys = {name.lower() for name in join.on}
+        taken = {name.lower() for name in spec.unit_columns} | set(self._types or ())
+        for name in [name for name in right._types or () if name not in keys]:
+            if name in taken:
+                raise SpecError(
+                    f"the public table's column {name} is there already", where=where, mend="drop or rename it first"
+                )
+        if self._types is not None:
+            self._types = None if right._types is None else {**right._types, **self._types}
+
+    def type_of(self, name: str) -> str | None:
+        """A column's type in its one spelling; None where the file does not tell it."""
+        return canonical_type((self._types or {}).get(name.lower(), _UNKNOWN))
+
+    def constant(self, name: str, value: object, where: str) -> None:
+        """Checks that a constant of the file is a value of a column's type."""
+        kind = self.type_of(name)
+        if kind is not None and constant_of(value, kind) is None:
+            raise SpecError(
+                f"{key_text(value)} is not a value of type {kind}, the type of {name}",
+                where=where,
+                mend=f"write a value of type {kind}",
+            )
 
     def _expression(self, text: str, spec: ReleaseSpec, where: str) -> None:
         for name in sorted(check_expression(text, spec.parameters, where=where).columns):
             self.require(name, where)
+
+    def _kind(self, name: str) -> str | None:
+        """A column's kind of type; None where there is no such column."""
+        text = (self._types or {}).get(name)
+        return None if text is None else type_kind(text, nested=True) or _UNKNOWN
 
     def require(
         self,
@@ -150,17 +234,18 @@ class _Columns:
         use: str = "",
         remedies: Mapping[str, str] | None = None,
     ) -> None:
-        if self._kinds is None:
+        if self._types is None:
             return
-        kind = self._kinds.get(name.lower())
-        if kind is None and self._kinds.get(name.lower().partition(".")[0]) in ("struct", "map"):
+        kind = self._kind(name.lower())
+        if kind is None and self._kind(name.lower().partition(".")[0]) in ("struct", "map"):
             return  # a field of it, which Spark knows
         if kind is None:
-            known = ", ".join(sorted(self._kinds)[:20])
+            known = ", ".join(sorted(self._types)[:20])
+            steps = " and the steps before" if self._schema == "source.schema" else ""
             raise SpecError(
-                f"there is no column {name} in source.schema and the steps before",
+                f"there is no column {name} in {self._schema}{steps}",
                 where=where,
-                mend=f"use one of: {known}; or list {name} under source.schema, also where folders such as {name}=1 make it",
+                mend=f"use one of: {known}; or list {name} under {self._schema}, also where folders such as {name}=1 make it",
             )
         if kinds is not None and kind != _UNKNOWN and kind not in kinds:
             remedy = (remedies or {}).get(kind) or _mend(name, kind, use)

@@ -12,15 +12,18 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
 from typing import Any
 
 import opendp.prelude as dp
 
-from dp_spark.errors import DpSparkError
+from dp_spark.errors import DpSparkError, SpecError
 from dp_spark.events import Event
 from dp_spark.mechanisms import Mechanism, MechanismName, check_integers, in_chunks, quantile, root_up
+
+#: The highest threshold: twice as much is no 64-bit integer any more.
+_MOST = 2**62
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,20 @@ def calibrate_selection(noise: Mechanism, delta: Decimal) -> Selection:
 
     Args:
         noise: The mechanism of the privacy-id count, with Linf = 1.
-        delta: The delta that selection may cost.
+        delta: The delta that selection may cost; at least ``least_delta``.
+
+    Raises:
+        SpecError: If the noise is so large that no threshold in 64 bits has this delta.
     """
     assert noise.sensitivity.linf == 1, "selection counts privacy units"
+    assert delta >= least_delta(noise), "no threshold has so small a delta"
     fits = functools.partial(_fits, noise, Fraction(delta))
+    if not fits(_MOST):
+        raise SpecError(
+            "is too small for private partitions: the noise of their counts is beyond 64 bits",
+            where="budget.epsilon",
+            mend="give a larger epsilon, or list public partitions",
+        )
     high = 2
     while not fits(high):
         high *= 2
@@ -83,6 +96,12 @@ def calibrate_selection(noise: Mechanism, delta: Decimal) -> Selection:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle, high)
     return Selection(replace(noise, event=replace(noise.event, delta=delta, threshold=high)))
+
+
+def least_delta(noise: Mechanism) -> Decimal:
+    """The smallest delta that any threshold has, as ``selection_delta`` bounds it in doubles; rounded up to two digits."""
+    least = Decimal(selection_delta(noise.name, 1.0, noise.sensitivity.l0, _MOST))
+    return Context(prec=2, rounding=ROUND_CEILING).plus(least)
 
 
 def _fits(noise: Mechanism, delta: Fraction, threshold: int) -> bool:

@@ -17,7 +17,7 @@ from dp_spark.events import Event
 from dp_spark.manifest import stddevs_for
 from dp_spark.mechanisms import Mechanism, MechanismName, calibrate
 from dp_spark.noise_grid import grid_bits
-from dp_spark.partition_selection import Selection, calibrate_selection
+from dp_spark.partition_selection import Selection, calibrate_selection, least_delta
 from dp_spark.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
 from dp_spark.sensitivity import ContributionBounds, sensitivity_of
 from dp_spark.spec import Aggregate, ReleaseSpec
@@ -120,7 +120,7 @@ def plan_release(spec: ReleaseSpec, accountant: Accountant, public_keys: int | N
         public_keys: The number of public partition keys; None where there are none.
 
     Raises:
-        SpecError: If the account's accountant cannot pay for what the file asks.
+        SpecError: If the account's accountant cannot pay for what the file asks, or no threshold has so small a delta.
     """
     name = _mechanism_name(spec, accountant)
     bounds = effective_bounds(spec, public_keys)
@@ -132,11 +132,22 @@ def plan_release(spec: ReleaseSpec, accountant: Accountant, public_keys: int | N
         mechanisms[query] = _mechanism(name, query, bounds, accountant, share)
     selection = None
     if spec.selects_privately:
-        delta = budget.delta if accountant == "basic" else exact_half(budget.delta)
-        selection = calibrate_selection(mechanisms[PRIVACY_ID_COUNT], delta)
+        selection = _selection(mechanisms[PRIVACY_ID_COUNT], budget.delta, accountant)
         mechanisms[PRIVACY_ID_COUNT] = selection.noise
     used_delta = budget.delta if accountant == "zcdp" or selection is not None else Decimal(0)
     return ReleasePlan(spec, accountant, bounds, mechanisms, selection, budget.epsilon, used_delta)
+
+
+def _selection(noise: Mechanism, delta: Decimal, accountant: Accountant) -> Selection:
+    """Private partition selection, which a zcdp account pays with half of the delta."""
+    least = least_delta(noise) * (1 if accountant == "basic" else 2)
+    if delta < least:
+        raise SpecError(
+            f"is too small for private partitions where a unit may have {noise.sensitivity.l0} of them",
+            where="budget.delta",
+            mend=f"give a delta of {least:e} or more, or list public partitions",
+        )
+    return calibrate_selection(noise, delta if accountant == "basic" else exact_half(delta))
 
 
 def _mechanism(

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from dp_spark import preprocess, tables
 from dp_spark.accounting import Account
-from dp_spark.file_checks import check_file
+from dp_spark.file_checks import check_file, check_places
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import AccountState, LedgerState
 from dp_spark.paths import is_local
@@ -50,6 +50,7 @@ def preview_release(spec: ReleaseSpec, get_spark: Callable[[], SparkSession]) ->
     preprocess.check_steps(spec)
     expanded = spec.expand()
     check_file(expanded)
+    check_places(expanded)
     state = _ledger_state(expanded, get_spark)
     account = None if state is None else state.accounts.get(spec.dataset)
     if spec.public_partitions is not None and spec.public_partitions.source is not None:

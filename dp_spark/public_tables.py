@@ -5,12 +5,10 @@ They are read before anything is charged, and only what was read and checked is 
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 import pyarrow as pa
@@ -21,10 +19,11 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from dp_spark.cells import key_text, python_value
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.moments import Kind, Moment, moment_of
+from dp_spark.moments import Moment
 from dp_spark.sources import open_checked, readable_key, require_key
 from dp_spark.spark_errors import SPARK_ERRORS, condition
 from dp_spark.spec import PublicPartitions, Source
+from dp_spark.typed_constants import constant_of
 
 #: More public rows than this belong into the source itself, prepared beforehand.
 MAX_PUBLIC_ROWS = 2_000_000
@@ -182,57 +181,15 @@ def _convert(value: Any, item: T.StructField) -> Any:
     return converted
 
 
-_WIDTHS: dict[type[T.DataType], int] = {T.ByteType: 8, T.ShortType: 16, T.IntegerType: 32, T.LongType: 64}
-
-
-_TIMES: dict[type[T.DataType], Kind] = {
-    T.DateType: "date",
-    T.TimestampType: "timestamp",
-    T.TimestampNTZType: "timestamp_ntz",
-}
-
-
 def constant_of_type(value: Any, kind: T.DataType) -> Any:
     """A YAML constant as a Python value of a column's type (a date or timestamp as a ``Moment``), or None where it is not one.
 
     Nothing is bent to fit.
     """
-    if isinstance(kind, T.StringType):
-        return value if isinstance(value, str) and _is_text(value) else None
-    if isinstance(kind, T.BooleanType):
-        return value if isinstance(value, bool) else None
-    width = _WIDTHS.get(type(kind))
-    if width is not None:
-        limit = 2 ** (width - 1)
-        return value if isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit else None
-    if isinstance(kind, T.FractionalType) and not isinstance(kind, T.DecimalType):
-        return float(value) if isinstance(value, int | Decimal) and not isinstance(value, bool) else None
-    if isinstance(kind, T.DecimalType):
-        return _decimal(value, kind)
-    text = value.isoformat() if isinstance(value, dt.date) else value  # a Python caller's own date; YAML has texts
-    time = _TIMES.get(type(kind))
-    return moment_of(text, time) if isinstance(text, str) and time is not None else None
+    # The name of a string type also tells its collation.
+    return constant_of(value, "string" if isinstance(kind, T.StringType) else kind.simpleString())
 
 
 def literal_of_type(constant: Any, kind: T.DataType) -> Column:
     """A constant of ``constant_of_type`` in Spark; a date or timestamp as a text: Python's would pass the machine's zone."""
     return F.lit(constant.text if isinstance(constant, Moment) else constant).cast(kind)
-
-
-def _is_text(value: str) -> bool:
-    """Whether it has bytes in UTF-8: half of a surrogate pair, which YAML can write, has none."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _decimal(value: Any, kind: T.DecimalType) -> Decimal | None:
-    if not isinstance(value, int | Decimal) or isinstance(value, bool):
-        return None
-    try:
-        fitted = Decimal(value).quantize(Decimal(1).scaleb(-kind.scale), context=Context(prec=80))
-    except InvalidOperation:
-        return None
-    return fitted if fitted == value and len(fitted.as_tuple().digits) <= kind.precision else None

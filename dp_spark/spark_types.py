@@ -49,6 +49,19 @@ def type_kind(text: str, *, nested: bool = False) -> str | None:
     return kind if not parser.left else None
 
 
+def canonical_type(text: str) -> str | None:
+    """A simple type in its one spelling, so that two names of it are equal; None for others.
+
+    >>> canonical_type("INTEGER"), canonical_type("dec( 4 )"), canonical_type("numeric"), canonical_type("array<int>")
+    ('int', 'decimal(4,0)', 'decimal(10,0)', None)
+    """
+    kind = type_kind(text)
+    if kind != "decimal":
+        return kind
+    precision, scale = [*re.findall("[0-9]+", text), *(("0",) if "(" in text else ("10", "0"))][:2]
+    return f"decimal({int(precision)},{int(scale)})"
+
+
 class _NotATypeError(Exception):
     """What was read so far begins no type."""
 

@@ -317,7 +317,8 @@ def _right_key(place: _Place, value: Any, model: type[BaseModel]) -> str:
     home = home_of(model, key)
     if home is not None and home[1] != place.path[0] and home[0] == key:
         return f"put it under `{home[1]}`"
-    near = closest(key, keys_of(owner), cutoff=_NEAR)
+    field = owner.model_fields.get(key)
+    near = field.alias if field is not None else closest(key, keys_of(owner), cutoff=_NEAR)
     if near:
         return f"did you mean {near}?"
     belongs = getattr(owner, "where_other_keys_belong", None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import zoneinfo
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from dp_spark.constants import is_region
 from dp_spark.source_options import option_problems
 from dp_spark.spec_errors import ContradictionsError, to_spec_error
 from dp_spark.table_names import RULE, is_table_name
@@ -41,7 +41,7 @@ def _finite(value: float) -> float:
 
 def known_timezone(value: str) -> str:
     """The name of a time zone, if it is one."""
-    if value not in zoneinfo.available_timezones():
+    if not is_region(value):
         raise ValueError("is not a time zone of the IANA database; write one, such as UTC or Europe/Berlin")
     return value
 
@@ -87,7 +87,7 @@ OptionValue = Annotated[str, BeforeValidator(_option_text)]
 class Model(BaseModel):
     """Base of every part of a release file: frozen, and a mistyped key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:

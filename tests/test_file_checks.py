@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from dp_spark.errors import SpecError
-from dp_spark.file_checks import check_file, columns_used, parsed_from_text
+from dp_spark.file_checks import check_file, check_places, columns_used, parsed_from_text
 from dp_spark.preprocess import check_steps
 from dp_spark.preview import preview_release
+from dp_spark.public_tables import constant_of_type
 from dp_spark.release_file import parse_yaml
 from dp_spark.source_options import reading_problems
 from dp_spark.spark_errors import SPARK_ERRORS
 from dp_spark.spark_types import type_kind
+from dp_spark.typed_constants import constant_of
 
 SCHEMA = {"id": "bigint", "test": "string", "value": "double"}
 
@@ -242,3 +245,124 @@ def test_what_has_to_be_parsed_from_text_is_named() -> None:
     assert parsed_from_text(spec) == {"id": "bigint", "when": "date"}
     assert list(columns_used(spec)) == ["id", "when"]
     assert parsed_from_text(release_spec()) == {}
+
+
+# --- constants, joins and places -------------------------------------------------------------------------------------
+
+TYPES = {"s": "string", "t": "tinyint", "d": "date", "b": "boolean", "x": "double", "m": "decimal(3,1)", "at": "timestamp"}
+
+
+def listed(column: str, *values: Any) -> dict[str, Any]:
+    return {"group_by": [column], "partitions": {"public": {"values": {column: list(values)}}}}
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        (listed("s", "a", "a"), "partitions.public.values.s"),
+        (listed("s", None, None), "partitions.public.values.s"),
+        (listed("t", 1, 2, 1), "partitions.public.values.t"),
+        (listed("s", 1, 2), "partitions.public.values.s"),
+        (listed("t", 1, 300), "partitions.public.values.t"),
+        (listed("d", "2020-13-01"), "partitions.public.values.d"),
+        (listed("b", 1), "partitions.public.values.b"),
+        (listed("m", Decimal("0.55")), "partitions.public.values.m"),
+        ({"preprocess": [{"fill": {"x": "abc"}}]}, "preprocess.0.fill.x"),
+        ({"preprocess": [{"fill": {"s": 5}}]}, "preprocess.0.fill.s"),
+        ({"preprocess": [{"cast": {"s": "date"}}, {"fill": {"S": "today"}}]}, "preprocess.1.fill.S"),
+    ],
+)
+def test_constants_that_are_no_value_of_their_column_are_refused_by_plan(
+    tmp_path: Path, kind: str, changes: Any, where: str
+) -> None:
+    source = csv(format=kind, schema={**SCHEMA, **TYPES})
+    assert refused(tmp_path, **{"source": source, "group_by": ["s"], **changes}).where == where
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        listed("s", "a", "A", None, "1"),
+        listed("b", True, False),
+        listed("t", 0, 1, -128),
+        listed("at", "2020-01-01", "2020-01-01 00:00:01"),
+        {"preprocess": [{"derive": {"s": "1"}}], **listed("s", 1)},
+        {"group_by": ["s"], "preprocess": [{"fill": {"x": 1, "m": 99, "d": "0001-01-01"}}]},
+        {"group_by": ["s"], "preprocess": [{"cast": {"s": "INTEGER"}}, {"fill": {"s": 5}}]},
+    ],
+)
+def test_constants_of_their_columns_type_are_let_through(changes: Any) -> None:
+    check_file(release_spec(source=csv(schema={**SCHEMA, **TYPES}), **changes))
+
+
+def test_the_file_and_spark_agree_about_constants() -> None:
+    """The types of a schema as text, and as Spark has them: one value is a constant of both or of neither."""
+    values = ["a", "2020-01-01", "2020-01-01 10:00:00", 1, 127, 128, Decimal("99.9"), Decimal("0.55"), True, "\ud800", 2**63]
+    kinds = [
+        T.StringType(),
+        T.ByteType(),
+        T.DateType(),
+        T.BooleanType(),
+        T.DoubleType(),
+        T.DecimalType(3, 1),
+        T.TimestampType(),
+    ]
+    for text, kind in zip(TYPES.values(), kinds, strict=True):
+        assert [constant_of(value, text) for value in values] == [constant_of_type(value, kind) for value in values]
+    assert constant_of("a", "string") == constant_of_type("a", T.StringType("UNICODE_CI")) == "a"
+
+
+@pytest.mark.parametrize(
+    ("schema", "source", "where"),
+    [
+        ({"ward": "int"}, csv(), "preprocess.0.join.on"),
+        ({"test": "int"}, csv(), "preprocess.0.join.on"),
+        ({"test": "double"}, None, "preprocess.0.join.on"),
+        ({"test": "string", "VALUE": "int"}, csv(), "preprocess.0.join"),
+        ({"test": "string", "ID": "int"}, None, "preprocess.0.join"),
+    ],
+)
+def test_a_join_whose_schema_does_not_fit_is_refused_by_plan(tmp_path: Path, schema: Any, source: Any, where: str) -> None:
+    join = {"source": csv(path="y.csv", schema=schema), "on": ["test"], "how": "left"}
+    changes = {"preprocess": [{"join": join}], **({"source": source} if source else {})}
+    assert refused(tmp_path, **changes).where == where
+
+
+def test_the_mend_for_a_join_on_another_type_works_as_it_is_written(tmp_path: Path) -> None:
+    source, join = (
+        csv(schema={**SCHEMA, "test": "dec(4)"}),
+        {"source": csv(schema={"test": "int"}), "on": ["test"], "how": "left"},
+    )
+    found = refused(tmp_path, source=source, preprocess=[{"join": join}])
+    join["source"] = csv(schema=parse_yaml(found.mend.partition("write ")[2].partition(" in ")[0]))
+    check_file(release_spec(source=source, preprocess=[{"join": join}]))
+
+
+@pytest.mark.parametrize(
+    ("places", "where"),
+    [
+        ({"sink": "l"}, "sink"),
+        ({"sink": "l/inside"}, "sink"),
+        ({"sink": "file:{}/l_outbox"}, "sink"),
+        ({"sink": "x/../s"}, "sink"),
+        ({"sink": "s/inside"}, "sink"),
+        ({"ledger": "s"}, "ledger"),
+        ({"sink": "k"}, "sink"),
+        ({}, ""),
+    ],
+)
+def test_places_that_touch_one_another_are_refused_by_plan(tmp_path: Path, places: dict[str, str], where: str) -> None:
+    at = {"ledger": "l", "sink": "out", **places}
+    at = {key: text.format(tmp_path) if "{" in text else str(tmp_path / text) for key, text in at.items()}
+    spec = release_spec(
+        source={"format": "delta", "path": str(tmp_path / "s")},
+        partitions={"public": {"source": {"format": "delta", "path": str(tmp_path / "k")}}},
+        **{key: {"path": path} for key, path in at.items()},
+    )
+    if not where:
+        check_places(spec)
+        return
+    with pytest.raises(SpecError) as caught:
+        preview_release(spec, no_spark)
+    assert caught.value.where == where

@@ -78,6 +78,28 @@ def test_selection_gets_all_of_delta_in_a_basic_account_and_half_in_a_zcdp_one()
         assert found.cost.delta == Decimal(delta)
 
 
+@pytest.mark.parametrize(("accountant", "mechanism"), [("basic", "laplace"), ("zcdp", "laplace"), ("zcdp", "gaussian")])
+@pytest.mark.parametrize("l0", [1, 2, 40, 1_000_000])
+def test_a_delta_that_no_threshold_has_is_refused_with_the_smallest_that_one_has(
+    accountant: str, mechanism: str, l0: int
+) -> None:
+    bounds = {"max_partitions_contributed": l0, "max_contributions_per_partition": 1}
+    asked: dict[str, Any] = {"contribution_bounds": bounds, "noise": {"mechanism": mechanism}}
+    with pytest.raises(SpecError, match="too small for private partitions") as caught:
+        plan(accountant, **asked, budget={"epsilon": Decimal(1), "delta": Decimal("1e-17")})
+    assert caught.value.where == "budget.delta"
+    least = Decimal(caught.value.mend.partition("delta of ")[2].partition(" ")[0])
+    assert plan(accountant, **asked, budget={"epsilon": Decimal(1), "delta": least}).selection is not None
+    with pytest.raises(SpecError, match="too small for private"):
+        plan(accountant, **asked, budget={"epsilon": Decimal(1), "delta": least / 3})
+
+
+def test_an_epsilon_whose_threshold_is_beyond_64_bits_is_refused() -> None:
+    with pytest.raises(SpecError, match="beyond 64 bits") as caught:
+        plan("basic", budget={"epsilon": Decimal("1e-20"), "delta": Decimal("1e-6")})
+    assert caught.value.where == "budget.epsilon"
+
+
 @pytest.mark.parametrize(
     ("changes", "public_keys", "bounds"),
     [

@@ -65,6 +65,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"budget": {"epsilon": Decimal(1), "delt": 0}}, "budget.delt", "not a key"),
     ({"noise": {"seed": 7}}, "noise.seed", "not a key"),
     ({"timezone": "Mars/Base"}, "timezone", "time zone"),
+    ({"timezone": "localtime"}, "timezone", "time zone"),
+    ({"timezone": "Factory"}, "timezone", "time zone"),
     ({"source": None}, "source", "missing"),
     (source(path="x"), "source", "format"),
     (source(format="delta"), "source", "path"),

@@ -165,6 +165,12 @@ def test_what_any_error_of_pydantic_says_is_the_form_of_the_place() -> None:
             "heder",
             "did you mean header?",
         ),
+        (
+            {"source": {"format": "csv", "path": "x", "columns": {"id": "int"}}},
+            "source.columns",
+            "not a key",
+            "did you mean schema?",
+        ),
         ({"preprocess": {"filter": "x"}}, "preprocess", "must be a list; found a mapping", "write a list"),
         ({"preprocess": [{"drop": "a"}]}, "preprocess.0.drop", "must be a list; found a text", "write a list"),
         (
