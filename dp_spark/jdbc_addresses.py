@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -18,9 +18,12 @@ from urllib.parse import unquote
 _PRODUCTS = {
     "mysql": ("mysql", "3306"), "mariadb": ("mysql", "3306"), "postgresql": ("postgresql", "5432"),
     "pgsql": ("postgresql", "5432"), "redshift": ("postgresql", "5439"), "sqlserver": ("sqlserver", "1433"),
-    "oracle": ("oracle", "1521"), "db2": ("db2", "50000"),
+    "oracle": ("oracle", "1521"), "db2": ("db2", "50000"), "edb": ("postgresql", "5444"),
+    "clickhouse": ("clickhouse", ""), "ch": ("clickhouse", ""), "databricks": ("databricks", ""), "spark": ("databricks", ""),
 }  # fmt: skip
 _IN_FILES = ("sqlite", "derby", "h2", "hsqldb", "duckdb")
+#: Settings of PostgreSQL's driver that lead to another place than the address says.
+_ELSEWHERE = ("pghost", "pgport", "pgdbname", "service")
 _HERE = ("", "localhost", "127.0.0.1", "[::1]", "::1", "(local)", ".")
 #: The ports that the identities of earlier versions left out.
 _PORTS = {"postgresql": "5432", "mysql": "3306", "mariadb": "3306", "sqlserver": "1433", "oracle": "1521", "db2": "50000"}
@@ -62,6 +65,19 @@ def jdbc_identities(url: str, dbtable: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*old, *new]))
 
 
+def leads_elsewhere(url: str) -> bool:
+    """Whether a setting in a URL can replace the server or database that its address names.
+
+    >>> leads_elsewhere("jdbc:postgresql://h/ward?PGHOST=other"), leads_elsewhere("jdbc:postgresql://h/ward?ssl=true")
+    (True, False)
+    """
+    text = url.strip().removeprefix("jdbc:")
+    product = _product(text)
+    return _PRODUCTS.get(product, ("",))[0] == "postgresql" and not _split_settings(text, product)[1].keys().isdisjoint(
+        _ELSEWHERE
+    )
+
+
 def same_table(one: str, other: str) -> bool:
     """Whether two identities of tables behind JDBC can be of one table.
 
@@ -89,9 +105,8 @@ def _full_name(address: _Address, words: Sequence[str]) -> tuple[str, ...]:
 
 def _read(url: str) -> _Address:
     text = url.strip().removeprefix("jdbc:")
-    main, settings = _split_settings(text)
-    words = [word for word in re.split(r"[:+@/]", main.lower()) if word]
-    product = next((word for word in words if word in _PRODUCTS), words[0] if words else "")
+    product = _product(text)
+    main, settings = _split_settings(text, product)
     family, port = _PRODUCTS.get(product, (product, ""))
     if family in _IN_FILES and "//" not in main:
         return _Address(family, ((_file(main.partition(":")[2]), ""),), "")
@@ -100,24 +115,51 @@ def _read(url: str) -> _Address:
     authority, path = _authority(main, product)
     servers = list(_servers(authority, port))
     if family == "sqlserver":
-        if settings.get("servername"):
-            servers = list(_servers(settings["servername"], settings.get("portnumber") or port))
-        servers += list(_servers(settings["failoverpartner"], port)) if settings.get("failoverpartner") else []
-        if settings.get("instancename") or settings.get("instance"):
-            servers = [(server, "") for server, _ in servers]
-    database = unquote(re.split(r"[/:;]", path)[0]) if path else ""
-    database = settings.get("databasename") or settings.get("database") or settings.get("db") or database
-    return _Address(family, tuple(dict.fromkeys(servers)), database.strip().lower())
+        servers = list(_sqlserver(authority, port, settings))
+    if family == "clickhouse":  # a port for each protocol
+        servers = [(server, "") for server, _ in servers]
+    named = [unquote(re.split(r"[/:;]", path)[0]), *_values(settings, "databasename", "database", "db")]
+    databases = {name.strip().lower() for name in named} - {""}
+    # Of several, which one counts is up to the driver.
+    return _Address(family, tuple(dict.fromkeys(servers)), databases.pop() if len(databases) == 1 else "")
 
 
-def _split_settings(text: str) -> tuple[str, dict[str, str]]:
+def _product(text: str) -> str:
+    """The product: of the words before the address, a server's or a user's name may be a product's, too."""
+    words = [word for word in re.split(r"[:+]", re.split(r"//|[/?;@]", text.lower())[0]) if word]
+    return next((word for word in words if word in _PRODUCTS or word in _IN_FILES), words[0] if words else "")
+
+
+def _sqlserver(authority: str, default: str, settings: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """Every server that the address or a setting names: which one counts is up to the driver."""
+    ports = _values(settings, "portnumber", "port")
+    instance = _values(settings, "instancename", "instance")
+    for text in [item for item in (authority, *_values(settings, "servername", "server")) if item] or [""]:
+        for server, port in _servers(text, ""):
+            given = dict.fromkeys([*([port] if port else []), *ports])
+            yield from ((server, item) for item in ([""] if instance or "\\" in text else [*given] or [default]))
+    for text in _values(settings, "failoverpartner"):
+        for server, port in _servers(text, default):
+            yield from ((server, item) for item in ([""] if instance else [port, *(ports if port else [])]))
+
+
+def _values(settings: Mapping[str, Sequence[str]], *keys: str) -> list[str]:
+    return [value for key in keys for value in settings.get(key, ()) if value]
+
+
+def _split_settings(text: str, product: str) -> tuple[str, dict[str, list[str]]]:
     head = re.match(r"[^/?]*//[^/?]*@", text)  # a password may hold a semicolon
     start = head.end() if head else 0
     end = re.search(r"[?;]", text[start:])
     if end is None:
         return text, {}
     main, rest = text[: start + end.start()], text[start + end.start() :]
-    return main, {key.lower(): value.strip("{} ") for key, value in re.findall(r"[?;&]\s*(\w+)\s*=\s*([^;&]*)", rest)}
+    # Only SQL Server reads braces as quotes; what they hold is no setting.
+    quoted = r"\{(?:[^}]|\}\})*\}|" if product == "sqlserver" else ""
+    settings: dict[str, list[str]] = {}
+    for key, value in re.findall(rf"[?;&]\s*(\w+)\s*=\s*({quoted}[^;&]*)", rest):
+        settings.setdefault(key.lower(), []).append(value.strip("{} "))
+    return main, settings
 
 
 def _authority(main: str, product: str) -> tuple[str, str]:

@@ -229,13 +229,18 @@ class LedgerState:
         """
         state = self.account(dataset)
         _check_unit(state, privacy_unit, source)
-        self._check_source(dataset, source)
+        self.check_source(dataset, source)
         for member in (state, *(item for item in self._members(state.group) if item.dataset != dataset)):
             cost = cost_of(events, member.account.accountant)
             if not member.account.bears(member.spent.plus(cost)):
                 raise _refused(member, cost, self.where)
 
-    def _check_source(self, dataset: str, source: str) -> None:
+    def check_source(self, dataset: str, source: str) -> None:
+        """Checks that a source was charged to no other account; a charge that goes on without a new entry asks, too.
+
+        Raises:
+            BudgetError: If it was.
+        """
         for entry in self._entries:
             if entry.entry == CHARGE and entry.dataset != dataset and same_source(str(entry.source), source):
                 raise BudgetError(

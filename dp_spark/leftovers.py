@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import pyarrow as pa
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
-from dp_spark.manifest import MANIFEST_PROPERTY
+from dp_spark.first_commit import is_commit_of
 from dp_spark.paths import is_local, spark_path
 from dp_spark.row_comparison import same_rows
 from dp_spark.spark_errors import SPARK_ERRORS
@@ -74,9 +75,12 @@ def only_leftovers(spark: SparkSession, folder: str, drawn: Callable[[], Iterabl
 
 def _is_blank(file: _File, sizes: Mapping[str, int]) -> bool:
     checksum = _CHECKSUM.fullmatch(file.name)
-    if checksum is not None:  # of a file that is judged itself; eight bytes, and four for each 512
-        of = sizes.get(checksum["folder"] + checksum["name"])
-        return of is not None and file.size <= 8 + 4 * (of // 512 + 1)
+    if checksum is not None:
+        of = checksum["folder"] + checksum["name"]  # a file that is judged itself
+        path = Path(file.path)
+        if of not in sizes or not is_local(file.path) or path.is_symlink():
+            return False
+        return checksums(path.with_name(checksum["name"]).read_bytes()).startswith(path.read_bytes())
     if _DATA.fullmatch(file.name) is None and _COMMIT.fullmatch(file.name) is None:
         return False
     begun = _DATA.fullmatch(file.name) is not None and file.size <= 4 and is_local(file.path)
@@ -85,8 +89,8 @@ def _is_blank(file: _File, sizes: Mapping[str, int]) -> bool:
 
 def _was_drawn(spark: SparkSession, file: _File, draws: Sequence[Draws]) -> bool:
     if _COMMIT.fullmatch(file.name) is not None:
-        text = Path(file.path).read_bytes()
-        return MANIFEST_PROPERTY.encode() in text and any(str(draw.manifest["release_id"]).encode() in text for draw in draws)
+        content = Path(file.path).read_bytes()
+        return any(is_commit_of(content, draw.rows, draw.manifest) for draw in draws)
     if _DATA.fullmatch(file.name) is None:
         return False
     try:
@@ -94,6 +98,12 @@ def _was_drawn(spark: SparkSession, file: _File, draws: Sequence[Draws]) -> bool
     except SPARK_ERRORS:
         return False
     return any(same_rows(rows, draw.rows, draw.manifest["group_by"]) for draw in draws)
+
+
+def checksums(content: bytes) -> bytes:
+    """What Hadoop writes beside a local file: a header, and a checksum of each 512 bytes."""
+    sums = (zlib.crc32(content[start : start + 512]) for start in range(0, len(content), 512))
+    return b"crc\0\0\0\2\0" + b"".join(value.to_bytes(4, "big") for value in sums)
 
 
 def _listed(folder: str) -> Iterator[_File]:

@@ -112,15 +112,16 @@ def canonical(path: str) -> str:
 
 def _canonical_authority(scheme: str, authority: str) -> str:
     if scheme == "abfss":
-        container, at, host = authority.lower().rpartition("@")
+        container, at, host = re.sub(r":\d+$", "", authority.lower()).rstrip(".").rpartition("@")
         account, dot, rest = host.partition(".")
         rest = re.sub(r"^(privatelink\.)?(blob|dfs)\.", "dfs.", rest)
         return f"{container}{at}{account.removesuffix('-secondary')}{dot}{rest}"
     host = authority.rpartition("@")[2]
     if scheme == "s3a":
         return host
-    # A name node has one port for each protocol.
-    return re.sub(r":\d+$", "", host.lower()) if scheme == "hdfs" else host.lower()
+    host, colon, port = re.fullmatch(r"(.*?)(?:(:)(\d*))?", host.lower()).groups("")  # type: ignore[union-attr]
+    host = host.rstrip(".")  # as every resolver reads it
+    return host if scheme == "hdfs" else f"{host}{colon}{port}"  # a name node has one port for each protocol
 
 
 def fixed_part(path: str) -> str:
@@ -223,13 +224,17 @@ def _same(one: str, other: str) -> bool:
 
 
 def covers_source(charged: str, now: str) -> bool:
-    """Whether a source is the one that was charged: its own place is the same, and no folder of it lies elsewhere.
+    """Whether a source is the one that was charged: its own place is the same, and no folder or server of it is another.
 
     >>> covers_source('["/data/a", "/data/b"]', "/data/a"), covers_source("/data/a", '["/data/a", "/data/b"]')
     (True, False)
     """
     paid, present = split_identities(charged), split_identities(now)
     own = canonical(paid[0]) == canonical(present[0]) if is_folder(present[0]) else same_source(charged, present[0])
+    # The first identity of a database's table leaves out the settings of its URL, and they can name another server.
+    tables = {item for item in paid if item.startswith("db:")}
+    if tables and not {item for item in present if item.startswith("db:")} <= tables:
+        return False
     folders = [canonical(item).rstrip("/") + "/" for item in paid if is_folder(item)]
     return own and all((canonical(item).rstrip("/") + "/").startswith(tuple(folders)) for item in present if is_folder(item))
 

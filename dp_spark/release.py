@@ -196,12 +196,12 @@ def _charge(ledger: Ledger, outbox: Outbox, checked: Checked, release_id: str) -
     )
     charge = state.charge_of(release_id)
     assert charge is not None, "a charge is read back before it is believed"
-    _check_resumable(charge, checked.source, checked.unit, plan.events)
+    _check_resumable(state, charge, checked.source, checked.unit, plan.events)
     undrawn = functools.partial(outbox.check_undrawn, release_id)
     return ledger.correct(charge, checked.digest, unparsed=checked.unparsed, check_undrawn=undrawn, known=state), charge
 
 
-def _check_resumable(charge: Entry, source: str, unit: str, events: Sequence[Event]) -> None:
+def _check_resumable(state: LedgerState, charge: Entry, source: str, unit: str, events: Sequence[Event]) -> None:
     """A release that was charged and never drawn goes on only as what it was charged for."""
     if not covers_source(str(charge.source), source):
         raise BudgetError(
@@ -209,6 +209,7 @@ def _check_resumable(charge: Entry, source: str, unit: str, events: Sequence[Eve
             where="source",
             mend="give the environment variables, the catalog and the folders of the first run, or use a new release id",
         )
+    state.check_source(charge.dataset, source)
     if charge.privacy_unit != unit:
         raise BudgetError(
             f"the release id {charge.release_id} was charged for the unit {unit_words(charge.privacy_unit)}, "

@@ -10,6 +10,8 @@ import difflib
 import zoneinfo
 from collections.abc import Iterator, Mapping
 
+from dp_spark.jdbc_addresses import leads_elsewhere
+
 _FILES = "pathGlobFilter recursiveFileLookup"
 _TEXT = f"{_FILES} mode encoding charset lineSep locale dateFormat timestampFormat timestampNTZFormat multiLine"
 _ALLOWED = {
@@ -104,6 +106,9 @@ def reading_problems(format_name: str, options: Mapping[str, str]) -> Iterator[t
             yield key, why, "convert the file to UTF-8 (in a shell: iconv -f OLD -t UTF-8), or write Parquet"
         elif name == "customschema":
             yield key, "is refused: one value that does not fit would fail the run", "leave it out, and cast under preprocess"
+        elif format_name == "jdbc" and name == "url" and leads_elsewhere(value):
+            why = "may not hold PGHOST, PGPORT, PGDBNAME or service: they can name another database than its address does"
+            yield key, why, "name host, port and database in the address: jdbc:postgresql://host:port/database"
         elif format_name == "csv":
             yield from _csv_problems(key, value)
         elif name == "timezone" and value not in zoneinfo.available_timezones():

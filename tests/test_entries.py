@@ -14,6 +14,7 @@ from dp_spark.entries import CHARGE, GENESIS, OPEN, PUBLISHED, Entry, check_rele
 from dp_spark.errors import BudgetError, DamageError, SpecError
 from dp_spark.events import Event, events_to_json
 from dp_spark.ledger_state import LedgerState
+from dp_spark.release import _check_resumable
 
 START = datetime(2024, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -324,6 +325,16 @@ def test_a_source_that_another_account_was_charged_for_is_refused(source: str) -
 @pytest.mark.parametrize("source", ["/data/a", "/data/a/part=1", "/data/bb", "/data/c", "table:a.b", "s3a://x/data/b"])
 def test_other_sources_are_not(source: str) -> None:
     charge(book().state(), "a", source=source)
+
+
+def test_a_charge_does_not_go_on_with_what_another_account_was_charged_for() -> None:
+    """An earlier version's charge does not tell which server a setting of the URL names."""
+    old, new = "jdbc:1:2", '["jdbc:1:2", "db:h1:p:t..d", "db:h9:p:t..d"]'
+    books = Book().open("a").open("b").charge("a", "r1", laplace("0.1"), source=old)
+    _check_resumable(books.state(), books.entries[-1], new, '["id"]', [laplace("0.1")])
+    state = books.charge("b", "r2", laplace("0.1"), source='["jdbc:9:2", "db:h9:p:t..d"]').state()
+    with pytest.raises(BudgetError, match="another dataset"):
+        _check_resumable(state, books.entries[2], new, '["id"]', [laplace("0.1")])
 
 
 def test_a_table_or_database_is_pinned_by_its_name() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dp_spark.jdbc_addresses import jdbc_identities
-from dp_spark.paths import joined_identities, same_source
+from dp_spark.paths import covers_source, joined_identities, same_source
+from dp_spark.source_options import reading_problems
 
 Table = tuple[str, str]
 
@@ -46,6 +47,19 @@ SAME: list[tuple[Table, Table]] = [
      ("jdbc:oracle:thin:@(DESCRIPTION=(ADDRESS=(PROTOCOL=TCP)(HOST= h )(PORT=1521))(CONNECT_DATA=(SID=s)))", "t")),
     (("jdbc:db2://h:50000/ward:user=u;", "t"), ("jdbc:db2://h/ward", "me.t")),
     (("jdbc:clickhouse://h/a", "t"), ("jdbc:clickhouse://h/b", "a.t")),
+    (("jdbc:sqlserver://h;databaseName=a", "t"), ("jdbc:sqlserver://;server=h;databaseName=a", "t")),
+    (("jdbc:sqlserver://h;databaseName=a", "t"), ("jdbc:sqlserver://decoy;server=h;databaseName=a", "t")),
+    (("jdbc:sqlserver://h:1500;databaseName=a", "t"), ("jdbc:sqlserver://h;portNumber=1500;databaseName=a", "t")),
+    (("jdbc:sqlserver://h:1500;databaseName=a", "t"), ("jdbc:sqlserver://;server=h;port=1500;databaseName=a", "t")),
+    (("jdbc:sqlserver://h2:1500;databaseName=a", "t"),
+     ("jdbc:sqlserver://h1:1500;port=1500;failoverPartner=h2;databaseName=a", "t")),
+    (("jdbc:sqlserver://h;databaseName=a", "t"), ("jdbc:sqlserver://h;password={x;serverName=b;database=c};database=a", "t")),
+    (("jdbc:sqlserver://h;databaseName=a", "t"), ("jdbc:sqlserver://h;databaseName=b;database=a", "t")),
+    (("jdbc:mysql://h/a", "t"), ("jdbc:mysql://h/a?database=decoy", "t")),
+    (("jdbc:clickhouse://h:8123/mysql", "t"), ("jdbc:clickhouse://h:8123/default", "mysql.t")),
+    (("jdbc:clickhouse://mysql:pw@h/a", "t"), ("jdbc:ch:https://h:8443/a", "t")),
+    (("jdbc:snowflake://oracle.x.com/?db=a", "t"), ("jdbc:snowflake://oracle.x.com/?db=b", "a.public.t")),
+    (("jdbc:edb://h:5432/ward", "t"), ("jdbc:postgresql://h/ward", "t")),
 ]  # fmt: skip
 
 OTHER: list[tuple[Table, Table]] = [
@@ -60,7 +74,24 @@ OTHER: list[tuple[Table, Table]] = [
     (("jdbc:oracle:thin:@h:1521:s", "a.t"), ("jdbc:oracle:thin:@h:1521:s", "b.t")),
     (("jdbc:clickhouse://h/a", "t"), ("jdbc:clickhouse://h/b", "t")),
     (("jdbc:derby:memory:a", "t"), ("jdbc:derby:memory:b", "t")),
+    (("jdbc:sqlserver://h:1500;databaseName=a", "t"), ("jdbc:sqlserver://h;databaseName=a", "t")),
+    (("jdbc:sqlserver://decoy;databaseName=a", "t"), ("jdbc:sqlserver://h;user={;server=decoy};databaseName=a", "t")),
+    (("jdbc:sqlite:/mysql/a.db", "t"), ("jdbc:sqlite:/mysql/b.db", "t")),
 ]
+
+
+@pytest.mark.parametrize(
+    "url", [
+        "postgresql://decoy/ward?PGHOST=real", "postgresql://h/ward?ssl=true&pgport=1", "aws-wrapper:postgresql://h/a?PGDBNAME=b",
+        "postgresql:///?service=real", "redshift:iam://h/a?PGHOST={real}", "pgsql://h/a?password={x&PGHOST=real}",
+    ],
+)  # fmt: skip
+def test_a_setting_that_leads_to_another_server_is_refused(url: str) -> None:
+    options = {"url": f"jdbc:{url}", "dbtable": "t"}
+    [(key, problem, mend)] = reading_problems("jdbc", options)
+    assert (key, "PGHOST" in problem, "real" in problem + mend) == ("url", True, False)
+    assert not list(reading_problems("jdbc", options | {"url": f"jdbc:{url.partition('?')[0]}?ssl=true"}))
+    assert not list(reading_problems("jdbc", options | {"url": "jdbc:mysql://h/a?service=x"}))
 
 
 @pytest.mark.parametrize(("one", "other"), SAME, ids=[f"{a[0][5:]} {a[1]} = {b[0][5:]} {b[1]}" for a, b in SAME])
@@ -104,6 +135,23 @@ def earlier(address: str, *parts: str) -> str:
 def test_what_an_earlier_version_charged_is_the_same_source(charged: str, now: Table) -> None:
     assert same_source(charged, identity(now))
     assert not same_source(charged, identity((now[0], "another")))
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "covered"),
+    [
+        ("sqlserver://h1;databaseName=d", "sqlserver://h1;databaseName=d;user=me", True),
+        ("sqlserver://h1;databaseName=d", "sqlserver://h1;serverName=h9;databaseName=d", False),
+        ("sqlserver://h1;databaseName=d", "sqlserver://h1;failoverPartner=h9;databaseName=d", False),
+        ("sqlserver://h1;databaseName=d", "sqlserver://h1;portNumber=1500;databaseName=d", False),
+        ("sqlserver://h1;databaseName=d", "sqlserver://h1;databaseName=d;database=e", False),
+        ("snowflake://x.com/?db=A", "snowflake://x.com/?db=B", False),
+        ("snowflake://x.com/?db=A", "snowflake://x.com/", False),
+        ("postgresql://h1,h2/ward", "postgresql://h1,h2/ward?password=x", True),
+    ],
+)
+def test_a_charge_goes_on_with_no_other_server_or_database(first: str, then: str, covered: bool) -> None:
+    assert covers_source(identity((f"jdbc:{first}", "t")), identity((f"jdbc:{then}", "t"))) is covered
 
 
 def test_no_part_of_an_address_and_no_password_is_told() -> None:

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from frames import frame_of
 from pyspark.sql import SparkSession
 
 from dp_spark.errors import ConflictError, DamageError, SourceError, SpecError
+from dp_spark.first_commit import is_commit_of
+from dp_spark.leftovers import checksums
 from dp_spark.manifest import MANIFEST_PROPERTY, to_json
 from dp_spark.spec import Location
 from dp_spark.tables import (
@@ -150,6 +153,54 @@ def test_what_a_killed_publisher_leaves_is_no_table_and_not_in_the_way(spark: Sp
         check_sink(spark, sink, "nafld", {}, drawn=drawn)
 
 
+def planted(content: bytes) -> dict[str, bytes]:
+    """A commit as someone changed it."""
+    text, [ours] = content.decode(), [line for line in content.decode().splitlines() if '"add"' in line]
+    changes = {
+        "a line behind": f"{text}patient alice 17 hiv\n",
+        "a line of JSON": text + '{"patient":"alice 17 hiv"}\n',
+        "a field": text.replace('{"add":{', '{"add":{"patient":"alice",', 1),
+        "a name twice": text.replace('"dataChange":', '"dataChange":"alice","dataChange":', 1),
+        "a value": text.replace('"dataChange":true', '"dataChange":"alice"', 1),
+        "a known name's value": text.replace('"description":null', '"description":"alice"', 1),
+        "statistics": text.replace('\\"g\\":\\"b\\"', '\\"g\\":\\"alice\\"', 1),
+        "a column of statistics": text.replace('\\"g\\":', '\\"h\\":1,\\"g\\":', 1),
+        "a comment": text.replace("partition key", "alice hiv", 1),
+        "a property": text.replace('"delta.enableChangeDataFeed":', '"alice":"true","delta.enableChangeDataFeed":', 1),
+        "another manifest": text.replace('\\"sequence\\":2', '\\"sequence\\":3'),
+        "a file": text.replace(json.loads(ours)["add"]["path"], "part-00000-alice-hiv.parquet", 1),
+        "no metadata": "".join(line + "\n" for line in text.splitlines() if '"metaData"' not in line),
+        "cut off": text[:-200],
+        "no JSON": f"{MANIFEST_PROPERTY} release-1",
+    }
+    return {name: changed.encode() for name, changed in changes.items()}
+
+
+def test_a_commit_is_a_draws_only_with_no_other_text(published: TableRef) -> None:
+    content = (Path(str(published.path)) / "_delta_log" / f"{0:020}.json").read_bytes()
+    assert is_commit_of(content, ROWS, manifest())
+    assert not is_commit_of(content, ROWS, manifest("release-0"))
+    for name, changed in planted(content).items():
+        assert changed != content, name
+        assert not is_commit_of(changed, ROWS, manifest()), name
+
+
+@pytest.mark.parametrize("table", ["release", "second"])
+def test_a_real_commit_is_a_draws(table: str) -> None:
+    """Long texts are cut off in statistics; keys of other types are written in their own ways."""
+    content = (Path(__file__).parent / "golden/0" / table / "_delta_log" / f"{0:020}.json").read_bytes()
+    [metadata] = [json.loads(line)["metaData"] for line in content.splitlines() if b'"metaData"' in line]
+    [file] = (Path(__file__).parent / "golden/0" / table).glob("*.parquet")
+    assert is_commit_of(content, pq.read_table(file), json.loads(metadata["configuration"][MANIFEST_PROPERTY]))
+
+
+def test_a_checksum_is_the_one_of_its_file(published: TableRef) -> None:
+    [file] = Path(str(published.path)).glob("*.parquet")
+    written = file.with_name(f".{file.name}.crc").read_bytes()
+    assert checksums(file.read_bytes()) == written, "as Hadoop writes it"
+    assert checksums(b"") == b"crc\0\0\0\2\0"
+
+
 def test_a_log_and_files_without_content_ask_for_no_draw(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "release" / "_delta_log" / "_staged_commits").mkdir(parents=True)
     (tmp_path / "release" / "part-00000-1b.c000.snappy.parquet").touch()
@@ -165,7 +216,7 @@ def test_a_log_and_files_without_content_ask_for_no_draw(spark: SparkSession, tm
         "_delta_log/people.csv",
         "_delta_log/_staged_commits/x", "_delta_log/.00000000000000000000.json.1b.tmp", "day=1/part-00000-1b.parquet",
         "part-00000-link.parquet",
-        "empty_folder/",
+        "empty_folder/", "commit's end", ".part-00000-1b.c000.snappy.parquet.crc",
     ],
 )  # fmt: skip
 def test_a_strangers_file_beside_an_empty_log_is_refused(spark: SparkSession, tmp_path: Path, killed: Path, put: str) -> None:
@@ -175,6 +226,11 @@ def test_a_strangers_file_beside_an_empty_log_is_refused(spark: SparkSession, tm
     place = killed / put
     if put.endswith("/"):
         place.mkdir()
+    elif put.endswith(".crc") and place.exists():
+        place.write_bytes(place.read_bytes() + b"Ada!")  # of an empty file; as long as a checksum of it could be
+    elif put == "commit's end":
+        [place] = (killed / "_delta_log").glob(".*.tmp")
+        place.write_text(place.read_text() + "Ada")
     elif "link" in put:
         place.symlink_to(private)
     else:
