@@ -7,7 +7,7 @@ asked for before the charge: one query of the catalog, and no Spark job.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pyspark.sql import SparkSession
 
@@ -50,18 +50,20 @@ def check_functions(spark: SparkSession, names: Iterable[str]) -> None:
             mend="run where the catalog's functions may be listed (SHOW FUNCTIONS)",
         ) from None
     # A function of a database never comes before a built-in one, which is what has no namespace.
-    meant: dict[str, str] = {}
-    for function in sorted(found, key=lambda item: bool(item.namespace), reverse=True):
-        meant[function.name.lower()] = function.className or ""
+    meant: dict[str, list[str]] = {}
+    for function in sorted(found, key=lambda item: bool(item.namespace)):
+        classes = meant.setdefault(function.name.lower(), [])
+        if not (function.namespace and classes):
+            classes.append(function.className or "")
     check_meanings(wanted, meant)
 
 
-def check_meanings(wanted: Collection[str], meant: Mapping[str, str]) -> None:
+def check_meanings(wanted: Collection[str], meant: Mapping[str, Sequence[str]]) -> None:
     """Judges what a catalog says about the names that are wanted.
 
     Args:
         wanted: The names, in lower case.
-        meant: Name -> the class behind it, for what the catalog lists.
+        meant: Name -> the classes behind it, for what the catalog lists.
 
     Raises:
         SpecError: Naming the functions that are not the built-in ones.
@@ -82,8 +84,10 @@ def check_meanings(wanted: Collection[str], meant: Mapping[str, str]) -> None:
         )
 
 
-def _is_built_in(name: str, class_name: str) -> bool:
-    return class_name.startswith(_BUILT_IN) or (name == "case" and not class_name)  # a word of the grammar, listed as one
+def _is_built_in(name: str, classes: Sequence[str]) -> bool:
+    # A word of the grammar is listed as one, without a class; a function that is registered by its name comes on top.
+    word = name == "case" and list(classes) == [""]
+    return word or all(class_name.startswith(_BUILT_IN) for class_name in classes)
 
 
 def _literally(name: str) -> str:

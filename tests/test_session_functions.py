@@ -39,8 +39,10 @@ def test_a_session_function_with_a_name_of_sparks_is_refused(other: SparkSession
 
 
 def test_what_the_catalog_does_not_list_is_not_known_to_be_sparks() -> None:
-    built_in = dict.fromkeys(INTERNAL, "org.apache.spark.sql.catalyst.expressions.X")
+    built_in = {name: ["org.apache.spark.sql.catalyst.expressions.X"] for name in INTERNAL} | {"case": [""]}
     check_meanings(INTERNAL | {"try_cast", "timestampdiff"}, built_in)
+    with pytest.raises(SpecError, match=r"place of Spark's: case "):
+        check_meanings(INTERNAL, built_in | {"case": ["", ""]})
     for listed in ({}, {name: built_in[name] for name in INTERNAL - {"least"}}):
         with pytest.raises(DpSparkError, match=r"does not list.*\bleast\b") as caught:
             check_meanings(INTERNAL, listed)
