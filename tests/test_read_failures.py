@@ -92,7 +92,7 @@ def test_a_cause_is_found_where_spark_writes_it(text: str, what: str) -> None:
 
 def test_a_condition_decides_alone() -> None:
     class ToldError(SparkRuntimeException):
-        def getCondition(self) -> str:
+        def getCondition(self) -> str:  # noqa: N802 - Spark's name
             return "CAST_OVERFLOW"
 
     assert "null" in failure_of(ToldError("java.lang.OutOfMemoryError: x\nCaused by: java.lang.OutOfMemoryError")).what
