@@ -72,8 +72,7 @@ def check_disjoint(parties: Sequence[Party]) -> None:
     """Checks that no two releases can be of one dataset of one ledger: such have the same users, whoever says otherwise.
 
     A manifest does not name its ledger. Within one ledger a release id and a number of an entry are given once, and a later
-    entry has no earlier day: two releases that break one of these are of two ledgers. Those of one file and one day are taken
-    for two organisations' that release together, as their author says; all else is refused.
+    entry has no earlier day: two releases that break one of these are of two ledgers; all else is refused.
 
     Raises:
         SpecError: If two of them can.
@@ -86,7 +85,7 @@ def check_disjoint(parties: Sequence[Party]) -> None:
                 "they have the same users",
                 where="--users",
                 mend="say --users overlapping; two organisations whose datasets have one name can tell them apart by releasing "
-                "one file under one release id",
+                "under one release id",
             )
 
 
@@ -94,8 +93,7 @@ def _may_share_a_ledger(one: Mapping[str, Any], other: Mapping[str, Any]) -> boo
     if one["dataset"] != other["dataset"] or one["release_id"] == other["release_id"]:
         return False
     (first, day), (second, later) = sorted((item["charge"]["sequence"], str(item["charge"]["at"])) for item in (one, other))
-    together = day == later and one["file_digest"] == other["file_digest"]
-    return bool(first != second and day <= later and not together)
+    return bool(first != second and day <= later)
 
 
 def _check_whole(party: Party) -> None:

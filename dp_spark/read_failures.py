@@ -1,6 +1,7 @@
 """What kind of thing failed after the charge, and what to do: told by the names of errors, never by their text.
 
-An error of Spark quotes values and paths. Only the names of conditions and of Java classes in it are looked at.
+An error of Spark quotes values and paths. So its condition decides where it has one; else the names of conditions and of Java
+classes where Spark writes them, at the beginning of a line, up to the first condition whose message can quote values.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ FAILURES = (
             "MemoryError",
             "UNABLE_TO_ACQUIRE_MEMORY",
             "EXECUTOR_MEMORY",
-            "maxResultSize",
+            "Total size of serialized results",
             "ExecutorLost",
             "ArrowCapacity",
         ),
@@ -149,29 +150,46 @@ FAILURES = (
         f"put it back from a backup or write it anew, then {_AGAIN}",
     ),
     Failure(
-        ("JobCancelled", "OPERATION_CANCELED", "Interrupted", "CANCELLED", "SparkContext was shut down", "INVALID_HANDLE"),
+        ("JobCancelled", "OPERATION_CANCELED", "Interrupted", "CANCELLED", " cancelled", "INVALID_HANDLE"),
         "the job was cancelled or Spark was stopped",
         _AGAIN,
         DpSparkError,
     ),
 )
 _UNKNOWN = Failure((), "reading failed for a reason that is not known", f"{_AGAIN}; see Spark's own log for the cause")
-_NAMES = re.compile(
-    r"\[([A-Z][A-Z0-9_.]+)\]|([\w$.]+(?:Exception|Error|Failure)\b)|(?:^|\s)(No space left|is not a Parquet file)"
+_CONDITION = re.compile(r"[A-Z][A-Z0-9_.]+")
+#: Wraps the cause, which the lines below it name, and quotes nothing but a path.
+_WRAPPER = "FAILED_READ_FILE"
+_CLASS = r"[\w$.]+(?:Exception|Error|Failure)\b"
+_HEAD = re.compile(
+    r"^(?:: |Caused by: |\([\w$.]+\) |Job aborted[^:\n]*: |Task \d[^:\n]*: Lost task [^:\n]*\(TID \d+\) \([^()\n]*\): "
+    rf"|{_CLASS}: )*"
+    rf"(?:\[(?P<condition>{_CONDITION.pattern})\]|{_CLASS}|No space left|Total size of serialized results|Job \d+ cancelled"
+    r"|\S+ is not a Parquet file(?=\. Expected))?",
+    re.MULTILINE,
 )
+_QUOTED = re.compile(r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", re.DOTALL)
 
 
 def failure_of(error: BaseException) -> Failure:
     """The class of a failure; the text of the error stays here.
 
-    >>> failure_of(ValueError("[CAST_INVALID_INPUT] The value 'secret' ...")).what
+    >>> failure_of(ValueError("[CAST_INVALID_INPUT] The value 'java.lang.OutOfMemoryError' ...")).what
     'a value could not be computed, although it should have become null'
     >>> failure_of(MemoryError()).what
     'memory ran out'
     """
-    found = " ".join("".join(groups) for groups in _NAMES.findall(str(error)))
-    names = f"{condition(error)} {type(error).__name__} {found}"
-    return next((failure for failure in FAILURES if any(name in names for name in failure.names)), _UNKNOWN)
+    name = condition(error)
+    told = [(f"{name} {type(error).__name__}", name if _CONDITION.fullmatch(name) else None)]
+    told += [(head.group(), head["condition"]) for head in _HEAD.finditer(_QUOTED.sub("", str(error)))]
+    wrapper = _UNKNOWN
+    for words, known in told:
+        failure = next((failure for failure in FAILURES if any(word in words for word in failure.names)), _UNKNOWN)
+        if known is not None and known.startswith(_WRAPPER):
+            wrapper = failure
+        elif known is not None or failure is not _UNKNOWN:
+            return failure
+    return wrapper
 
 
 def reading_failed(error: BaseException) -> DpSparkError:

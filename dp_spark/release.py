@@ -23,7 +23,6 @@ from dp_spark.entries import Entry, check_release_id
 from dp_spark.errors import BudgetError, DpSparkError, SourceError, say_charged
 from dp_spark.events import Event, decimal_text, events_from_json
 from dp_spark.file_checks import check_file
-from dp_spark.file_digests import is_current
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState
 from dp_spark.manifest_building import build_manifest
@@ -41,7 +40,7 @@ from dp_spark.spec import ReleaseSpec
 from dp_spark.tables import TableRef
 from dp_spark.trial import check_trial
 from dp_spark.unit_pin import unit_words
-from dp_spark.validation import Checked, has_table_of_keys, kept_apart, validate
+from dp_spark.validation import Checked, digest_of_drawn, kept_apart, validate
 
 #: The stages that a progress display names, in order.
 STAGES = ("validate", "charge", "read and aggregate", "noise", "publish")
@@ -98,31 +97,27 @@ def _run(spark: SparkSession, spec: ReleaseSpec, standing: _Standing, on_stage: 
     with settings(spark, {**RELEASE_SETTINGS, "spark.sql.session.timeZone": spec.timezone}):
         with bookkeeping(spark):
             on_stage("validate")
-            preprocess.check_steps(spec)
             located = spec.expand()
             ref = TableRef.of(located.ledger)
             ledger, outbox = Ledger(spark, ref), Outbox(spark, ref)
             state, drawn = read_books(ledger, outbox)
             known = state.charge_of(release_id)
             standing.charged = known is not None
-            by_this_format = known is None or is_current(known.file_digest)
-            if release_id in drawn and not (by_this_format and has_table_of_keys(spec)):  # even if the source is gone by now
-                return _complete(spark, ledger, outbox, state, located, release_id, spec.digest(), on_stage)
+            if release_id in drawn:  # even if the source is gone by now, or this version refuses the file for a new charge
+                return _complete(spark, ledger, outbox, state, spec, located, release_id, on_stage)
+            preprocess.check_steps(spec)
             if known is not None:
                 check_comparable(release_id, known.file_digest)
-            if release_id not in drawn:
-                check_file(located)
+            check_file(located)
             checked = validate(spark, spec, located, state, release_id)
-            if release_id in drawn:
-                return _complete(spark, ledger, outbox, state, located, release_id, checked.digest, on_stage)
             check_trial(spark, located, checked.read, checked.joined)
             if checked.keys is not None:
                 check_fits(spark, checked.keys.table.num_rows, len(spec.group_by) + 2 * len(spec.aggregates))
+            outbox.create()  # where it cannot be made, nothing is charged
             on_stage("charge")
             standing.charged = standing.charged or None
             state, charge = _charge(ledger, outbox, checked, release_id)
             standing.charged = True
-            outbox.create()
         draw = _draw_quietly(spark, checked, charge, on_stage)
         with bookkeeping(spark):
             stored = outbox.commit(draw, charge.seal, _guard(ledger, checked, release_id))
@@ -155,17 +150,18 @@ def _complete(
     ledger: Ledger,
     outbox: Outbox,
     state: LedgerState,
+    written: ReleaseSpec,
     spec: ReleaseSpec,
     release_id: str,
-    digest: str,
     on_stage: Callable[[str], None],
 ) -> ReleaseResult:
     """A release that was drawn before: it is reported where it was published, and published from the outbox where not."""
-    if state.publication_of(release_id) is not None:
-        return already_published(spark, state, outbox, release_id, spec, digest)
     charge, draw, sink = state.charge_of(release_id), outbox.find(release_id), TableRef.of(spec.sink)
     assert charge is not None, "a draw's charge is in the ledger: read_books checked it"
     assert draw is not None, "the outbox is append-only"
+    digest = digest_of_drawn(spark, written, spec, state, draw)
+    if state.publication_of(release_id) is not None:
+        return already_published(spark, state, outbox, release_id, spec, digest)
     note = compare_file(draw, spec, digest)
     drawn = functools.partial(outbox.of_dataset, spec.dataset)
     tables.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec, {"source": str(charge.source)}), drawn=drawn)

@@ -9,11 +9,13 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from dp_spark import preprocess, tables
 from dp_spark.errors import DamageError, SpecError
+from dp_spark.file_digests import is_current
 from dp_spark.ledger_state import LedgerState
-from dp_spark.outbox import Outbox, outbox_of
+from dp_spark.outbox import Outbox, StoredDraw, outbox_of
 from dp_spark.paths import same_source
 from dp_spark.planning import ReleasePlan, plan_release
 from dp_spark.public_tables import PublicKeys, public_keys
@@ -109,6 +111,31 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
             check_order(state, charge, present, sink)
             _check_not_drawn(spark, spec, present, release_id)
     return Checked(spec, plan, digest, unparsed, frame, read, joined, buckets is not None, keys, source, unit, sink, state)
+
+
+def digest_of_drawn(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state: LedgerState, draw: StoredDraw) -> str:
+    """The digest of a file that is given for a release that is drawn: its steps and its source are not needed any more.
+
+    The types of a table of keys are those of the keys that were drawn.
+
+    Args:
+        spark: The session, with ``session.RELEASE_SETTINGS`` held.
+        written: The release file as it was written.
+        spec: The same after ``${NAME}``.
+        state: What the ledger says.
+        draw: What was drawn.
+
+    Raises:
+        SpecError, SourceError: If the table of keys cannot be read, or is protected.
+    """
+    public, drawn = spec.public_partitions, draw.manifest["group_by"]
+    comparable = is_current(draw.manifest.get("file_digest")) and list(spec.group_by) == drawn
+    if public is None or public.source is None or not comparable:
+        return written.digest()  # nothing has to be read, or nothing can be compared, or it is another file
+    check_public_sources(spark, spec.model_copy(update={"preprocess": ()}), state.charged_sources)
+    types = from_arrow_schema(draw.rows.select(drawn).schema, prefer_timestamp_ntz=True)
+    keys = public_keys(spark, public, {item.name: item.dataType for item in types.fields}, spec.timezone)
+    return written.digest(keys.digest)
 
 
 def _check_files(spark: SparkSession, source: Source) -> None:

@@ -12,9 +12,9 @@ import yaml
 from release_helpers import Outcome, Place
 from test_publication import KilledError, die, while_drawing
 
-from dp_spark import release
+from dp_spark import preprocess, release
 from dp_spark.entries import CORRECTION
-from dp_spark.errors import BudgetError, ConflictError, SourceError
+from dp_spark.errors import BudgetError, ConflictError, SourceError, SpecError
 from dp_spark.file_digests import MARK
 
 pytest_plugins = ("release_fixtures",)
@@ -121,6 +121,50 @@ def test_what_was_drawn_meanwhile_is_not_corrected(place: Place, monkeypatch: py
     assert place.kinds() == [("charge", "r1"), ("published", "r1")]
 
 
+@pytest.mark.parametrize("published", [True, False])
+def test_what_is_drawn_is_not_judged_anew(place: Place, monkeypatch: pytest.MonkeyPatch, published: bool) -> None:
+    """Its source and its steps are not looked at, whatever this version refuses, and its parsing is what it was drawn with.
+
+    On storage without our lock, a correction can come between the guard of a draw and its commit.
+    """
+    keys = place.folder / "keys.csv"
+    keys.write_text("ward\ner\ngp\n", encoding="utf-8")
+    public = {"public": {"source": {"format": "csv", "path": str(keys), "schema": {"ward": "string"}}}}
+    changes = {"partitions": public, "preprocess": [{"derive": {"more": "cost + 1"}}]}
+    wrong, right = csv(place, **changes), csv(place, options={"escape": '"'}, **changes)
+
+    def corrected() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(release, "_draw", die)
+            with pytest.raises(KilledError):
+                place.release("r1", **right)
+
+    with monkeypatch.context() as patch:
+        while_drawing(patch, corrected)
+        patch.setattr(release, "_guard", lambda *_: lambda: None)
+        if not published:
+            patch.setattr(release, "publish", die)
+            with pytest.raises(KilledError):
+                place.release("r1", **wrong)
+        else:
+            place.release("r1", **wrong)
+
+    def refused(*_: Any, **__: Any) -> NoReturn:
+        raise SpecError("a rule of a later version")
+
+    monkeypatch.setattr(preprocess, "check_expression", refused)
+    with pytest.raises(SpecError, match="a later version"):
+        place.release("r2", **wrong)
+    (place.folder / "visits.csv").unlink()
+    assert place.release("r1", **wrong).status == ("already_published" if published else "published")
+    for other in (right, {**wrong, "group_by": ["day"]}):
+        with pytest.raises(BudgetError, match="different release file"):
+            place.release("r1", **other)
+    keys.write_text("ward\ner\nicu\n", encoding="utf-8")
+    with pytest.raises(BudgetError, match="different release file"):
+        place.release("r1", **wrong)
+
+
 def test_a_release_without_an_id_tells_it_in_python(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     class OddError(Exception):
         pass
@@ -128,7 +172,12 @@ def test_a_release_without_an_id_tells_it_in_python(place: Place, monkeypatch: p
     def odd(*_: Any) -> NoReturn:
         raise OddError
 
-    monkeypatch.setattr(release.Outbox, "create", odd)
+    with monkeypatch.context() as patch:
+        patch.setattr(release.Outbox, "create", odd)
+        with pytest.raises(OddError):
+            place.release()
+    assert place.kinds() == [], "an outbox that cannot be made costs nothing"
+    monkeypatch.setattr(release, "_draw_quietly", odd)
     with pytest.raises(OddError) as caught:
         place.release()
     error: Any = caught.value

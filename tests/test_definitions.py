@@ -175,7 +175,8 @@ def released(label: str, sequence: int, *, day: str = "2026-01-01", **changes: A
         (released("B", 1, day="2026-01-02"), False),
         (released("B", 3, release_id="r-A"), False),
         (released("B", 3, dataset="clinic"), False),
-        (released("B", 3, file_digest="sha256-2:A"), False),
+        (released("B", 3, file_digest="sha256-2:A"), True),
+        (released("B", 3, file_digest="sha256-2:A", release_id="r-A"), False),
         (released("B", 3, day="2026-01-31", file_digest="sha256-2:A"), True),
     ],
     ids=[
@@ -188,11 +189,12 @@ def released(label: str, sequence: int, *, day: str = "2026-01-01", **changes: A
         "one id",
         "other dataset",
         "one file and day",
+        "one file, day and id",
         "one file, a month later",
     ],
 )
 def test_releases_of_one_dataset_and_ledger_have_the_same_users(other: Party, refused: bool) -> None:
-    """A ledger gives a number and an id once, its entries are in order of time, and parties release one file on one day."""
+    """A ledger gives a number and an id once, its entries are in order of time; one file on one day tells nothing."""
     third = released("C", 9, dataset="third")
     for parties in ([released("A", 2), third, other], [other, released("A", 2), third]):
         if not refused:
