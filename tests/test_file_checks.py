@@ -233,3 +233,17 @@ def test_what_has_to_be_parsed_from_text_is_named() -> None:
     assert parsed_from_text(spec) == {"id": "bigint", "when": "date"}
     assert list(columns_used(spec)) == ["id", "when"]
     assert parsed_from_text(release_spec()) == {}
+
+
+@pytest.mark.parametrize("unit", ["Person.id", {"Person.id": "Person.id"}, {"u": "lower(person.id)"}])
+def test_a_field_of_a_struct_is_read_with_its_column(unit: object) -> None:
+    schema = {"person": "struct<id: bigint>", "p": "struct<x: double>", "a.b": "double", "a": "string", "k": "string"}
+    amount = {"function": "sum", "name": "s", "min_value": 0, "max_value": 1}
+    spec = release_spec(
+        source=csv(schema=schema) | {"format": "json"},
+        privacy_unit=unit,
+        group_by=["k"],
+        aggregates=[amount | {"column": "p.x"}, amount | {"name": "t", "column": "a.b"}],
+    )
+    assert list(columns_used(spec)) == ["person.id", "person", "k", "p.x", "p", "a.b"]
+    assert list(parsed_from_text(spec)) == ["person", "p", "a.b"]
