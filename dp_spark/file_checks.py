@@ -263,20 +263,28 @@ def _mend(name: str, kind: str, use: str) -> str:
 
 
 def columns_used(spec: ReleaseSpec) -> dict[str, None]:
-    """The columns, in lower case and in order, that a release reads by name: unit, keys, aggregates and steps."""
+    """The names, in lower case and in order, that a release reads: unit, keys, aggregates and steps.
+
+    Of a field of a struct, both the way to it and the column that holds it.
+    """
     used = [*unit_sources(spec), *spec.group_by]
     used += [item.column for item in spec.aggregates if isinstance(item, ClippedAggregate | Count) and item.column is not None]
     for step in spec.preprocess:
         for text in [*(step.derive or {}).values(), *([step.filter] if step.filter is not None else [])]:
             used += sorted(check_expression(text, spec.parameters, where="preprocess").columns)
         used += [*(step.cast or {}), *(step.fill or {}), *(step.join.on if step.join is not None else ())]
-    return dict.fromkeys(name.lower() for name in used)
+    columns = {name.lower() for name in spec.source.columns or ()}
+    return dict.fromkeys(part for name in used for part in _with_column(name.lower(), columns))
+
+
+def _with_column(name: str, columns: set[str]) -> tuple[str, ...]:
+    return (name,) if name in columns else tuple(dict.fromkeys((name, name.partition(".")[0])))
 
 
 def unit_sources(spec: ReleaseSpec) -> list[str]:
-    """The source's columns that the privacy unit is made of."""
+    """The source's columns, and fields of structs in them, that the privacy unit is made of."""
     defined = {name: text for name, text in spec.unit_definition.items() if name != text}
-    read = {parts[0] for name, text in defined.items() for parts in check_definition(name, text).reads}
+    read = {".".join(parts) for name, text in defined.items() for parts in check_definition(name, text).reads}
     return [*(name for name in spec.unit_columns if name not in defined), *sorted(read)]
 
 
@@ -289,7 +297,8 @@ def parsed_from_text(spec: ReleaseSpec) -> dict[str, str]:
     needed |= {
         item.column for item in spec.aggregates if isinstance(item, ClippedAggregate | Count) and item.column is not None
     }
-    lowered = {name.lower() for name in needed}
+    columns = {name.lower() for name in spec.source.columns or ()}
+    lowered = {part for name in needed for part in _with_column(name.lower(), columns)}
     found = {
         name: casts.get(name.lower(), text) for name, text in (spec.source.columns or {}).items() if name.lower() in lowered
     }

@@ -20,7 +20,7 @@ from dp_spark.entries import CHARGE, CORRECTION, GENESIS, KINDS, OPEN, PUBLISHED
 from dp_spark.errors import BudgetError, DamageError
 from dp_spark.events import Event, decimal_text, events_from_json, unparsed_from_json
 from dp_spark.paths import same_source, split_identities
-from dp_spark.unit_pin import agrees, loses_names, unit_words
+from dp_spark.unit_pin import agrees, gains_names, loses_names, unit_words
 
 _MEND = "restore the ledger from a backup of its files (docs/ledger.md); do not open a new one"
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, BudgetError)
@@ -351,6 +351,13 @@ def _check_unit(state: AccountState, privacy_unit: str, source: str) -> None:
                 "could become its unit",
                 where="source.options",
                 mend="read it with its header, as before",
+            )
+        if same and gains_names(charge.privacy_unit, privacy_unit):
+            raise BudgetError(
+                f"the account of {state.dataset} was charged for this source without a header, for the unit "
+                f"{unit_words(charge.privacy_unit)}; with names of its own, another column could become its unit",
+                where="source.options",
+                mend="read the same CSV files with options: {header: false}, as before",
             )
 
 

@@ -65,7 +65,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Lost:
-    """Values of a column that were there and became null: by parsing the file (``step`` is None) or by a ``cast`` step."""
+    """Values of a column, or of a field of a struct, that became null: by parsing (``step`` is None) or by a ``cast`` step."""
 
     column: str
     kind: str
@@ -142,10 +142,10 @@ class _Counted:
         self._add("rows", F.lit(True))
         self._add("broken", F.col(BROKEN))
         self._add("dropped", F.col(DROPPED))
-        units = [name for name in spec.unit_columns if sources.field(frame, name) is not None]
         no_unit = F.lit(False)
-        for name in units:
-            no_unit = no_unit | sources.column(name).isNull()
+        for name in spec.unit_columns:
+            found = sources.located(frame, name)
+            no_unit = no_unit if found is None else no_unit | found[0].isNull()
         self._add("without_unit", kept & no_unit)
         self._parsed(frame)
         self.frame = self._cast(frame, kept)
@@ -173,6 +173,21 @@ class _Counted:
                 became_null = ~F.col(BROKEN) & text.isNotNull() & sources.column(name).isNull()
                 self._lost(name, kind, None, F.coalesce(became_null, F.lit(False)), text)
         self._add("quotes", quotes)
+        for name in used:
+            self._parsed_field(frame, name)
+
+    def _parsed_field(self, frame: DataFrame, name: str) -> None:
+        """A field of a struct, which is lost alone: the struct that holds it is not null."""
+        columns, path = [item.lower() for item in self._spec.source.columns or ()], name.split(".")
+        found = sources.located(frame, name)
+        if found is None or name in columns or path[0] not in columns:
+            return
+        ways = (sources.nested(frame, path[:depth]) for depth in range(1, len(path) + 1))
+        names = [way[1].name for way in ways if way is not None]
+        inside = "".join(f"['{part}']" for part in names[1:])
+        text = F.get_json_object(F.col(TEXTS)[columns.index(path[0])], f"${inside}")
+        happened = ~F.col(BROKEN) & text.isNotNull() & found[0].isNull()
+        self._lost(".".join(names), found[1].dataType.simpleString(), None, F.coalesce(happened, F.lit(False)), text)
 
     def _cast(self, frame: DataFrame, kept: Column) -> DataFrame:
         """The frame with what each ``cast`` step makes of a column that no step before has computed or filled."""

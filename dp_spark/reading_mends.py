@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from dp_spark.reading_check import Lost, Reading
 from dp_spark.spark_types import type_kind
+from dp_spark.text_files import quoted
 from dp_spark.unit_definition import quoted_text
+
+#: How numbers with a comma look -> what makes numbers of them.
+_TURNED = {
+    "comma": "replace({}, ',', '.')",
+    "points and a comma": "replace(replace({}, '.', ''), ',', '.')",
+    "commas and a point": "replace({}, ',', '')",
+}
 
 
 def mends(reading: Reading) -> list[str]:
@@ -29,6 +38,8 @@ def _quotes(reading: Reading) -> Iterator[str]:
 
 def _mend(reading: Reading, lost: Lost, look: str) -> str:
     name, schema = lost.column, lost.step is None
+    if schema and "." in name and name.lower() not in {item.lower() for item in reading.spec.source.columns or ()}:
+        return _field_mend(reading, name, lost.kind, look)
     key = name.lower() in {item.lower() for item in (*reading.spec.unit_columns, *reading.spec.group_by)}
     unit = name.lower() in {item.lower() for item in reading.spec.unit_columns}
     place = "under source.schema" if schema else f"at {lost.step}"
@@ -56,13 +67,28 @@ def _mend(reading: Reading, lost: Lost, look: str) -> str:
     return f"{name} holds {what}: write {place}   {write}"
 
 
+def _field_mend(reading: Reading, name: str, kind: str, look: str) -> str:
+    """For a field of a struct: its type is written within that of the struct, and what is made of it has another name."""
+    whole, _, field = name.rpartition(".")
+    place = f"under source.schema, in the type of {whole},"
+    free = re.sub(r"[^A-Za-z0-9]+", "_", name)
+    unit = name.lower() in {item.lower() for item in reading.spec.unit_columns}
+    text = ".".join(map(quoted, name.split(".")))
+    match look:
+        case "whole number with a point":
+            return f"{name} holds whole numbers written like 1234.0: write {place}   {field}: decimal(20,0)"
+        case "number with a fraction":
+            return f"{name} holds numbers with a fraction: write {place}   {field}: {'string' if unit else 'double'}"
+        case "plain number" | "plain fraction" | "comma" | "points and a comma" | "commas and a point":
+            turned, made = (_TURNED[look].format(text), "double") if look in _TURNED else (text, kind)
+            step = f'   and under preprocess   - derive: {{{free}: "cast({turned} as {made})"}}   and use {free}'
+            return f"{name} holds numbers written as text: write {place}   {field}: string{'' if unit else step}"
+        case _:
+            return f"{name} holds texts that are no {kind}: write {place}   {field}: string"
+
+
 def _comma(name: str, look: str, schema: bool, place: str) -> str:
-    column = quoted_text(name)
-    turned = {
-        "comma": f"replace({column}, ',', '.')",
-        "points and a comma": f"replace(replace({column}, '.', ''), ',', '.')",
-        "commas and a point": f"replace({column}, ',', '')",
-    }[look]
+    turned = _TURNED[look].format(quoted_text(name))
     first = f"write {place}   {name}: string   and" if schema else f"in place of the cast {place} write"
     step = f'- derive: {{{name}: "cast({turned} as double)"}}'
     return f"{name} holds numbers with a comma: {first} under preprocess   {step}"

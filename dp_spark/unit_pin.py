@@ -70,6 +70,15 @@ def loses_names(pinned: str | None, file_digest: str | None, wanted: str) -> boo
     return by_name and _Pin.of(wanted).positions is not None
 
 
+def gains_names(pinned: str | None, wanted: str) -> bool:
+    """Whether a source that was charged by position would now be read by names of its own, which may be in another order.
+
+    >>> gains_names('{"unit": ["id"], "positions": {"id": 1}}', '["id"]'), gains_names('["id"]', '["id"]')
+    (True, False)
+    """
+    return _Pin.of(pinned).positions is not None and _Pin.of(wanted).positions is None
+
+
 def unit_words(pinned: str | None) -> str:
     """A pinned unit in words.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -198,6 +198,20 @@ def golden(tmp_path: Path) -> Path:
     return Path(shutil.copytree(GOLDEN, tmp_path / "golden"))
 
 
+@pytest.fixture
+def golden_at_home() -> Iterator[Path]:
+    """The golden data at the place that its published entries name; what is there already is not this test's to replace."""
+    home = Path("/tmp/dp-spark-golden")
+    try:
+        home.mkdir()
+    except FileExistsError:
+        pytest.skip(f"{home} is there already")
+    try:
+        yield Path(shutil.copytree(GOLDEN, home / "0"))
+    finally:
+        shutil.rmtree(home)
+
+
 def file_of(golden: Path, name: str, **changes: Any) -> Path:
     document = yaml.safe_load((golden / f"{name}.yaml").read_text(encoding="utf-8")) | changes
     for key in ("source", "ledger", "sink"):
@@ -250,3 +264,29 @@ def test_an_old_ledger_takes_a_correction(golden: Path, cli: Cli, place: Place, 
     assert [item["entry"] for item in history][-3:] == ["charge", "correction", "published"]
     assert len(history) == 16
     assert cli("budget", "verify", "--ledger", golden / "ledger", "--json").document["damage"] == []
+
+
+def test_what_an_earlier_version_published_is_shown_shared_and_told(golden_at_home: Path, cli: Cli, tmp_path: Path) -> None:
+    ledger = ("--ledger", golden_at_home / "ledger")
+    history = cli("budget", "history", *ledger, "--json").document
+    assert sorted(item["entry"] for item in history[:3]) == ["open", "open", "raise"]
+    assert [(item["entry"], item["release_id"], item["epsilon"]) for item in history if item["entry"] == "charge"] == [
+        ("charge", name, epsilon)
+        for name, epsilon in (
+            ("public", 1.0), ("private", 5.0), ("drawn", 1.0), ("charged", 1.0), ("drawn-private", 2.0), ("second", 1.0)
+        )
+    ]  # fmt: skip
+    published = [item["release_id"] for item in history if item["entry"] == "published"]
+    assert (len(history), published) == (12, ["public", "private", "second"])
+    told = cli("budget", "history", *ledger)
+    assert told.code == 0, told.err
+    assert all(name in told.out for name in ("raise", *published))
+    for folder, release_id, spent in (("release", "public", 4), ("private", "private", 2)):
+        table, page = golden_at_home / folder, tmp_path / f"{folder}.html"
+        shown = cli("show", table, "--html", page, *ledger)
+        assert shown.code == 0, shown.err
+        assert f"Spent on {spent} releases" in page.read_text(encoding="utf-8")
+        config = tmp_path / f"{folder}.yaml"
+        shared = cli("share", "add", f"hospital.releases.{folder}", table, *ledger, "--config", config, "--json")
+        assert shared.code == 0, shared.err
+        assert (shared.document["release_id"], shared.document["location"]) == (release_id, f"file://{table}")

@@ -366,3 +366,17 @@ def test_places_that_touch_one_another_are_refused_by_plan(tmp_path: Path, place
     with pytest.raises(SpecError) as caught:
         preview_release(spec, no_spark)
     assert caught.value.where == where
+
+
+@pytest.mark.parametrize("unit", ["Person.id", {"Person.id": "Person.id"}, {"u": "lower(person.id)"}])
+def test_a_field_of_a_struct_is_read_with_its_column(unit: object) -> None:
+    schema = {"person": "struct<id: bigint>", "p": "struct<x: double>", "a.b": "double", "a": "string", "k": "string"}
+    amount = {"function": "sum", "name": "s", "min_value": 0, "max_value": 1}
+    spec = release_spec(
+        source=csv(schema=schema) | {"format": "json"},
+        privacy_unit=unit,
+        group_by=["k"],
+        aggregates=[amount | {"column": "p.x"}, amount | {"name": "t", "column": "a.b"}],
+    )
+    assert list(columns_used(spec)) == ["person.id", "person", "k", "p.x", "p", "a.b"]
+    assert list(parsed_from_text(spec)) == ["person", "p", "a.b"]

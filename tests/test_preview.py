@@ -70,7 +70,7 @@ def test_a_plan_touches_nothing(place: Place, cli: Cli) -> None:
     before = snapshot(place.folder)
     document = cli("plan", file, "--json").document
     assert snapshot(place.folder) == before
-    expected = ["name", "dataset", "accountant", "cost", "contribution_bounds", "aggregates", "queries"]
+    expected = ["name", "dataset", "privacy_unit", "accountant", "cost", "contribution_bounds", "aggregates", "queries"]
     assert list(document) == [*expected, "partition_selection", "account", "remaining_after", "fits"]
     assert document["remaining_after"] == {"epsilon": 9.0, "delta": 0.001}
     average = document["aggregates"][3]

@@ -141,7 +141,7 @@ def test_the_two_times_of_a_night_are_two_keys_and_far_ones_are_shown(spark: Spa
         keys = from_file(spark, types, format="csv", path=str(tmp_path / "keys.csv"))
         assert len(set(keys.table.column("g").cast(pa.int64()).to_pylist())) == 3
         (tmp_path / "keys.csv").write_text("g\n9999-12-31T23:30:00-05:00\n+10000-01-01T04:30:00Z\n")
-        with pytest.raises(SpecError, match=r"\+10000-01-01 04:30:00Z\) stands twice"):
+        with pytest.raises(SpecError, match=r"\+10000-01-01 04:30:00Z\) is listed twice"):
             from_file(spark, types, format="csv", path=str(tmp_path / "keys.csv"))
 
 
@@ -211,7 +211,7 @@ def test_a_text_that_is_no_utf8_is_the_null_key(spark: SparkSession, tmp_path: P
     spark.createDataFrame(pa.table({"h": ["61", "FF"]})).selectExpr(texts).coalesce(1).write.parquet(path)
     assert sorted(rows(from_file(spark, {"g": STRING}, format="parquet", path=path)), key=repr) == [("a",), (None,)]
     spark.createDataFrame(pa.table({"h": ["FE"]})).selectExpr(texts).write.mode("append").parquet(path)
-    with pytest.raises(SpecError, match=r"the key \(null\) stands twice"):
+    with pytest.raises(SpecError, match=r"the key \(null\) is listed twice"):
         from_file(spark, {"g": STRING}, format="parquet", path=path)
 
 

@@ -136,6 +136,34 @@ def test_json_with_numbers_as_text_and_arrays(spark: SparkSession, place: Place)
     assert "cost: string" in told
 
 
+def test_fields_of_structs_are_counted_where_they_are_lost(spark: SparkSession, place: Place) -> None:
+    path = place.folder / "x.json"
+    records = [
+        '{"person":{"Id":1,"in":{"x":1}},"ward":"er"}',
+        '{"person":{"Id":2.0,"in":{"x":"1,5"}}}',
+        '{"person":{"Id":null,"in":null}}',
+        '{"person":7}',
+        '{"ward":"er"}',
+    ]
+    path.write_text("\n".join(records) + "\n")
+    schema = {"ward": "string", "day": "date", "cost": "double", "person": "struct<Id: int, in: struct<x: double>>"}
+    source = {"format": "json", "path": str(path), "schema": schema}
+    summed = TOTAL | {"name": "x", "column": "person.in.x"}
+    given: dict[str, Any] = {**RAN_WITH, "privacy_unit": "person.id", "aggregates": [*RAN_WITH["aggregates"], summed]}
+    reading = check_reading(spark, place.spec(source=source, **given))
+    assert (reading.rows, reading.without_unit.number) == (5, 4)
+    assert lost(reading) == {"person.Id": 1, "person.in.x": 1, "person": 1}
+    told = " / ".join(mends(reading))
+    assert "in the type of person,   Id: decimal(20,0)" in told
+    assert "- derive: {person_in_x: \"cast(replace(`person`.`in`.`x`, ',', '.') as double)\"}   and use person_in_x" in told
+    schema["person"] = "struct<Id: decimal(20,0), in: struct<x: string>>"
+    derived = {"derive": {"person_in_x": "cast(replace(`person`.`in`.`x`, ',', '.') as double)"}}
+    mended = {"preprocess": [derived], "aggregates": [TOTAL | {"column": "person_in_x"}]}
+    reading = check_reading(spark, place.spec(source=source, **given | mended))
+    assert reading.problem is None
+    assert (reading.without_unit.number, lost(reading)) == (3, {"person": 1})
+
+
 def test_casts_are_counted_and_expressions_never(spark: SparkSession, place: Place) -> None:
     """A count of what a derive or a filter gives would be an exact query for free; a cast of a derived column is one, too."""
     rows = [{"patient": n, "ward": "er", "cost": text, "note": text} for n, text in enumerate(("1", "x", "2,5", None))]

@@ -103,6 +103,20 @@ def test_a_source_that_had_a_header_is_not_read_without_one() -> None:
         assert caught.value.exit_code == 3
 
 
+@pytest.mark.parametrize("unit", [FIRST, unit_text(["w"], {"w": "-id"}, {"id": "int"}, {"id": 2})])
+def test_a_source_that_had_no_header_is_not_read_with_one(unit: str) -> None:
+    """The other way round: the header's names may be in another order than those of the schema. So for a definition."""
+    by_name = unit.partition(', "positions"')[0] + "}" if "definition" in unit else '["id"]'
+    known = chain(unit, **NEW)
+    check(known, unit)
+    check(known, by_name, source="/data/other")
+    for old in (known, chain(unit)):
+        for source in ("/data/a", "/data/a/part"):
+            with pytest.raises(BudgetError, match=r"without a header.* at position") as caught:
+                check(old, by_name, source=source)
+            assert (caught.value.where, caught.value.exit_code) == ("source.options", 3)
+
+
 def test_a_unit_in_words() -> None:
     assert unit_words('["id"]') == '["id"]'
     assert unit_words(DEFINED) == '["who"] (who = lower(id); id of type string)'
