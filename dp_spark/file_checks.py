@@ -17,7 +17,7 @@ from dp_spark.source_options import reading_problems
 from dp_spark.spark_types import KEYS, NESTED, NUMBERS, canonical_type, type_kind
 from dp_spark.spec import ClippedAggregate, Count, Join, ReleaseSpec, Source, Step
 from dp_spark.typed_constants import constant_of
-from dp_spark.unit_definition import check_definition, mend, quoted_text
+from dp_spark.unit_definition import ROW_UNIT, check_definition, mend, quoted_text
 
 #: Formats whose files do not say what their columns are.
 TEXT_FORMATS = ("csv", "json")
@@ -47,12 +47,8 @@ def check_file(spec: ReleaseSpec) -> None:
     for name in spec.unit_columns:
         whole = mend(unit, name, f"cast({quoted_text(name)} as bigint)", spec.source.columns or ())
         remedies = dict.fromkeys(("float", "double"), whole)
-        if columns.lacks(name) and (name.lower() == "row" or re.search(r"[^\w. ]", name)):
-            meant = (
-                "write privacy_unit: {row: true}"
-                if name.lower() == "row"
-                else mend(unit, name, name, spec.source.columns or ())
-            )
+        if columns.lacks(name) and (name.lower() == "row" or re.search(r"[(:|]", name)):
+            meant = mend(unit, name, name, spec.source.columns or ()) if name.lower() != "row" else ROW_UNIT
             columns.found.append(SpecError(f"there is no column {name} in source.schema", where="privacy_unit", mend=meant))
             continue
         columns.require(name, "privacy_unit", KEYS | {"binary"}, "be a privacy unit", remedies)
@@ -273,7 +269,7 @@ class _Columns:
                 SpecError(
                     f"there is no column {name} in {self._schema}{steps}",
                     where=where,
-                    mend=f"use one of: {known}; or list {name} under {self._schema}, also where folders such as {name}=1 make it",
+                    mend=f"use one of: {known}; or list {name} under {self._schema}, also where folders {name}=1 make it",
                 )
             )
         elif kinds is not None and kind != _UNKNOWN and kind not in kinds:
@@ -283,11 +279,8 @@ class _Columns:
 
 def _mend(name: str, kind: str, use: str) -> str:
     if use == "be summed":
-        return (
-            f"add a step under preprocess: [{{cast: {{{name}: double}}}}]"
-            if kind in ("string", "boolean")
-            else "use a numeric column"
-        )
+        cast = f"add a step: preprocess: [{{cast: {{{name}: double}}}}]"
+        return cast if kind in ("string", "boolean") else "use a numeric column"
     if kind in ("float", "double"):
         return f'write {name}: "decimal(20,0)" for whole numbers, or {name}: string, in source.schema'
     return "use a column of text, whole numbers, decimals, booleans, dates or timestamps"

@@ -28,7 +28,8 @@ def check_steps(spec: ReleaseSpec) -> None:
     """Checks every step that can be checked without Spark.
 
     Raises:
-        SpecError: With all ``problems``, if an expression is refused, or a step touches a privacy-unit column or one that the unit reads.
+        SpecError: If an expression is refused, or a step touches a privacy-unit column or one that the unit reads; with all
+            ``problems`` of the steps.
         SourceError: If a definition of the unit reads a column that the file's own schema does not have.
     """
     check_unit(spec)
