@@ -6,7 +6,8 @@ a count that was read from a private table, so it can be shown to anybody and lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 
@@ -128,6 +129,19 @@ def said_together(problems: Sequence[DpSparkError], *, file: str = "") -> SpecEr
     if len(placed) > 1:
         first.problems = placed
     return first
+
+
+@contextlib.contextmanager
+def collected(problems: list[DpSparkError]) -> Iterator[None]:
+    """Keeps what is wrong with one part of a file, so that the next part is looked at, too.
+
+    Args:
+        problems: What was found; ``said_together`` makes one error of it.
+    """
+    try:
+        yield
+    except SpecError as error:
+        problems += error.problems or [error]
 
 
 class BudgetError(DpSparkError):

@@ -357,7 +357,19 @@ def _parse(text: str, where: str) -> exp.Expr:
         # As a statement, a column named show or set would begin a command.
         return sqlglot.parse_one(text, read=_Dialect, into=exp.Condition)
     except _PARSE_ERRORS:
+        unknown = _unknown_type(text)
+        if unknown is not None:
+            raise _refused(f"the type {unknown} is not allowed", where) from None
         raise SpecError("is not a Spark SQL expression", where=where, mend=_WORDS) from None
+
+
+def _unknown_type(text: str) -> str | None:
+    """The first word behind ``as`` or ``::`` that begins no type, where the parser stops at it."""
+    for sign, word in itertools.pairwise(sqlglot.tokenize(text, read="spark")):
+        begins = sign.token_type == TokenType.DCOLON or sign.text.lower() == "as"
+        if begins and re.fullmatch(r"\w+", word.text) and type_kind(word.text) is None:
+            return word.text
+    return None
 
 
 def _text_problems(text: str, tokens: Sequence[Token]) -> Iterator[str]:

@@ -6,17 +6,18 @@ version that drew it, so the model of the file (``spec``) stays as it was.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from dp_spark.cells import key_text
-from dp_spark.errors import SpecError
+from dp_spark.errors import DpSparkError, SpecError, collected, said_together
 from dp_spark.expressions import check_expression, check_type
 from dp_spark.paths import fixed_part, is_local, overlap, resolve
 from dp_spark.source_options import reading_problems
 from dp_spark.spark_types import KEYS, NESTED, NUMBERS, canonical_type, type_kind
 from dp_spark.spec import ClippedAggregate, Count, Join, ReleaseSpec, Source, Step
 from dp_spark.typed_constants import constant_of
-from dp_spark.unit_definition import check_definition, mend, quoted_text
+from dp_spark.unit_definition import ROW_UNIT, check_definition, mend, quoted_text
 
 #: Formats whose files do not say what their columns are.
 TEXT_FORMATS = ("csv", "json")
@@ -33,10 +34,12 @@ def check_file(spec: ReleaseSpec) -> None:
         spec: The release file, after ``${NAME}`` and ``preprocess.check_steps``.
 
     Raises:
-        SpecError: Naming the key and the mend.
+        SpecError: Naming the key and the mend, with all ``problems``.
     """
+    found: list[DpSparkError] = []
     for where, source in _sources(spec).items():
-        check_source_file(source, where, needs_schema=where != "partitions.public.source")
+        with collected(found):
+            check_source_file(source, where, needs_schema=where != "partitions.public.source")
     columns = _Columns.of(spec.source).with_units(spec)
     for index, step in enumerate(spec.preprocess):
         columns.step(step, spec, f"preprocess.{index}")
@@ -44,6 +47,10 @@ def check_file(spec: ReleaseSpec) -> None:
     for name in spec.unit_columns:
         whole = mend(unit, name, f"cast({quoted_text(name)} as bigint)", spec.source.columns or ())
         remedies = dict.fromkeys(("float", "double"), whole)
+        if columns.lacks(name) and (name.lower() == "row" or re.search(r"[(:|]", name)):
+            meant = mend(unit, name, name, spec.source.columns or ()) if name.lower() != "row" else ROW_UNIT
+            columns.found.append(SpecError(f"there is no column {name} in source.schema", where="privacy_unit", mend=meant))
+            continue
         columns.require(name, "privacy_unit", KEYS | {"binary"}, "be a privacy unit", remedies)
     for name in spec.group_by:
         columns.require(name, "group_by", KEYS, "be a key")
@@ -53,6 +60,8 @@ def check_file(spec: ReleaseSpec) -> None:
             columns.require(aggregate.column, f"aggregates.{aggregate.name}", NUMBERS, "be summed")
         elif isinstance(aggregate, Count) and aggregate.column is not None:
             columns.require(aggregate.column, f"aggregates.{aggregate.name}")
+    if found or columns.found:
+        raise said_together([*found, *columns.found])
 
 
 def _check_listed_keys(spec: ReleaseSpec, columns: _Columns) -> None:
@@ -66,7 +75,9 @@ def _check_listed_keys(spec: ReleaseSpec, columns: _Columns) -> None:
                 columns.constant(name, value, where)
             identity = (isinstance(value, bool), value)  # True is 1 to Python
             if identity in seen:
-                raise SpecError(f"the key {key_text(value)} is listed twice", where=where, mend="list each key once")
+                columns.found.append(
+                    SpecError(f"the key {key_text(value)} is listed twice", where=where, mend="list each key once")
+                )
             seen.add(identity)
 
 
@@ -109,18 +120,22 @@ def check_source_file(source: Source, where: str, *, needs_schema: bool = True) 
     """
     if source.format is None:
         return
-    for key, problem, remedy in reading_problems(source.format, source.options):
-        raise SpecError(f"the option {key} {problem}", where=f"{where}.options.{key}", mend=remedy)
-    if source.format not in TEXT_FORMATS:
-        return
-    if not source.columns and needs_schema:
-        raise SpecError(
-            f"a {source.format} source needs a schema: inferring one would read private values",
-            where=f"{where}.schema",
-            mend="add schema: {column: type, ...} with every column of the file",
+    found = [
+        SpecError(f"the option {key} {problem}", where=f"{where}.options.{key}", mend=remedy)
+        for key, problem, remedy in reading_problems(source.format, source.options)
+    ]
+    if source.format in TEXT_FORMATS and not source.columns and needs_schema:
+        problem = f"a {source.format} source needs a schema: inferring one would read private values"
+        found.append(
+            SpecError(problem, where=f"{where}.schema", mend="add schema: {column: type, ...} with every column of the file")
         )
-    for problem, name, remedy in _schema_problems(source.format, source.columns or {}):
-        raise SpecError(problem, where=f"{where}.schema.{name}", mend=remedy)
+    if source.format in TEXT_FORMATS:
+        found += [
+            SpecError(problem, where=f"{where}.schema.{name}", mend=remedy)
+            for problem, name, remedy in _schema_problems(source.format, source.columns or {})
+        ]
+    if found:
+        raise said_together(found)
 
 
 def _schema_problems(format_name: str, columns: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -148,6 +163,7 @@ class _Columns:
 
     def __init__(self, types: dict[str, str] | None, schema: str = "source.schema") -> None:
         self._types, self._schema = types, schema
+        self.found: list[DpSparkError] = []  # what is wrong, in the file's order
 
     @staticmethod
     def of(source: Source, schema: str = "source.schema") -> _Columns:
@@ -183,25 +199,32 @@ class _Columns:
     def _join(self, join: Join, spec: ReleaseSpec, where: str) -> None:
         """What ``preprocess`` requires of a join: keys of the same type on both sides, and no name that is taken."""
         right = _Columns.of(join.source, f"{where}.source.schema")
+        right.found = self.found
         for name in join.on:
             self.require(name, f"{where}.on", KEYS, "be joined on")
             right.require(name, f"{where}.on", KEYS, "be joined on")
             ours, theirs = self.type_of(name), right.type_of(name)
             if ours is not None and theirs is not None and ours != theirs:
-                raise SpecError(
-                    f"the column {name} is {ours} here and {theirs} in the public table",
-                    where=f"{where}.on",
-                    mend=f'write {name}: "{ours}" in {where}.source.schema',
+                self.found.append(
+                    SpecError(
+                        f"the column {name} is {ours} here and {theirs} in the public table",
+                        where=f"{where}.on",
+                        mend=f'write {name}: "{ours}" in {where}.source.schema',
+                    )
                 )
         keys = {name.lower() for name in join.on}
         taken = {name.lower() for name in spec.unit_columns} | set(self._types or ())
         for name in [name for name in right._types or () if name not in keys]:
             if name in taken:
-                raise SpecError(
-                    f"the public table's column {name} is there already", where=where, mend="drop or rename it first"
+                self.found.append(
+                    SpecError(f"the public table's column {name} is there already", where=where, mend="drop or rename it first")
                 )
         if self._types is not None:
             self._types = None if right._types is None else {**right._types, **self._types}
+
+    def lacks(self, name: str) -> bool:
+        """Whether the file tells of the columns, and this is none of them."""
+        return self._types is not None and name.lower() not in self._types
 
     def type_of(self, name: str) -> str | None:
         """A column's type in its one spelling; None where the file does not tell it."""
@@ -211,10 +234,12 @@ class _Columns:
         """Checks that a constant of the file is a value of a column's type."""
         kind = self.type_of(name)
         if kind is not None and constant_of(value, kind) is None:
-            raise SpecError(
-                f"{key_text(value)} is not a value of type {kind}, the type of {name}",
-                where=where,
-                mend=f"write a value of type {kind}",
+            self.found.append(
+                SpecError(
+                    f"{key_text(value)} is not a value of type {kind}, the type of {name}",
+                    where=where,
+                    mend=f"write a value of type {kind}",
+                )
             )
 
     def _expression(self, text: str, spec: ReleaseSpec, where: str) -> None:
@@ -242,21 +267,22 @@ class _Columns:
         if kind is None:
             known = ", ".join(sorted(self._types)[:20])
             steps = " and the steps before" if self._schema == "source.schema" else ""
-            raise SpecError(
-                f"there is no column {name} in {self._schema}{steps}",
-                where=where,
-                mend=f"use one of: {known}; or list {name} under {self._schema}, also where folders such as {name}=1 make it",
+            self.found.append(
+                SpecError(
+                    f"there is no column {name} in {self._schema}{steps}",
+                    where=where,
+                    mend=f"use one of: {known}; or list {name} under {self._schema}, also where folders {name}=1 make it",
+                )
             )
-        if kinds is not None and kind != _UNKNOWN and kind not in kinds:
+        elif kinds is not None and kind != _UNKNOWN and kind not in kinds:
             remedy = (remedies or {}).get(kind) or _mend(name, kind, use)
-            raise SpecError(f"the column {name} has type {kind}, which cannot {use}", where=where, mend=remedy)
+            self.found.append(SpecError(f"the column {name} has type {kind}, which cannot {use}", where=where, mend=remedy))
 
 
 def _mend(name: str, kind: str, use: str) -> str:
     if use == "be summed":
-        return (
-            f"cast it under preprocess: cast: {{{name}: double}}" if kind in ("string", "boolean") else "use a numeric column"
-        )
+        cast = f"add a step: preprocess: [{{cast: {{{name}: double}}}}]"
+        return cast if kind in ("string", "boolean") else "use a numeric column"
     if kind in ("float", "double"):
         return f'write {name}: "decimal(20,0)" for whole numbers, or {name}: string, in source.schema'
     return "use a column of text, whole numbers, decimals, booleans, dates or timestamps"

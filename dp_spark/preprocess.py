@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from dp_spark.cells import key_text
-from dp_spark.errors import SourceError, SpecError
+from dp_spark.errors import DpSparkError, SourceError, SpecError, collected, said_together
 from dp_spark.expressions import Expression, check_expression, check_type
 from dp_spark.public_tables import collect_public, constant_of_type, literal_of_type
 from dp_spark.row_values import null_for_nan, without_nan
@@ -28,23 +28,28 @@ def check_steps(spec: ReleaseSpec) -> None:
     """Checks every step that can be checked without Spark.
 
     Raises:
-        SpecError: If an expression is refused, or a step touches a privacy-unit column or one that the unit reads.
+        SpecError: If an expression is refused, or a step touches a privacy-unit column or one that the unit reads; with all
+            ``problems`` of the steps.
         SourceError: If a definition of the unit reads a column that the file's own schema does not have.
     """
     check_unit(spec)
     units, read = {name.lower() for name in spec.unit_columns}, read_by_unit(spec)
+    found: list[DpSparkError] = []
     for index, step in enumerate(spec.preprocess):
         where = f"preprocess.{index}"
         for name in _assigned(step):
             if name.lower() in units | read:
                 what = "the privacy-unit column" if name.lower() in units else "what the privacy unit reads, the column"
-                raise SpecError(
-                    f"no step may assign, cast, fill or drop {what} {name}", where=where, mend=_without_step(spec, step, name)
-                )
+                problem = f"no step may assign, cast, fill or drop {what} {name}"
+                found.append(SpecError(problem, where=where, mend=_without_step(spec, step, name)))
         for key, text in _texts(step).items():
-            check_expression(text, spec.parameters, where=f"{where}.{key}")
+            with collected(found):
+                check_expression(text, spec.parameters, where=f"{where}.{key}")
         for name, kind in (step.cast or {}).items():
-            check_type(kind, where=f"{where}.cast.{name}")
+            with collected(found):
+                check_type(kind, where=f"{where}.cast.{name}")
+    if found:
+        raise said_together(found)
 
 
 def _without_step(spec: ReleaseSpec, step: Step, name: str) -> str:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from dp_spark.errors import SpecError, said_together
 from dp_spark.spec_forms import (
     closest,
+    example_of,
     form,
     home_of,
     in_yaml,
@@ -234,7 +235,8 @@ def _problems(item: _Item, model: type[BaseModel]) -> Iterator[SpecError]:
 
 
 def _missing(place: _Place, found: Any, model: type[BaseModel]) -> SpecError:
-    return SpecError("is missing", where=place.where, mend=f"add {place.path[-1]}: {form(place.expected)}")
+    expected = example_of(place.expected) or form(place.expected)
+    return SpecError("is missing", where=place.where, mend=f"add {place.path[-1]}: {expected}")
 
 
 def _no_key(place: _Place, found: Any, model: type[BaseModel]) -> SpecError:

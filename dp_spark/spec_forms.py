@@ -62,7 +62,16 @@ def mend_of(annotation: Any) -> str:
     ('write a whole number such as 4, without quotes', 'write one of a, b')
     """
     expected, rule = _form_and_rule(annotation)
+    example = example_of(annotation)
+    if example:
+        return f"write a mapping: {example}"
     return f"use {rule}" if rule else _MENDS.get(expected, f"write {expected}")
+
+
+def example_of(annotation: Any) -> str:
+    """What an author can write for a part of a file, as its model says it; empty where the model does not."""
+    members = members_of(peel(annotation)[0])
+    return str(getattr(members[0], "example", "")) if len(members) == 1 else ""
 
 
 def _form_and_rule(annotation: Any) -> tuple[str, str]:

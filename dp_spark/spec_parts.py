@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -68,6 +69,15 @@ def _option_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | Decimal | float) else value
 
 
+def _whole_types(value: Any) -> Any:
+    """In ``{x: decimal(10,2)}`` without quotes YAML reads two keys: x with ``decimal(10``, and ``2)`` with nothing."""
+    items = list(value.items()) if isinstance(value, Mapping) else []
+    for (name, text), (rest, nothing) in itertools.pairwise(items):
+        if nothing is None and isinstance(text, str) and text.count("(") + text.count("<") > text.count(")") + text.count(">"):
+            raise ValueError(f'the type of {name} has a comma and needs quotes; write {name}: "{text},{rest}"')
+    return value
+
+
 #: What a release, a dataset or a group may be called, and the same in words.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 NAME_RULE = (
@@ -88,6 +98,8 @@ class Model(BaseModel):
     """Base of every part of a release file: frozen, and a mistyped key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    #: What an author can write there; empty where the keys say it.
+    example: ClassVar[str] = ""
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
@@ -105,11 +117,15 @@ class Model(BaseModel):
 class Source(Model):
     """Where rows are read from: a path with a format, or a table by name."""
 
+    example = "{format: delta, path: FOLDER}, or {table: NAME}"
+
     format: Literal["delta", "parquet", "orc", "csv", "json", "jdbc"] | None = None
     path: Annotated[str, Field(min_length=1)] | None = None
     table: Annotated[str, Field(min_length=1)] | None = None
     options: dict[str, OptionValue] = Field(default_factory=dict)
-    columns: dict[str, str] | None = Field(default=None, alias="schema", description="column: Spark SQL type")
+    columns: Annotated[dict[str, str] | None, BeforeValidator(_whole_types)] = Field(
+        default=None, alias="schema", description="column: Spark SQL type"
+    )
 
     @property
     def by_position(self) -> bool:
@@ -160,6 +176,8 @@ class Source(Model):
 class Location(Model):
     """A Delta table of ours: by path or by name."""
 
+    example = "{path: FOLDER}, or {table: NAME}"
+
     path: Annotated[str, Field(min_length=1)] | None = None
     table: Annotated[str, Field(min_length=1)] | None = None
 
@@ -189,7 +207,7 @@ class Step(Model):
 
     filter: Annotated[str, Field(min_length=1)] | None = None
     derive: dict[Column, str] | None = None
-    cast: dict[Column, str] | None = None
+    cast: Annotated[dict[Column, str] | None, BeforeValidator(_whole_types)] = None
     fill: dict[Column, Scalar] | None = None
     drop: tuple[Column, ...] | None = None
     join: Join | None = None
@@ -266,6 +284,8 @@ class PrivatePartitions(Model):
 class PublicPartitions(Model):
     """Partition keys are known to everybody: a product of values, or a table of keys."""
 
+    example = "{values: {COLUMN: [KEY, KEY]}}"
+
     values: dict[ColumnName, Annotated[tuple[Scalar, ...], Field(min_length=1)]] | None = None
     source: Source | None = None
 
@@ -283,6 +303,8 @@ class PublicPartitions(Model):
 
 class Partitions(Model):
     """How partition keys become public: exactly one of private and public."""
+
+    example = "{private: {}}, or {public: {values: {COLUMN: [KEY, KEY]}}}"
 
     private: PrivatePartitions | None = None
     public: PublicPartitions | None = None

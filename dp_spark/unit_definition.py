@@ -24,6 +24,8 @@ _TIME_FUNCTION = re.compile(
     r"date|time|day|month|year|week|quarter|hour|minute|second|unix|utc|interval|^(extract|trunc)$", re.I
 )
 _TIME_TYPE = re.compile(r"^(date|time|interval)", re.I)
+#: The mend where somebody wrote it in other words.
+ROW_UNIT = "where each row is a privacy unit, write privacy_unit: {row: true}"
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -108,7 +110,9 @@ def check_names(spec: ReleaseSpec, name: str, reads: Iterable[str], columns: Ite
     for column in sorted(reads):
         if column.lower() not in known:
             shown = ", ".join(sorted(known.values())[:20])
-            raise SourceError(f"there is no column {column}", where=f"privacy_unit.{name}", mend=f"use one of: {shown}")
+            meant = name.lower() == "row" and spec.unit_definition[name].lower() in ("yes", "y", "on")
+            remedy = ROW_UNIT if meant else f"use one of: {shown}"
+            raise SourceError(f"there is no column {column}", where=f"privacy_unit.{name}", mend=remedy)
     text = spec.unit_definition[name]
     if name != text and name.lower() in known:
         raise SpecError(

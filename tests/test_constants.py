@@ -34,6 +34,8 @@ from dp_spark.preprocess import check_steps
         ("add_months(d, '1.5')", "whole number"),
         ("d + interval 1 fortnight", "no unit"),
         ("d + interval 1 quarter", "no unit"),
+        ("at + interval 1 nanosecond", "no unit"),
+        ("timestampdiff(dayofyear, a, b)", "no unit dayofyear"),
         ("d + interval 'x' day", "whole number, not 'x'"),
         ("d + interval 1.5 day", "whole number"),
         ("date '2020-13-45'", "no date '2020-13-45'"),

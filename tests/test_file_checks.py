@@ -12,7 +12,7 @@ from helpers import COUNT, SUM, release_spec
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
-from dp_spark.errors import SpecError
+from dp_spark.errors import SourceError, SpecError
 from dp_spark.file_checks import check_file, check_places, columns_used, parsed_from_text
 from dp_spark.preprocess import check_steps
 from dp_spark.preview import preview_release
@@ -21,6 +21,7 @@ from dp_spark.release_file import parse_yaml
 from dp_spark.source_options import reading_problems
 from dp_spark.spark_errors import SPARK_ERRORS
 from dp_spark.spark_types import type_kind
+from dp_spark.spec import ReleaseSpec
 from dp_spark.typed_constants import constant_of
 
 SCHEMA = {"id": "bigint", "test": "string", "value": "double"}
@@ -380,3 +381,49 @@ def test_a_field_of_a_struct_is_read_with_its_column(unit: object) -> None:
     )
     assert list(columns_used(spec)) == ["person.id", "person", "k", "p.x", "p", "a.b"]
     assert list(parsed_from_text(spec)) == ["person", "p", "a.b"]
+
+
+# --- all at once -----------------------------------------------------------------------------------------------------
+
+
+def test_all_that_the_file_tells_of_its_steps_is_said_at_once() -> None:
+    steps = [{"derive": {"a": "cast(x as integr)", "b": "x::integr"}}, {"filter": "rand() < 1"}, {"cast": {"a": "x"}}]
+    with pytest.raises(SpecError) as caught:
+        check_steps(release_spec(preprocess=[*steps, {"drop": ["id"]}]))
+    where = ["0.derive.a", "0.derive.b", "1.filter", "2.cast.a", "3"]
+    assert [found.where for found in caught.value.problems] == [f"preprocess.{key}" for key in where]
+    assert [found.message for found in caught.value.problems][:2] == ["the type integr is not allowed"] * 2
+
+
+def test_all_that_the_file_tells_of_its_schema_and_columns_is_said_at_once(tmp_path: Path) -> None:
+    schema = {"id": "integr", "test": "str", "x": "float64", "k": "string"}
+    steps = [{"derive": {"a": "q + 1"}}, {"fill": {"k": 3}}, {"drop": ["nix"]}, {"filter": "a > 0"}]
+    found = refused(tmp_path, source=csv(schema=schema, options={"sep": ""}), preprocess=steps, aggregates=[SUM])
+    assert [one.where for one in found.problems] == [
+        "source.options.sep", "source.schema.id", "source.schema.test", "source.schema.x", "preprocess.0.derive.a",
+        "preprocess.1.fill.k", "preprocess.2", "aggregates.total",
+    ]  # fmt: skip
+
+
+def checked(spec: ReleaseSpec) -> None:
+    check_steps(spec)
+    check_file(spec)
+
+
+@pytest.mark.parametrize(
+    "unit", ["lower(test)", "cast(id as string)", "id::string", "test || 'a'", ["id", "lower(test)"], "row", {"row": "yes"}]
+)
+def test_a_unit_that_is_an_expression_or_every_row_is_mended_as_it_is_told(unit: Any) -> None:
+    spec = release_spec(source=csv(), privacy_unit=unit)
+    with pytest.raises((SpecError, SourceError)) as caught:
+        checked(spec)
+    mended = parse_yaml(caught.value.mend.partition("privacy_unit: ")[2])
+    bounds = {"contribution_bounds": None} if mended == {"row": True} else {}
+    checked(release_spec(source=csv(), privacy_unit=mended, **bounds))
+
+
+def test_the_mend_for_a_sum_of_a_text_works_as_it_is_written() -> None:
+    changes: dict[str, Any] = {"source": csv(schema={**SCHEMA, "value": "string"}), "aggregates": [SUM]}
+    with pytest.raises(SpecError) as caught:
+        check_file(release_spec(**changes))
+    check_file(release_spec(**changes, **parse_yaml(caught.value.mend.partition("step: ")[2])))

@@ -171,6 +171,19 @@ def test_what_any_error_of_pydantic_says_is_the_form_of_the_place() -> None:
             "not a key",
             "did you mean schema?",
         ),
+        (
+            {"source": {"format": "csv", "path": "x", "schema": {"x": "decimal(10", "2)": None}}},
+            "source.schema",
+            "the type of x has a comma",
+            'write x: "decimal(10,2)"',
+        ),
+        (
+            {"preprocess": [{"cast": {"a": "int", "x": "dec(4", "1)": None}}]},
+            "preprocess.0.cast",
+            "the type of x has a comma",
+            'write x: "dec(4,1)"',
+        ),
+        ({"partitions": "private"}, "partitions", "must be a mapping", "write a mapping: {private: {}}"),
         ({"preprocess": {"filter": "x"}}, "preprocess", "must be a list; found a mapping", "write a list"),
         ({"preprocess": [{"drop": "a"}]}, "preprocess.0.drop", "must be a list; found a text", "write a list"),
         (
@@ -272,3 +285,12 @@ def test_a_single_problem_is_one_line_and_has_no_list(tmp_path: Path, capsys: py
     assert main(["budget", "open", "--ledger", str(tmp_path / "l"), "--dataset", "_a", "--epsilon", "1"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "beginning with a letter or a digit" in line
+
+
+@pytest.mark.parametrize("place", ["partitions", "source", "ledger", "sink"])
+def test_the_mapping_that_is_told_for_a_part_is_one_that_it_takes(place: str) -> None:
+    [wrong], [absent] = problems(minimal_spec(**{place: "x"})), problems(minimal_spec(**{place: None}))
+    for text in wrong.mend.removeprefix("write a mapping: ").split(", or "):
+        part = parse_yaml(text.replace("COLUMN", "test").replace("[KEY, KEY]", "[a, b]"))
+        assert not refusals(minimal_spec(**{place: part}))
+    assert place == "partitions" or absent.mend.removeprefix(f"add {place}: ") in wrong.mend
