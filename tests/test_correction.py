@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 import yaml
+from filelock import FileLock
 from release_helpers import Outcome, Place
 from test_publication import KilledError, die, while_drawing
 
@@ -200,15 +201,11 @@ def golden(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def golden_at_home() -> Iterator[Path]:
-    """The golden data at the place that its published entries name; what is there already is not this test's to replace."""
-    home = Path("/tmp/dp-spark-golden")
-    try:
-        home.mkdir()
-    except FileExistsError:
-        pytest.skip(f"{home} is there already")
-    try:
-        yield Path(shutil.copytree(GOLDEN, home / "0"))
-    finally:
+    """The golden data at the place that its published entries name; a run that was killed can have left it there."""
+    home = Path("/tmp/dp-spark-golden/0")
+    with FileLock("/tmp/dp-spark-golden.lock"):
+        shutil.rmtree(home, ignore_errors=True)
+        yield Path(shutil.copytree(GOLDEN, home))
         shutil.rmtree(home)
 
 
