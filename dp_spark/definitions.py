@@ -71,8 +71,9 @@ def check_parties(parties: Sequence[Party]) -> None:
 def check_disjoint(parties: Sequence[Party]) -> None:
     """Checks that no two releases can be of one dataset of one ledger: such have the same users, whoever says otherwise.
 
-    A manifest does not name its ledger. Within one ledger a release id and a number of an entry are given once, and a later
-    entry has no earlier day: two releases that break one of these are of two ledgers; all else is refused.
+    A manifest names its ledger by the digest of the first entry. One of a development version does not: within one ledger a
+    release id and a number of an entry are given once, and a later entry has no earlier day, so two releases that break one
+    of these are of two ledgers; all else is refused.
 
     Raises:
         SpecError: If two of them can.
@@ -84,13 +85,17 @@ def check_disjoint(parties: Sequence[Party]) -> None:
                 f"{one.label} and {other.label} are releases of the dataset {dataset}, as far as can be told of one ledger: "
                 "they have the same users",
                 where="--users",
-                mend="say --users overlapping; two organisations whose datasets have one name can tell them apart by releasing "
-                "under one release id",
+                mend="say --users overlapping; if they are of two ledgers after all, release them again: manifests name their ledger",
             )
 
 
 def _may_share_a_ledger(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    if one["dataset"] != other["dataset"] or one["release_id"] == other["release_id"]:
+    if one["dataset"] != other["dataset"]:
+        return False
+    ledgers = [item["charge"].get("ledger") for item in (one, other)]
+    if all(ledgers):
+        return bool(ledgers[0] == ledgers[1])
+    if one["release_id"] == other["release_id"]:
         return False
     (first, day), (second, later) = sorted((item["charge"]["sequence"], str(item["charge"]["at"])) for item in (one, other))
     return bool(first != second and day <= later)

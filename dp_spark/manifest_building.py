@@ -18,7 +18,9 @@ from dp_spark.spec import Aggregate, ClippedAggregate, Count, RowUnit
 _LIBRARIES = ("dp_spark", "pyspark", "delta-spark", "opendp", "dp-accounting")
 
 
-def build_manifest(plan: ReleasePlan, *, release_id: str, file_digest: str, sequence: int, at: str) -> dict[str, Any]:
+def build_manifest(
+    plan: ReleasePlan, *, release_id: str, file_digest: str, sequence: int, at: str, ledger: str = ""
+) -> dict[str, Any]:
     """The manifest of a release.
 
     Args:
@@ -27,6 +29,7 @@ def build_manifest(plan: ReleasePlan, *, release_id: str, file_digest: str, sequ
         file_digest: The digest of the effective release file.
         sequence: The ledger's sequence number of the charge; a later release has a higher one.
         at: The day of the charge in UTC, ISO 8601.
+        ledger: The digest of the ledger's first entry, by which two ledgers can be told apart.
     """
     spec = plan.spec
     return {
@@ -35,7 +38,7 @@ def build_manifest(plan: ReleasePlan, *, release_id: str, file_digest: str, sequ
         "dataset": spec.dataset,
         "release_id": release_id,
         "file_digest": file_digest,
-        "charge": {"sequence": sequence, "at": at},
+        "charge": {"sequence": sequence, "at": at, **({"ledger": ledger} if ledger else {})},
         "guarantee": _guarantee(plan),
         "group_by": list(spec.group_by),
         "partitions": _partitions(plan),

@@ -274,6 +274,7 @@ def _draw(spark: SparkSession, checked: Checked, charge: Entry, on_stage: Callab
         file_digest=checked.digest,
         sequence=charge.sequence,
         at=charge.at.date().isoformat(),  # no time of day: with the commit's it would tell how long computing took
+        ledger=checked.state.entries[0].digest,
     )
     return Draw(release_table(plan, keys.rename_columns(list(spec.group_by)), noisy), manifest)
 

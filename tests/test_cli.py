@@ -501,7 +501,7 @@ def test_bad_inputs_change_nothing(published: Place, cli: Cli, name: str) -> Non
     assert outcome.code == code, outcome.err
     assert outcome.out == ""
     problem = r"[^\n]*: [^\n]+ \(mend: [^\n]+\)\n"
-    assert re.fullmatch(rf"dp-spark: ({problem}|\d+ problems\n(  {problem})+)", outcome.err), outcome.err
+    assert re.fullmatch(rf"dp-spark: ({problem}|\d+ problems\n({problem})+)", outcome.err), outcome.err
     assert where in outcome.err.rpartition(" (mend: ")[0]
     after = {folder: snapshot(published.folder / folder) for folder in before}
     assert after == before

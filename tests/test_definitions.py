@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable
@@ -178,6 +179,7 @@ def released(label: str, sequence: int, *, day: str = "2026-01-01", **changes: A
         (released("B", 3, file_digest="sha256-2:A"), True),
         (released("B", 3, file_digest="sha256-2:A", release_id="r-A"), False),
         (released("B", 3, day="2026-01-31", file_digest="sha256-2:A"), True),
+        (released("B", 3, charge={"ledger": "sha256:one"}), True),
     ],
     ids=[
         "later entry",
@@ -191,6 +193,7 @@ def released(label: str, sequence: int, *, day: str = "2026-01-01", **changes: A
         "one file and day",
         "one file, day and id",
         "one file, a month later",
+        "a ledger that only one names",
     ],
 )
 def test_releases_of_one_dataset_and_ledger_have_the_same_users(other: Party, refused: bool) -> None:
@@ -204,3 +207,14 @@ def test_releases_of_one_dataset_and_ledger_have_the_same_users(other: Party, re
             check_disjoint(parties)
         assert caught.value.where == "--users"
         assert "--users overlapping" in caught.value.mend
+
+
+@pytest.mark.parametrize(("ledger", "refused"), [("sha256:one", True), ("sha256:two", False)])
+def test_the_ledger_that_a_manifest_names_decides(ledger: str, refused: bool) -> None:
+    """One file, run twice on one day: at two organisations, or twice from one ledger."""
+    parties = [
+        changed(released("A", 2), lambda manifest: manifest["charge"].update(ledger="sha256:one")),
+        changed(released("B", 3, file_digest="sha256-2:A"), lambda manifest: manifest["charge"].update(ledger=ledger)),
+    ]
+    with pytest.raises(SpecError, match="the same users") if refused else contextlib.nullcontext():
+        check_disjoint(parties)
