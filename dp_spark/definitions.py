@@ -85,7 +85,7 @@ def check_disjoint(parties: Sequence[Party]) -> None:
                 f"{one.label} and {other.label} are releases of the dataset {dataset}, as far as can be told of one ledger: "
                 "they have the same users",
                 where="--users",
-                mend="say --users overlapping; if they are of two ledgers after all, release them again: manifests name their ledger",
+                mend="say --users overlapping; if they are of two ledgers after all, release them again: manifests name theirs",
             )
 
 
