@@ -174,10 +174,10 @@ def test_a_failure_after_the_charge_says_how_to_retry(
 def test_a_failure_between_charging_and_reading_says_how_to_retry(
     place: Place, cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
 ) -> None:
-    def fail(*_: Any) -> NoReturn:
+    def fail(*_: Any, **__: Any) -> NoReturn:
         raise kind("secret")
 
-    monkeypatch.setattr(release.Outbox, "create", fail)
+    monkeypatch.setattr(release.Ledger, "correct", fail)  # what comes after the charge, before reading
     outcome = cli("run", place.file(), "--json")
     [(_, release_id)] = place.kinds()
     assert outcome.code == 1
