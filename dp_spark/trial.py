@@ -8,6 +8,7 @@ optimizer empties whatever hangs on an empty local frame, and evaluates nothing 
 from __future__ import annotations
 
 import datetime as dt
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -24,13 +25,16 @@ from dp_spark.read_failures import failure_of
 from dp_spark.session_functions import check_functions
 from dp_spark.sources import column, field, quoted
 from dp_spark.spark_errors import SPARK_ERRORS, condition
-from dp_spark.spec import ReleaseSpec, Source
+from dp_spark.spec import ReleaseSpec, Source, Step
+from dp_spark.time_guard import without_guards
 from dp_spark.unit_definition import check_definition
 from dp_spark.units import with_units
 
 _ANY = "__dp_spark_any"
 #: The types whose values a text file can hold.
 _IN_TEXTS = (T.StringType, T.BooleanType, T.NumericType, T.DateType, T.TimestampType, T.TimestampNTZType)
+#: What Spark says of a value, not of a constant: a made-up one is nobody's, and in a run such a value gives null.
+_OF_A_VALUE = re.compile(r"OVERFLOW|OUT_OF_BOUNDS|OUT_OF_RANGE|MALFORMED_CHARACTER_CODING|CAST_INVALID_INPUT|DIVIDE_BY_ZERO")
 _PATTERNS = "https://spark.apache.org/docs/latest/sql-ref-datetime-pattern.html"
 
 
@@ -54,11 +58,24 @@ def check_trial(spark: SparkSession, spec: ReleaseSpec, schema: T.StructType, jo
     for where, expression in called.items():
         for pattern in expression.patterns:
             _check_pattern(spark, pattern, where)
-    frame = _made_up(spark, schema)
-    try:
-        _evaluate(apply_steps(spark, with_units(frame, spec), spec, dict(joined)))
-    except SPARK_ERRORS:
-        _name_the_step(spark, frame, spec, joined)
+    frame, kept = _made_up(spark, schema), _that_drops_nothing(spec)
+    with without_guards():
+        try:
+            _evaluate(apply_steps(spark, with_units(frame, kept), kept, dict(joined)))
+        except SPARK_ERRORS:
+            _name_the_step(spark, frame, kept, joined)
+
+
+def _that_drops_nothing(spec: ReleaseSpec) -> ReleaseSpec:
+    """The same steps for a row that none of them drops: what comes behind it would not be looked at."""
+    steps = []
+    for index, step in enumerate(spec.preprocess):
+        if step.filter is not None:
+            step = Step(derive={f"{_ANY}_{index}": step.filter})
+        elif step.join is not None:
+            step = Step(join=step.join.model_copy(update={"how": "left"}))
+        steps.append(step)
+    return spec.model_copy(update={"preprocess": tuple(steps)})
 
 
 def _of_unit(spec: ReleaseSpec) -> dict[str, Expression]:
@@ -81,6 +98,8 @@ def _name_the_step(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec, joi
         try:
             _evaluate(apply_steps(spark, frame, until, dict(joined)))
         except SPARK_ERRORS as error:
+            if _OF_A_VALUE.search(condition(error)):
+                continue
             failure = failure_of(error)
             if failure.kind is DpSparkError:  # memory, a disk, Spark itself: no fault of the file
                 raise DpSparkError(

@@ -38,7 +38,9 @@ def party(
     drawn = {query: [index + 1] * len(keys) for index, query in enumerate(found.mechanisms)} if noisy is None else noisy
     rows = release_table(found, pa.table({"test": pa.array(list(keys), pa.string())}), drawn)
     at = "2026-01-01T00:00:00+00:00"
-    manifest = build_manifest(found, release_id=f"r-{label}", file_digest=digest, sequence=sequence, at=at)
+    manifest = build_manifest(
+        found, release_id=f"r-{label}", file_digest=digest, sequence=sequence, at=at, ledger=f"sha256:{label}"
+    )
     return Party(label, manifest, rows)
 
 

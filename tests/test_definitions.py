@@ -161,7 +161,8 @@ def test_the_presence_of_keys_counts_rows_at_each_party() -> None:
 
 def released(label: str, sequence: int, *, day: str = "2026-01-01", **changes: Any) -> Party:
     """A release of a file of its own with the id r-<label>, as entry ``sequence`` of a ledger."""
-    found = changed(party(BASE, label=label, digest=f"sha256-2:{label}"), lambda manifest: manifest.update(changes))
+    unnamed = changed(party(BASE, label=label, digest=f"sha256-2:{label}"), lambda manifest: manifest["charge"].pop("ledger"))
+    found = changed(unnamed, lambda manifest: manifest.update(changes))
     return changed(found, lambda manifest: manifest["charge"].update(sequence=sequence, at=day))
 
 

@@ -68,7 +68,6 @@ OPTIONS: list[tuple[str, dict[str, str]]] = [
     ("csv", {"timestampNTZFormat": "YYYY"}),
     ("csv", {"encoding": "latin-9000"}),
     ("csv", {"quote": "ab"}),
-    ("json", {"timestampFormat": "nn"}),
     ("json", {"timeZone": "Foo"}),
     ("json", {"dateFormat": "YYYY", "mode": "DROPMALFORMED"}),
 ]
