@@ -185,7 +185,8 @@ def test_the_order_of_the_arguments_does_not_matter_where_identities_are_equal(
     """Two organisations run one file on one day, each in a fresh ledger; what differs is the rest of the manifest."""
     for name, version, value in (("a", "4.1.1", 900), ("b", "4.0.5", 800)):
         given = party(PRIVATE, ["x", "y"], {item: [value, 700] for item in PRIVATE.mechanisms})
-        tables.publish(spark, ref(tmp_path / name), given.rows, {**given.manifest, "libraries": {"pyspark": version}}, -1)
+        own = {"libraries": {"pyspark": version}, "charge": {**given.manifest["charge"], "ledger": f"sha256:{name}"}}
+        tables.publish(spark, ref(tmp_path / name), given.rows, {**given.manifest, **own}, -1)
     more = ("--sink", tmp_path / "both", "--users", "disjoint", "--json")
     first = cli("combine", tmp_path / "a", tmp_path / "b", *more)
     again = cli("combine", tmp_path / "b", tmp_path / "a", *more)

@@ -537,13 +537,6 @@ def test_what_no_step_makes_a_number_is_only_refused(kinds: DataFrame, name: str
     assert caught.value.mend == "name a column of numbers, or derive one from it"
 
 
-def test_a_unit_is_not_told_to_be_cast(kinds: DataFrame) -> None:
-    """No step may touch it."""
-    with pytest.raises(SourceError, match="cannot be a key") as caught:
-        require_key(kinds, "list", where="privacy_unit", binary=True)
-    assert "cast" not in caught.value.mend
-
-
 def test_missing_and_ambiguous_columns_are_named(spark: SparkSession, kinds: DataFrame) -> None:
     both = spark.sql("SELECT 1 AS a, 2 AS b").toDF("twice", "TWICE")
     for check in (require_key, require_numeric):

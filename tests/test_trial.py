@@ -99,7 +99,7 @@ def test_a_bad_pattern_costs_nothing_and_the_corrected_file_runs_under_the_same_
     csv = {"format": "csv", "path": str(source), "schema": {"patient": "string", "ward": "string", "day": "string"}}
 
     def run(pattern: str) -> Outcome:
-        steps = [{"derive": {"when": f"to_date(day, '{pattern}')"}}, {"filter": "when is not null"}]
+        steps = [{"derive": {"seen": f"to_date(day, '{pattern}')"}}, {"filter": "seen is not null"}]
         outcome: Outcome = cli("run", place.file(source=csv, preprocess=steps), "--release-id", "r1", "--json")
         return outcome
 
