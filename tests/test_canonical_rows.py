@@ -85,8 +85,9 @@ def stored(
         patch.setattr(release, "bound_contributions", lambda *_: SimpleNamespace(keys=names, shifts={}))
         patch.setattr(aggregation, "aggregate", lambda *_: SimpleNamespace(toArrow=lambda: exact))
         patch.setattr(PublicKeys, "frame", lambda *_: None)
+        state = SimpleNamespace(entries=[SimpleNamespace(digest="sha256:ledger")])
         checked: Any = SimpleNamespace(
-            plan=plan, spec=plan.spec, frame=None, clustered=False, keys=keys, digest="sha256-2:f", unparsed=None
+            plan=plan, spec=plan.spec, frame=None, clustered=False, keys=keys, digest="sha256-2:f", unparsed=None, state=state
         )
         charge: Any = SimpleNamespace(
             release_id="r1", sequence=2, at=dt.datetime(2024, 1, 1), events=events_to_json(plan.events)
