@@ -23,8 +23,8 @@ from pydantic.alias_generators import to_camel
 from dp_spark.errors import ConflictError, SpecError, said_together
 from dp_spark.paths import canonical, is_local
 from dp_spark.private_files import not_writable, write_private
-from dp_spark.release_file import parse_yaml
-from dp_spark.spec_errors import to_spec_error
+from dp_spark.schema.messages import to_spec_error
+from dp_spark.schema.reading import parse_yaml
 
 _TOKEN_BYTES = 32
 _LOCK_SECONDS = 30.0

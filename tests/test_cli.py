@@ -19,7 +19,7 @@ import dp_spark.release
 from dp_spark import cli as command_line
 from dp_spark.cli import main
 from dp_spark.errors import BudgetError, ConflictError, DamageError, DpSparkError, SourceError, SpecError
-from dp_spark.release_file import parse_yaml
+from dp_spark.schema.reading import parse_yaml
 
 pytest_plugins = ("release_fixtures",)
 

@@ -24,7 +24,7 @@ from dp_spark.definitions import check_parties
 from dp_spark.errors import DamageError, DpSparkError, SourceError, SpecError
 from dp_spark.file_checks import check_file
 from dp_spark.preprocess import check_steps
-from dp_spark.release_file import parse_yaml
+from dp_spark.schema.reading import parse_yaml
 from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.spec import ReleaseSpec, json_schema
 from dp_spark.unit_definition import check_definition, read_by_unit

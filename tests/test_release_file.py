@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dp_spark.errors import SpecError
-from dp_spark.release_file import MAX_BYTES, apply_overrides, expand_variables, parse_yaml, read_release_file
+from dp_spark.schema.reading import MAX_BYTES, apply_overrides, expand_variables, parse_yaml, read_release_file
 
 
 @pytest.mark.parametrize(

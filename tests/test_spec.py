@@ -11,7 +11,7 @@ from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, minimal_spec, release_spec
 from pydantic import ValidationError
 
 from dp_spark.errors import SpecError
-from dp_spark.release_file import parse_yaml
+from dp_spark.schema.reading import parse_yaml
 from dp_spark.spec import ReleaseSpec, json_schema
 
 EXAMPLE = """

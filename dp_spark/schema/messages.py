@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from dp_spark.errors import SpecError, said_together
-from dp_spark.spec_forms import (
+from dp_spark.schema.forms import (
     closest,
     example_of,
     form,
