@@ -26,15 +26,15 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from dp_spark import release
-from dp_spark.accounting import Account
 from dp_spark.aggregation import ExactAggregates
 from dp_spark.combine import CombinedResult, combine
 from dp_spark.combined_manifest import Users
 from dp_spark.combining import combine_rows
 from dp_spark.definitions import Party
-from dp_spark.noise_grid import to_grid
 from dp_spark.outbox import open_account
 from dp_spark.planning import ReleasePlan
+from dp_spark.privacy.accounting import Account
+from dp_spark.privacy.noise_grid import to_grid
 from dp_spark.release import run_release
 from dp_spark.results import release_table
 from dp_spark.session import get_session

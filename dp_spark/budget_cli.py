@@ -44,9 +44,9 @@ def budget_open(
     as_json: AsJson = False,
 ) -> None:
     """Open the budget of a dataset; makes the ledger where there is none yet."""
-    from dp_spark.accounting import Account
     from dp_spark.outbox import open_account
     from dp_spark.paths import unsafe_store
+    from dp_spark.privacy.accounting import Account
     from dp_spark.spec import Location
     from dp_spark.tables import TableRef
 
@@ -75,8 +75,8 @@ def budget_raise(
     as_json: AsJson = False,
 ) -> None:
     """Raise the budget of a dataset to new totals, each at least the old one."""
-    from dp_spark.accounting import Account
     from dp_spark.ledger import Ledger
+    from dp_spark.privacy.accounting import Account
     from dp_spark.tables import TableRef
 
     if epsilon is None and delta is None:

@@ -19,7 +19,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from dp_spark import preprocess
-from dp_spark.accounting import Account
 from dp_spark.cells import cell, key_text, shown
 from dp_spark.display import show_result
 from dp_spark.errors import DpSparkError
@@ -27,6 +26,7 @@ from dp_spark.ledger import Ledger
 from dp_spark.manifest import confidence_intervals, stddevs_for
 from dp_spark.outbox import open_account
 from dp_spark.paths import conf_file
+from dp_spark.privacy.accounting import Account
 from dp_spark.publication import ReleaseResult
 from dp_spark.release import run_release
 from dp_spark.release_reading import read_history

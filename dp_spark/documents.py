@@ -10,12 +10,12 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
-from dp_spark.accounting import Cost
 from dp_spark.combine import CombinedResult
 from dp_spark.entries import OPEN, PUBLISHED, Entry
 from dp_spark.ledger_state import AccountState
 from dp_spark.planning import AggregateNoise
 from dp_spark.preview import Preview
+from dp_spark.privacy.accounting import Cost
 from dp_spark.publication import ReleaseResult
 from dp_spark.verification import Verification
 

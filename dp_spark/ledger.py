@@ -23,12 +23,12 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from dp_spark.accounting import Account, cost_of
 from dp_spark.entries import CHARGE, CORRECTION, EPOCH, GENESIS, OPEN, PUBLISHED, Entry, entry_of_row
 from dp_spark.errors import BudgetError, ConflictError, DamageError, SpecError
-from dp_spark.events import Event, decimal_text, events_to_json
 from dp_spark.ledger_state import LedgerState
 from dp_spark.paths import is_local
+from dp_spark.privacy.accounting import Account, cost_of
+from dp_spark.privacy.events import Event, decimal_text, events_to_json
 from dp_spark.private_tables import create_table, local_lock, merge_rows
 from dp_spark.same_file import corrected_meanwhile, is_correction
 from dp_spark.spark_errors import SPARK_ERRORS, is_concurrent, translated

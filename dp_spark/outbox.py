@@ -21,12 +21,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from dp_spark import manifest as manifests
-from dp_spark.accounting import Account
 from dp_spark.canonical_rows import one_chunk
 from dp_spark.entries import PUBLISHED, Seal
 from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState
+from dp_spark.privacy.accounting import Account
 from dp_spark.private_tables import create_table, local_lock, merge_rows
 from dp_spark.session import bookkeeping
 from dp_spark.spark_errors import SPARK_ERRORS, condition, is_concurrent, translated

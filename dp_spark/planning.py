@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from dp_spark.accounting import Accountant, Cost, cost_of, exact_half, split, zcdp_from_budget
 from dp_spark.errors import SpecError
-from dp_spark.events import Event
 from dp_spark.manifest import stddevs_for
-from dp_spark.mechanisms import Mechanism, MechanismName, calibrate
-from dp_spark.noise_grid import grid_bits
-from dp_spark.partition_selection import Selection, calibrate_selection, least_delta
+from dp_spark.privacy.accounting import Accountant, Cost, cost_of, exact_half, split, zcdp_from_budget
+from dp_spark.privacy.events import Event
+from dp_spark.privacy.mechanisms import Mechanism, MechanismName, calibrate
+from dp_spark.privacy.noise_grid import grid_bits
+from dp_spark.privacy.selection import Selection, calibrate_selection, least_delta
+from dp_spark.privacy.sensitivity import ContributionBounds, sensitivity_of
 from dp_spark.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
-from dp_spark.sensitivity import ContributionBounds, sensitivity_of
 from dp_spark.spec import Aggregate, ReleaseSpec
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pyspark.sql import SparkSession
 
 from dp_spark import preprocess, tables
-from dp_spark.accounting import Account
 from dp_spark.file_checks import check_file, check_places
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import AccountState, LedgerState
 from dp_spark.paths import is_local
 from dp_spark.planning import ReleasePlan, plan_release
+from dp_spark.privacy.accounting import Account
 from dp_spark.public_tables import collect_public
 from dp_spark.source_identity import source_identity
 from dp_spark.spec import ReleaseSpec

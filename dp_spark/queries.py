@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from dp_spark.errors import SpecError
-from dp_spark.lattice import Lattice, centred_lattice, sum_lattice
+from dp_spark.privacy.lattice import Lattice, centred_lattice, sum_lattice
 from dp_spark.spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount
 
 

@@ -16,12 +16,10 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from dp_spark import aggregation, preprocess, tables
-from dp_spark.accounting import covers
 from dp_spark.bounding import Salt, bound_contributions
 from dp_spark.driver_memory import check_fits
 from dp_spark.entries import Entry, check_release_id
 from dp_spark.errors import BudgetError, DpSparkError, SourceError, say_charged
-from dp_spark.events import Event, decimal_text, events_from_json
 from dp_spark.file_checks import check_file
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState
@@ -29,6 +27,8 @@ from dp_spark.manifest_building import build_manifest
 from dp_spark.outbox import Draw, Outbox, read_books
 from dp_spark.paths import covers_source
 from dp_spark.planning import ReleasePlan
+from dp_spark.privacy.accounting import covers
+from dp_spark.privacy.events import Event, decimal_text, events_from_json
 from dp_spark.publication import ReleaseResult, already_published, compare_file, publish
 from dp_spark.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.read_failures import reading_failed

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dp_spark.accounting import (
+from dp_spark.errors import BudgetError, SpecError
+from dp_spark.privacy.accounting import (
     NOTHING,
     Account,
     Cost,
@@ -20,8 +21,7 @@ from dp_spark.accounting import (
     zcdp_from_budget,
     zcdp_to_epsilon,
 )
-from dp_spark.errors import BudgetError, SpecError
-from dp_spark.events import Event
+from dp_spark.privacy.events import Event
 
 DECIMALS = st.decimals(min_value=0, max_value=1000, places=20)
 BUDGETS = st.tuples(

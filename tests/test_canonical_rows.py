@@ -19,11 +19,11 @@ from pyspark.sql import types as T
 from dp_spark import aggregation, outbox, release
 from dp_spark.canonical_rows import canonical_order, one_chunk
 from dp_spark.entries import Seal
-from dp_spark.events import events_to_json
-from dp_spark.mechanisms import Mechanism
 from dp_spark.outbox import Draw
-from dp_spark.partition_selection import Selection
 from dp_spark.planning import ReleasePlan, plan_release
+from dp_spark.privacy.events import events_to_json
+from dp_spark.privacy.mechanisms import Mechanism
+from dp_spark.privacy.selection import Selection
 from dp_spark.public_tables import POSITION, PublicKeys
 
 DAY = dt.date(2024, 2, 29)

@@ -15,9 +15,9 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import Outcome, Place, put_garbage, snapshot
 
-from dp_spark.accounting import Account
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState
+from dp_spark.privacy.accounting import Account
 from dp_spark.tables import TableRef
 
 pytest_plugins = ("release_fixtures",)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from dp_spark.accounting import Account, Cost, zcdp_from_budget
 from dp_spark.entries import CHARGE, GENESIS, OPEN, PUBLISHED, Entry, check_release_id, entry_of_row
 from dp_spark.errors import BudgetError, DamageError, SpecError
-from dp_spark.events import Event, events_to_json
 from dp_spark.ledger_state import LedgerState
+from dp_spark.privacy.accounting import Account, Cost, zcdp_from_budget
+from dp_spark.privacy.events import Event, events_to_json
 from dp_spark.release import _check_resumable
 
 START = datetime(2024, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)

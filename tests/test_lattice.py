@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dp_spark.errors import SpecError
-from dp_spark.lattice import LIMB_BITS, MAX_LATTICE_VALUE, Lattice, centred_lattice, join, split, sum_lattice
+from dp_spark.privacy.lattice import LIMB_BITS, MAX_LATTICE_VALUE, Lattice, centred_lattice, join, split, sum_lattice
 
 SIZES = st.floats(min_value=1e-200, max_value=1e200) | st.sampled_from([1.0, 0.1, 2.0**22, 500.0, 1e-9, 2.0**53])
 NUMBERS = SIZES | SIZES.map(lambda value: -value) | st.just(0.0)

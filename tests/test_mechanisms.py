@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dp_spark import mechanisms
 from dp_spark.errors import DpSparkError
-from dp_spark.events import Event
-from dp_spark.mechanisms import (
+from dp_spark.privacy import mechanisms
+from dp_spark.privacy.events import Event
+from dp_spark.privacy.mechanisms import (
     Mechanism,
     MechanismName,
     calibrate,
@@ -26,7 +26,7 @@ from dp_spark.mechanisms import (
     root_up,
     upper_tail,
 )
-from dp_spark.sensitivity import Sensitivity
+from dp_spark.privacy.sensitivity import Sensitivity
 
 NAMES: list[MechanismName] = ["laplace", "gaussian"]
 SCALES = [0.05, 0.3, 1.0, 2.5, 9.9, 10.1, 30.0]

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import Outcome, Place, snapshot
 
-from dp_spark.events import events_from_json
+from dp_spark.privacy.events import events_from_json
 
 pytest_plugins = ("release_fixtures",)
 

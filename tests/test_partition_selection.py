@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dp_spark import mechanisms
 from dp_spark.errors import DpSparkError
-from dp_spark.mechanisms import MechanismName, calibrate
-from dp_spark.partition_selection import Selection, calibrate_selection, selection_delta
-from dp_spark.sensitivity import Sensitivity
+from dp_spark.privacy import mechanisms
+from dp_spark.privacy.mechanisms import MechanismName, calibrate
+from dp_spark.privacy.selection import Selection, calibrate_selection, selection_delta
+from dp_spark.privacy.sensitivity import Sensitivity
 
 NAMES: list[MechanismName] = ["laplace", "gaussian"]
 

@@ -66,7 +66,7 @@ def test_a_retry_draws_the_noise_that_was_charged(place: Place, monkeypatch: pyt
     """As where a library was upgraded between two attempts, and calibrates another scale."""
     charged_only(place, monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr("dp_spark.mechanisms._laplace_scale", lambda l1, epsilon: 2.0 * l1 / float(epsilon))
+        patch.setattr("dp_spark.privacy.mechanisms._laplace_scale", lambda l1, epsilon: 2.0 * l1 / float(epsilon))
         with pytest.raises(BudgetError, match="charged for other noise") as caught:
             place.release("r1")
     assert "versions" in caught.value.mend

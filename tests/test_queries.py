@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dp_spark.errors import SpecError
-from dp_spark.lattice import centred_lattice, sum_lattice
+from dp_spark.privacy.lattice import centred_lattice, sum_lattice
 from dp_spark.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
 
 

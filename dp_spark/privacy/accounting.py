@@ -23,7 +23,7 @@ from dp_accounting import ZCDpEvent
 from dp_accounting.rdp import RdpAccountant
 
 from dp_spark.errors import BudgetError, SpecError
-from dp_spark.events import Event
+from dp_spark.privacy.events import Event
 
 Accountant = Literal["basic", "zcdp"]
 

@@ -19,8 +19,8 @@ from typing import Any
 import opendp.prelude as dp
 
 from dp_spark.errors import DpSparkError, SpecError
-from dp_spark.events import Event
-from dp_spark.mechanisms import Mechanism, MechanismName, check_integers, in_chunks, quantile, root_up
+from dp_spark.privacy.events import Event
+from dp_spark.privacy.mechanisms import Mechanism, MechanismName, check_integers, in_chunks, quantile, root_up
 
 #: The highest threshold: twice as much is no 64-bit integer any more.
 _MOST = 2**62

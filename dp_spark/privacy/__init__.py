@@ -1,0 +1,1 @@
+"""What is proved: events, the lattice, sensitivities, mechanisms, partition selection and accounts."""
