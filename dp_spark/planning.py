@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
 from dp_spark.errors import SpecError
 from dp_spark.manifest import stddevs_for
 from dp_spark.privacy.accounting import Accountant, Cost, cost_of, exact_half, split, zcdp_from_budget
@@ -19,7 +20,6 @@ from dp_spark.privacy.mechanisms import Mechanism, MechanismName, calibrate
 from dp_spark.privacy.noise_grid import grid_bits
 from dp_spark.privacy.selection import Selection, calibrate_selection, least_delta
 from dp_spark.privacy.sensitivity import ContributionBounds, sensitivity_of
-from dp_spark.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
 from dp_spark.spec import Aggregate, ReleaseSpec
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from dp_spark import aggregation, preprocess, tables
+from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.bounding import Salt, bound_contributions
 from dp_spark.driver_memory import check_fits
 from dp_spark.entries import Entry, check_release_id
@@ -30,7 +31,6 @@ from dp_spark.planning import ReleasePlan
 from dp_spark.privacy.accounting import covers
 from dp_spark.privacy.events import Event, decimal_text, events_from_json
 from dp_spark.publication import ReleaseResult, already_published, compare_file, publish
-from dp_spark.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.read_failures import reading_failed
 from dp_spark.results import release_table
 from dp_spark.same_file import check_comparable

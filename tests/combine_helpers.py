@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
 
+from dp_spark.aggregates.queries import Query
 from dp_spark.definitions import Party
 from dp_spark.manifest_building import build_manifest
 from dp_spark.planning import ReleasePlan, plan_release
-from dp_spark.queries import Query
 from dp_spark.results import release_table
 
 VALUES = {"function": "count", "column": "value", "name": "values"}

@@ -18,9 +18,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from dp_spark import aggregation, bounding
+from dp_spark.aggregates.queries import Query, QueryKind
 from dp_spark.bounding import FIRST, PreparedRows, Salt, bound_contributions
 from dp_spark.privacy.sensitivity import ContributionBounds
-from dp_spark.queries import Query, QueryKind
 from dp_spark.session import settings as session_settings
 
 INT = pa.int32()

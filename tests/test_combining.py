@@ -16,12 +16,12 @@ from helpers import COUNT, MEAN, SUM, UNITS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dp_spark.aggregates.queries import Query, QueryKind, weighted_queries
 from dp_spark.combining import combine_rows, count_of
 from dp_spark.definitions import Party
 from dp_spark.errors import SourceError
 from dp_spark.manifest import PARTIES, read_manifest
 from dp_spark.planning import ReleasePlan
-from dp_spark.queries import Query, QueryKind, weighted_queries
 from dp_spark.results import release_table
 from dp_spark.spec import ReleaseSpec
 

@@ -7,9 +7,9 @@ from helpers import COUNT, MEAN, SUM, UNITS, release_spec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
 from dp_spark.errors import SpecError
 from dp_spark.privacy.lattice import centred_lattice, sum_lattice
-from dp_spark.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
 
 
 def weights_of(*aggregates: dict[str, object], selection: Decimal | None = None) -> dict[Query, Decimal]:

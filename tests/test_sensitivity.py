@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dp_spark.aggregates.queries import Query, QueryKind
 from dp_spark.privacy.lattice import Lattice
 from dp_spark.privacy.noise_grid import to_grid
 from dp_spark.privacy.sensitivity import ContributionBounds, Sensitivity, sensitivity_of
-from dp_spark.queries import Query, QueryKind
 
 PARTITIONS = 5
 LATTICES = [

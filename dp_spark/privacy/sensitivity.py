@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dp_spark.queries import Query, QueryKind
+from dp_spark.aggregates.queries import Query, QueryKind
 
 
 @dataclass(frozen=True)
