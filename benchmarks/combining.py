@@ -38,7 +38,7 @@ from dp_spark.privacy.noise_grid import to_grid
 from dp_spark.release import run_release
 from dp_spark.results import release_table
 from dp_spark.session import get_session
-from dp_spark.spec import ReleaseSpec
+from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables import TableRef
 
 GUIDE = Path(__file__).parent.parent / "docs" / "combine.md"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dp_spark.errors import DpSparkError
     from dp_spark.publication import ReleaseResult
     from dp_spark.release import run_release
-    from dp_spark.spec import ReleaseSpec
+    from dp_spark.spec.release_spec import ReleaseSpec
 
 __all__ = ["DpSparkError", "ReleaseResult", "ReleaseSpec", "run_release"]
 __version__ = "0.1.0"
@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "DpSparkError": "dp_spark.errors",
     "ReleaseResult": "dp_spark.publication",
-    "ReleaseSpec": "dp_spark.spec",
+    "ReleaseSpec": "dp_spark.spec.release_spec",
     "run_release": "dp_spark.release",
 }
 

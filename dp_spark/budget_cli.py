@@ -47,7 +47,7 @@ def budget_open(
     from dp_spark.outbox import open_account
     from dp_spark.paths import unsafe_store
     from dp_spark.privacy.accounting import Account
-    from dp_spark.spec import Location
+    from dp_spark.spec.release_spec import Location
     from dp_spark.tables import TableRef
 
     total, loss = _budget(epsilon, delta)
@@ -157,7 +157,7 @@ def check_name(name: str, where: str) -> str:
     """
     import re
 
-    from dp_spark.spec_parts import NAME, NAME_RULE
+    from dp_spark.spec.parts import NAME, NAME_RULE
 
     if not re.fullmatch(NAME, name):
         raise SpecError("is not a plain name", where=where, mend=f"use {NAME_RULE.partition(': ')[2]}")
@@ -180,7 +180,7 @@ def _stop(error: DpSparkError, as_json: bool) -> NoReturn:
 
 
 def _budget(epsilon: str, delta: str) -> tuple[Decimal, Decimal]:
-    from dp_spark.spec import Budget
+    from dp_spark.spec.release_spec import Budget
 
     checked = Budget.model_validate({"epsilon": _decimal(epsilon, "--epsilon"), "delta": _decimal(delta, "--delta")})
     return checked.epsilon, checked.delta

@@ -65,7 +65,7 @@ def run(
     from dp_spark.display import show_result
     from dp_spark.documents import result_document
     from dp_spark.release import run_release
-    from dp_spark.spec import ReleaseSpec
+    from dp_spark.spec.release_spec import ReleaseSpec
 
     spec = ReleaseSpec.from_yaml(file, overrides or [])
     try:
@@ -92,7 +92,7 @@ def plan(file: _FILE, overrides: _SET = None, as_json: AsJson = False) -> None:
     from dp_spark.display import show_plan
     from dp_spark.documents import plan_document
     from dp_spark.preview import preview_release
-    from dp_spark.spec import ReleaseSpec
+    from dp_spark.spec.release_spec import ReleaseSpec
 
     preview = preview_release(ReleaseSpec.from_yaml(file, overrides or []), session)
     if as_json:
@@ -118,7 +118,7 @@ def check(
     """
     from dp_spark.reading_check import check_reading
     from dp_spark.reading_display import show_reading
-    from dp_spark.spec import ReleaseSpec
+    from dp_spark.spec.release_spec import ReleaseSpec
 
     if not (sys.stdout.isatty() or confidential):
         raise SpecError(
@@ -180,7 +180,7 @@ def _write_report(release: TableRef, file: Path, ledger: str | None) -> dict[str
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the release file, for editors."""
-    from dp_spark.spec import json_schema
+    from dp_spark.spec.release_spec import json_schema
 
     emit(json_schema())
 

@@ -25,7 +25,7 @@ def combine(
     from dp_spark.combine import combine as combine_releases
     from dp_spark.display import show_combined
     from dp_spark.documents import combined_document
-    from dp_spark.spec import Location
+    from dp_spark.spec.release_spec import Location
     from dp_spark.tables import TableRef
 
     place = TableRef.parse(sink)

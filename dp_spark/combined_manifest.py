@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import Any
 
 from dp_spark.definitions import Party
-from dp_spark.file_digests import says_same_file
 from dp_spark.manifest import COMBINED_FORMAT, defined_as
 from dp_spark.privacy.accounting import sum_exactly
 from dp_spark.privacy.events import decimal_text
+from dp_spark.spec.file_digests import says_same_file
 
 
 class Users(StrEnum):

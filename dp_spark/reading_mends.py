@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from dp_spark.reading_check import Lost, Reading
-from dp_spark.spark_types import type_kind
+from dp_spark.spec.spark_types import type_kind
+from dp_spark.spec.unit_definition import quoted_text
 from dp_spark.text_files import quoted
-from dp_spark.unit_definition import quoted_text
 
 #: How numbers with a comma look -> what makes numbers of them.
 _TURNED = {

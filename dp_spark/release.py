@@ -21,7 +21,6 @@ from dp_spark.bounding import Salt, bound_contributions
 from dp_spark.driver_memory import check_fits
 from dp_spark.entries import Entry, check_release_id
 from dp_spark.errors import BudgetError, DpSparkError, SourceError, say_charged
-from dp_spark.file_checks import check_file
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState
 from dp_spark.manifest_building import build_manifest
@@ -36,10 +35,11 @@ from dp_spark.results import release_table
 from dp_spark.same_file import check_comparable
 from dp_spark.session import BUCKETING, RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
 from dp_spark.spark_errors import SPARK_ERRORS
-from dp_spark.spec import ReleaseSpec
+from dp_spark.spec.file_checks import check_file
+from dp_spark.spec.release_spec import ReleaseSpec
+from dp_spark.spec.unit_pin import unit_words
 from dp_spark.tables import TableRef
 from dp_spark.trial import check_trial
-from dp_spark.unit_pin import unit_words
 from dp_spark.validation import Checked, digest_of_drawn, kept_apart, validate
 
 #: The stages that a progress display names, in order.

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from dp_spark.errors import BudgetError, ConflictError
-from dp_spark.file_digests import is_current, version_for
 from dp_spark.ledger_state import LedgerState
 from dp_spark.privacy.events import unparsed_from_json
-from dp_spark.spec import ReleaseSpec
+from dp_spark.spec.file_digests import is_current, version_for
+from dp_spark.spec.release_spec import ReleaseSpec
 
 #: What a report says of a release whose file cannot be compared with the one that was charged.
 NOT_COMPARED = "file not compared: this release was charged under digests of another format, by {version}"

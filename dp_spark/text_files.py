@@ -18,9 +18,9 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from dp_spark.conversions import TIME_OF_DAY
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.spark_errors import SPARK_ERRORS, condition, translated
+from dp_spark.spec.conversions import TIME_OF_DAY
 
 #: How the files of one source are loaded: format, options, schema -> the rows, lazy.
 Load = Callable[[str, Mapping[str, str], T.StructType], DataFrame]

@@ -18,12 +18,12 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from dp_spark.conversions import TIME_OF_DAY, fitted
 from dp_spark.errors import SpecError
-from dp_spark.expressions import CLOCK, Expression
 from dp_spark.session import SHARED_EXPRESSIONS, check_held
 from dp_spark.sources import field
 from dp_spark.spark_errors import SPARK_ERRORS
+from dp_spark.spec.conversions import TIME_OF_DAY, fitted
+from dp_spark.spec.expressions import CLOCK, Expression
 
 _TIMES = (T.DateType, T.TimestampType, T.TimestampNTZType)
 _INTERVALS = (T.DayTimeIntervalType, T.YearMonthIntervalType, T.CalendarIntervalType)

@@ -23,10 +23,10 @@ from dp_spark.sources import (
     quoted,
 )
 from dp_spark.spark_errors import translated
-from dp_spark.spec import ReleaseSpec, Source
+from dp_spark.spec.release_spec import ReleaseSpec, Source
+from dp_spark.spec.unit_definition import check_definition, check_names, mend, quoted_text, read_by_unit
+from dp_spark.spec.unit_pin import IN_FOLDERS, unit_text
 from dp_spark.time_guard import guarded
-from dp_spark.unit_definition import check_definition, check_names, mend, quoted_text, read_by_unit
-from dp_spark.unit_pin import IN_FOLDERS, unit_text
 
 #: How many bits of a hash tell partitions apart: so many times the files of a partitioned table are listed, from a cache.
 _SPLITS = 24

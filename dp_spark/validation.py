@@ -13,7 +13,6 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from dp_spark import preprocess, tables
 from dp_spark.errors import DamageError, SpecError
-from dp_spark.file_digests import is_current
 from dp_spark.ledger_state import LedgerState
 from dp_spark.outbox import Outbox, StoredDraw, outbox_of
 from dp_spark.paths import same_source
@@ -33,7 +32,8 @@ from dp_spark.sources import (
     require_numeric,
     require_value,
 )
-from dp_spark.spec import ClippedAggregate, Count, ReleaseSpec, Source
+from dp_spark.spec.file_digests import is_current
+from dp_spark.spec.release_spec import ClippedAggregate, Count, ReleaseSpec, Source
 from dp_spark.tables import TableRef
 from dp_spark.units import pinned_unit, require_units, with_units
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from dp_spark.spec import ReleaseSpec
+from dp_spark.spec.release_spec import ReleaseSpec
 
 MEAN = {"function": "mean", "name": "average", "column": "value", "min_value": 0, "max_value": 100}
 COUNT = {"function": "count", "name": "rows"}

@@ -19,7 +19,7 @@ from dp_spark.entries import Entry
 from dp_spark.ledger import Ledger
 from dp_spark.outbox import Draw, Outbox
 from dp_spark.release import ReleaseResult, run_release
-from dp_spark.spec import ReleaseSpec
+from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables import TableRef
 
 ROOT = Path(__file__).parent.parent

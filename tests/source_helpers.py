@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from dp_spark.sources import open_source
-from dp_spark.spec import Source
+from dp_spark.spec.release_spec import Source
 
 COLUMNS = {"id": pa.int32(), "test": pa.string(), "value": pa.float64()}
 ROWS = [(1, "a", 1.5), (2, "b", None), (3, None, -4.0)]

@@ -31,7 +31,7 @@ from dp_spark.public_tables import PublicKeys, public_keys
 from dp_spark.session import BUCKETING, RELEASE_SETTINGS
 from dp_spark.session import settings as session_settings
 from dp_spark.sources import Buckets
-from dp_spark.spec import PublicPartitions, Source
+from dp_spark.spec.release_spec import PublicPartitions, Source
 
 STR, INT, DOUBLE = pa.string(), pa.int32(), pa.float64()
 COUNT = Query(QueryKind.COUNT)

@@ -18,7 +18,7 @@ from databricks.bundles.jobs import Job, PauseStatus
 from release_helpers import ROOT, Place
 
 from dp_spark import cli as command_line
-from dp_spark.spec import ReleaseSpec
+from dp_spark.spec.release_spec import ReleaseSpec
 
 pytest_plugins = ("release_fixtures",)
 

@@ -23,7 +23,7 @@ from dp_spark.errors import SourceError
 from dp_spark.manifest import PARTIES, read_manifest
 from dp_spark.planning import ReleasePlan
 from dp_spark.results import release_table
-from dp_spark.spec import ReleaseSpec
+from dp_spark.spec.release_spec import ReleaseSpec
 
 MEANS = plan(VALUES, MEAN)
 KEYS = ("a", "b", "c")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from helpers import release_spec
 
-from dp_spark.constants import zone_problems
 from dp_spark.errors import SpecError
 from dp_spark.preprocess import check_steps
+from dp_spark.spec.constants import zone_problems
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from dp_spark.conversions import TIME_OF_DAY, fitted
-from dp_spark.expressions import check_expression
+from dp_spark.spec.conversions import TIME_OF_DAY, fitted
+from dp_spark.spec.expressions import check_expression
 
 CHANGED = [
     ("cast(x as int)", "try_cast(x as int)"),

@@ -16,7 +16,7 @@ from test_publication import KilledError, die, while_drawing
 from dp_spark import preprocess, release
 from dp_spark.entries import CORRECTION
 from dp_spark.errors import BudgetError, ConflictError, SourceError, SpecError
-from dp_spark.file_digests import MARK
+from dp_spark.spec.file_digests import MARK
 
 pytest_plugins = ("release_fixtures",)
 Cli = Callable[..., Outcome]

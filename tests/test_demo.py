@@ -10,7 +10,7 @@ import pytest
 from release_helpers import ROOT, Outcome
 
 from dp_spark import demo
-from dp_spark.spec import ReleaseSpec
+from dp_spark.spec.release_spec import ReleaseSpec
 
 pytest_plugins = ("release_fixtures",)
 

@@ -13,16 +13,16 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.file_checks import check_file, check_places, columns_used, parsed_from_text
 from dp_spark.preprocess import check_steps
 from dp_spark.preview import preview_release
 from dp_spark.public_tables import constant_of_type
 from dp_spark.schema.reading import parse_yaml
-from dp_spark.source_options import reading_problems
 from dp_spark.spark_errors import SPARK_ERRORS
-from dp_spark.spark_types import type_kind
-from dp_spark.spec import ReleaseSpec
-from dp_spark.typed_constants import constant_of
+from dp_spark.spec.file_checks import check_file, check_places, columns_used, parsed_from_text
+from dp_spark.spec.release_spec import ReleaseSpec
+from dp_spark.spec.source_options import reading_problems
+from dp_spark.spec.spark_types import type_kind
+from dp_spark.spec.typed_constants import constant_of
 
 SCHEMA = {"id": "bigint", "test": "string", "value": "double"}
 

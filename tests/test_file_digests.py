@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, minimal_spec, release_spec
 
-from dp_spark.spec import ReleaseSpec
+from dp_spark.spec.release_spec import ReleaseSpec
 
 CSV = {
     "format": "csv",

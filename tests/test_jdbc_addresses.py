@@ -9,7 +9,7 @@ import pytest
 
 from dp_spark.jdbc_addresses import jdbc_identities
 from dp_spark.paths import covers_source, joined_identities, same_source
-from dp_spark.source_options import reading_problems
+from dp_spark.spec.source_options import reading_problems
 
 Table = tuple[str, str]
 

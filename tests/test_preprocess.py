@@ -20,10 +20,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.expressions import ALLOWED_FUNCTIONS, check_expression
 from dp_spark.preprocess import apply_steps, check_steps
 from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.spark_errors import SPARK_ERRORS, condition
+from dp_spark.spec.expressions import ALLOWED_FUNCTIONS, check_expression
 from dp_spark.time_guard import guarded
 
 STR, INT, LONG, DOUBLE = pa.string(), pa.int32(), pa.int64(), pa.float64()

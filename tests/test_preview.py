@@ -16,7 +16,7 @@ from release_helpers import COUNT, MEAN, PATIENTS, ROOT, TOTAL, Outcome, Place, 
 
 from dp_spark.preview import preview_release
 from dp_spark.privacy.events import Event
-from dp_spark.spec import Location, ReleaseSpec
+from dp_spark.spec.release_spec import Location, ReleaseSpec
 
 pytest_plugins = ("release_fixtures",)
 

@@ -19,7 +19,7 @@ from dp_spark import public_tables
 from dp_spark.errors import DpSparkError, SourceError, SpecError
 from dp_spark.public_tables import PublicKeys, collect_public, public_keys
 from dp_spark.session import settings
-from dp_spark.spec import PublicPartitions, Source
+from dp_spark.spec.release_spec import PublicPartitions, Source
 
 STRING, INT = T.StringType(), T.IntegerType()
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from dp_spark.errors import SpecError
 from dp_spark.schema.reading import parse_yaml
-from dp_spark.spec import ReleaseSpec, json_schema
+from dp_spark.spec.release_spec import ReleaseSpec, json_schema
 
 EXAMPLE = """
 version: 1

@@ -17,7 +17,7 @@ from dp_spark.cli import main
 from dp_spark.errors import SpecError
 from dp_spark.schema import messages as spec_errors
 from dp_spark.schema.reading import parse_yaml
-from dp_spark.spec import ReleaseSpec
+from dp_spark.spec.release_spec import ReleaseSpec
 
 #: A file that uses every key.
 WHOLE: dict[str, Any] = {

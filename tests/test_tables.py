@@ -22,7 +22,7 @@ from dp_spark.errors import ConflictError, DamageError, SourceError, SpecError
 from dp_spark.first_commit import is_commit_of
 from dp_spark.leftovers import checksums
 from dp_spark.manifest import MANIFEST_PROPERTY, to_json
-from dp_spark.spec import Location
+from dp_spark.spec.release_spec import Location
 from dp_spark.tables import (
     TableRef,
     check_sink,

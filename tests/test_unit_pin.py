@@ -13,8 +13,8 @@ from dp_spark.errors import BudgetError
 from dp_spark.manifest import read_manifest
 from dp_spark.manifest_building import build_manifest
 from dp_spark.planning import plan_release
-from dp_spark.spec import ReleaseSpec
-from dp_spark.unit_pin import agrees, unit_text, unit_words
+from dp_spark.spec.release_spec import ReleaseSpec
+from dp_spark.spec.unit_pin import agrees, unit_text, unit_words
 
 GOLDEN = Path(__file__).parent / "golden" / "0"
 NEW = {"file_digest": "sha256-2:f"}

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from dp_spark.errors import SpecError
 from dp_spark.privacy.lattice import Lattice, centred_lattice, sum_lattice
-from dp_spark.spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount
+from dp_spark.spec.release_spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount
 
 
 class QueryKind(StrEnum):

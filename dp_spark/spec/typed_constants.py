@@ -7,8 +7,8 @@ import re
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
-from dp_spark.moments import Kind, moment_of
-from dp_spark.spark_types import canonical_type
+from dp_spark.spec.moments import Kind, moment_of
+from dp_spark.spec.spark_types import canonical_type
 
 _BITS = {"tinyint": 8, "smallint": 16, "int": 32, "bigint": 64}
 _TIMES: dict[str, Kind] = {"date": "date", "timestamp": "timestamp", "timestamp_ntz": "timestamp_ntz"}

@@ -24,7 +24,8 @@ from sqlglot.errors import SqlglotError
 from sqlglot.parsers.spark import SparkParser
 from sqlglot.tokenizer_core import Token, TokenType
 
-from dp_spark.constants import (
+from dp_spark.errors import SpecError
+from dp_spark.spec.constants import (
     UNIT_CALLS,
     argument_problems,
     field_problems,
@@ -32,9 +33,8 @@ from dp_spark.constants import (
     literal_problems,
     unit_problems,
 )
-from dp_spark.conversions import written_types
-from dp_spark.errors import SpecError
-from dp_spark.row_functions import (
+from dp_spark.spec.conversions import written_types
+from dp_spark.spec.row_functions import (
     ALLOWED_FUNCTIONS,
     CLOCK_WORDS,
     CONSTANT_ARGUMENTS,
@@ -45,8 +45,8 @@ from dp_spark.row_functions import (
     pattern_problems,
     spark_text,
 )
-from dp_spark.spark_types import type_kind
-from dp_spark.sql_words import words_to_quote
+from dp_spark.spec.spark_types import type_kind
+from dp_spark.spec.sql_words import words_to_quote
 
 # Words that stand before a parenthesis without being a call.
 _KEYWORDS = frozenset(

@@ -12,10 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from dp_spark.constants import is_region
 from dp_spark.schema.messages import ContradictionsError, to_spec_error
-from dp_spark.source_options import option_problems
-from dp_spark.table_names import RULE, is_table_name
+from dp_spark.spec.constants import is_region
+from dp_spark.spec.source_options import option_problems
+from dp_spark.spec.table_names import RULE, is_table_name
 
 #: A constant in a release file: what YAML gives for a plain word, number or nothing.
 Scalar = bool | int | Decimal | date | datetime | str | None

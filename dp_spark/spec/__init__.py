@@ -1,0 +1,1 @@
+"""The release file: its keys, its expressions, its rules."""
