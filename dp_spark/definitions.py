@@ -12,10 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dp_spark.cells import key_text, plain_rows
 from dp_spark.errors import DamageError, SourceError, SpecError
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES
-from dp_spark.row_comparison import same_rows
+from dp_spark.published.cells import key_text, plain_rows
+from dp_spark.published.row_comparison import same_rows
 
 #: As many public keys as an error names.
 _SHOWN_KEYS = 5

@@ -19,7 +19,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from dp_spark import preprocess
-from dp_spark.cells import cell, key_text, shown
 from dp_spark.display import show_result
 from dp_spark.errors import DpSparkError
 from dp_spark.ledger import Ledger
@@ -28,6 +27,7 @@ from dp_spark.outbox import open_account
 from dp_spark.paths import conf_file
 from dp_spark.privacy.accounting import Account
 from dp_spark.publication import ReleaseResult
+from dp_spark.published.cells import cell, key_text, shown
 from dp_spark.release import run_release
 from dp_spark.release_reading import read_history
 from dp_spark.report import report_page, write_page

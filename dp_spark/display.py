@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dp_spark.cells import cell, key_text, plain_rows
 from dp_spark.combine import CombinedResult
 from dp_spark.documents import (
     account_document,
@@ -24,6 +23,7 @@ from dp_spark.ledger_state import AccountState
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES
 from dp_spark.preview import Preview
 from dp_spark.publication import ReleaseResult
+from dp_spark.published.cells import cell, key_text, plain_rows
 from dp_spark.spec.file_checks import parsed_from_text
 from dp_spark.spec.release_spec import ClippedAggregate
 from dp_spark.verification import Verification

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 
 from dp_spark.first_commit import is_commit_of
 from dp_spark.paths import is_local, spark_path
-from dp_spark.row_comparison import same_rows
+from dp_spark.published.row_comparison import same_rows
 from dp_spark.spark_errors import SPARK_ERRORS
 
 _DATA = re.compile(r"part-[\w.-]+\.parquet")

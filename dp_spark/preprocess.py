@@ -12,9 +12,9 @@ from decimal import Decimal
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from dp_spark.cells import key_text
 from dp_spark.errors import DpSparkError, SourceError, SpecError, collected, said_together
 from dp_spark.public_tables import collect_public, constant_of_type, literal_of_type
+from dp_spark.published.cells import key_text
 from dp_spark.row_values import null_for_nan, without_nan
 from dp_spark.sources import column, field, missing, quoted, require_key
 from dp_spark.spark_errors import translated

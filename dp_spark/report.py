@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from dp_spark import report_words as words
 from dp_spark.budget_history import BudgetHistory, Step
-from dp_spark.cells import cell, key_text, plain_rows, significant
 from dp_spark.errors import SpecError
 from dp_spark.manifest import FORMAT
 from dp_spark.privacy.events import decimal_text
+from dp_spark.published.cells import cell, key_text, plain_rows, significant
 from dp_spark.report_values import Released, by_rank, error_counts, error_labels, largest, released
 
 #: What one picture, and what the page's tables, can show; the page says what it leaves out.

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dp_spark.cells import key_text
 from dp_spark.manifest import confidence_intervals
+from dp_spark.published.cells import key_text
 
 #: Upper ends of the bins of half-width / |value|; above the last one the noise can be larger than the value.
 ERROR_BINS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)

@@ -22,7 +22,7 @@ from release_helpers import COUNT as VISITS
 from release_helpers import MEAN as COST
 from release_helpers import PATIENTS, Outcome, Place
 
-from dp_spark import odds, report
+from dp_spark import report
 from dp_spark.budget_history import BudgetHistory, budget_history
 from dp_spark.entries import GENESIS, Entry
 from dp_spark.errors import SpecError
@@ -31,6 +31,7 @@ from dp_spark.manifest_building import build_manifest
 from dp_spark.planning import plan_release
 from dp_spark.privacy.accounting import Account
 from dp_spark.privacy.events import events_to_json
+from dp_spark.published import odds
 from dp_spark.report_charts import budget_picture, time_ticks
 from dp_spark.report_values import error_counts, error_labels, largest, released
 from dp_spark.results import release_table

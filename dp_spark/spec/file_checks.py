@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from dp_spark.cells import key_text
 from dp_spark.errors import DpSparkError, SpecError, collected, said_together
 from dp_spark.paths import fixed_part, is_local, overlap, resolve
+from dp_spark.published.cells import key_text
 from dp_spark.spec.expressions import check_expression, check_type
 from dp_spark.spec.release_spec import ClippedAggregate, Count, Join, ReleaseSpec, Source, Step
 from dp_spark.spec.source_options import reading_problems

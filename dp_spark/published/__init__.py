@@ -1,0 +1,1 @@
+"""Rows and text of released numbers."""
