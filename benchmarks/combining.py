@@ -32,11 +32,11 @@ from dp_spark.combined_manifest import Users
 from dp_spark.combining import combine_rows
 from dp_spark.definitions import Party
 from dp_spark.outbox import open_account
-from dp_spark.planning import ReleasePlan
+from dp_spark.plan.planning import ReleasePlan
+from dp_spark.plan.results import release_table
 from dp_spark.privacy.accounting import Account
 from dp_spark.privacy.noise_grid import to_grid
 from dp_spark.release import run_release
-from dp_spark.results import release_table
 from dp_spark.session import get_session
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables import TableRef

@@ -19,8 +19,8 @@ import pyarrow as pa
 from dp_spark.definitions import Party
 from dp_spark.errors import SourceError
 from dp_spark.manifest import PARTIES
+from dp_spark.plan.results import MIN_DENOMINATOR_STDDEVS
 from dp_spark.privacy.lattice import centred_lattice
-from dp_spark.results import MIN_DENOMINATOR_STDDEVS
 
 _Doubles = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from typing import Any
 from dp_spark.combine import CombinedResult
 from dp_spark.entries import OPEN, PUBLISHED, Entry
 from dp_spark.ledger_state import AccountState
-from dp_spark.planning import AggregateNoise
+from dp_spark.plan.planning import AggregateNoise
 from dp_spark.preview import Preview
 from dp_spark.privacy.accounting import Cost
 from dp_spark.publication import ReleaseResult

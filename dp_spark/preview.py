@@ -12,7 +12,7 @@ from dp_spark import preprocess, tables
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import AccountState, LedgerState
 from dp_spark.paths import is_local
-from dp_spark.planning import ReleasePlan, plan_release
+from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.privacy.accounting import Account
 from dp_spark.public_tables import collect_public
 from dp_spark.source_identity import source_identity

@@ -16,7 +16,7 @@ from dp_spark.errors import DamageError, SpecError
 from dp_spark.ledger_state import LedgerState
 from dp_spark.outbox import Outbox, StoredDraw, outbox_of
 from dp_spark.paths import same_source
-from dp_spark.planning import ReleasePlan, plan_release
+from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.public_tables import PublicKeys, public_keys
 from dp_spark.publication import check_order
 from dp_spark.same_file import is_correction

@@ -11,9 +11,9 @@ from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
 
 from dp_spark.aggregates.queries import Query
 from dp_spark.definitions import Party
-from dp_spark.manifest_building import build_manifest
-from dp_spark.planning import ReleasePlan, plan_release
-from dp_spark.results import release_table
+from dp_spark.plan.manifest_building import build_manifest
+from dp_spark.plan.planning import ReleasePlan, plan_release
+from dp_spark.plan.results import release_table
 
 VALUES = {"function": "count", "column": "value", "name": "values"}
 ALL = (UNITS, COUNT, SUM, VALUES, MEAN)

@@ -20,7 +20,7 @@ from dp_spark import aggregation, outbox, release
 from dp_spark.canonical_rows import canonical_order, one_chunk
 from dp_spark.entries import Seal
 from dp_spark.outbox import Draw
-from dp_spark.planning import ReleasePlan, plan_release
+from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.privacy.events import events_to_json
 from dp_spark.privacy.mechanisms import Mechanism
 from dp_spark.privacy.selection import Selection

@@ -12,7 +12,7 @@ from helpers import COUNT
 from dp_spark.combined_manifest import Users, combined_manifest, joint_guarantee
 from dp_spark.errors import SpecError
 from dp_spark.manifest import column_comments, confidence_intervals, from_json, half_width, to_json
-from dp_spark.manifest_building import build_manifest
+from dp_spark.plan.manifest_building import build_manifest
 
 ONE, TWO = plan(*ALL, budget=budget("0.5", "1e-6")), plan(*ALL, budget=budget("1.25", "3e-7"), dataset="clinic")
 

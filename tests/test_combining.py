@@ -21,8 +21,8 @@ from dp_spark.combining import combine_rows, count_of
 from dp_spark.definitions import Party
 from dp_spark.errors import SourceError
 from dp_spark.manifest import PARTIES, read_manifest
-from dp_spark.planning import ReleasePlan
-from dp_spark.results import release_table
+from dp_spark.plan.planning import ReleasePlan
+from dp_spark.plan.results import release_table
 from dp_spark.spec.release_spec import ReleaseSpec
 
 MEANS = plan(VALUES, MEAN)

@@ -16,11 +16,11 @@ from rich.console import Console
 from dp_spark import display, documents
 from dp_spark.entries import GENESIS, Entry
 from dp_spark.ledger_state import AccountState
-from dp_spark.manifest_building import build_manifest
-from dp_spark.planning import plan_release
+from dp_spark.plan.manifest_building import build_manifest
+from dp_spark.plan.planning import plan_release
+from dp_spark.plan.results import release_table
 from dp_spark.privacy.accounting import Account, Cost
 from dp_spark.release import ReleaseResult
-from dp_spark.results import release_table
 
 
 def charge(release_id: str = "r1", epsilon: str = "1", rho: str | None = None) -> Entry:

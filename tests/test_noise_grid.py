@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from dp_spark.aggregates.queries import Query, QueryKind
 from dp_spark.manifest import confidence_intervals
-from dp_spark.manifest_building import build_manifest
-from dp_spark.planning import plan_release
+from dp_spark.plan.manifest_building import build_manifest
+from dp_spark.plan.planning import plan_release
+from dp_spark.plan.results import release_table
 from dp_spark.privacy.lattice import centred_lattice, join, split, sum_lattice
 from dp_spark.privacy.noise_grid import LARGEST_SUM, grid_bits, to_grid
 from dp_spark.privacy.sensitivity import ContributionBounds, sensitivity_of
-from dp_spark.results import release_table
 
 QUERIES = [
     Query(kind, "x", lattice)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, QueryKind
 from dp_spark.errors import SpecError
-from dp_spark.planning import ReleasePlan, effective_bounds, is_ratio, plan_release
+from dp_spark.plan.planning import ReleasePlan, effective_bounds, is_ratio, plan_release
 from dp_spark.privacy.accounting import Account, zcdp_from_budget
 from dp_spark.privacy.mechanisms import noise_half_width, noise_stddev
 from dp_spark.privacy.sensitivity import ContributionBounds

@@ -385,7 +385,7 @@ def test_a_position_is_one_in_a_line(columns: str, unit: Any, made: set[str], po
 
 
 def place_events(place: Place, changes: dict[str, Any]) -> tuple[Any, ...]:
-    from dp_spark.planning import plan_release
+    from dp_spark.plan.planning import plan_release
 
     return plan_release(place.spec(**changes), "basic", 3).events
 

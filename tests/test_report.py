@@ -27,14 +27,14 @@ from dp_spark.budget_history import BudgetHistory, budget_history
 from dp_spark.entries import GENESIS, Entry
 from dp_spark.errors import SpecError
 from dp_spark.ledger_state import LedgerState
-from dp_spark.manifest_building import build_manifest
-from dp_spark.planning import plan_release
+from dp_spark.plan.manifest_building import build_manifest
+from dp_spark.plan.planning import plan_release
+from dp_spark.plan.results import release_table
 from dp_spark.privacy.accounting import Account
 from dp_spark.privacy.events import events_to_json
 from dp_spark.published import odds
 from dp_spark.report_charts import budget_picture, time_ticks
 from dp_spark.report_values import error_counts, error_labels, largest, released
-from dp_spark.results import release_table
 
 pytest_plugins = ("release_fixtures",)
 

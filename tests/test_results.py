@@ -9,8 +9,8 @@ import pytest
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
 
 from dp_spark.aggregates.queries import queries_of
-from dp_spark.planning import ReleasePlan, plan_release
-from dp_spark.results import release_table
+from dp_spark.plan.planning import ReleasePlan, plan_release
+from dp_spark.plan.results import release_table
 
 UNIT = 2**16  # [0, 100] around 50: 50 * 2^16 <= 2^22 < 50 * 2^17
 KEYS = pa.table({"test": ["a", "b", "c"]})

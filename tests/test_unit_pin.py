@@ -11,8 +11,8 @@ from test_ledger_state import Chain, account, laplace
 
 from dp_spark.errors import BudgetError
 from dp_spark.manifest import read_manifest
-from dp_spark.manifest_building import build_manifest
-from dp_spark.planning import plan_release
+from dp_spark.plan.manifest_building import build_manifest
+from dp_spark.plan.planning import plan_release
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.unit_pin import agrees, unit_text, unit_words
 

@@ -20,7 +20,7 @@ from dp_spark import ReleaseSpec, aggregation, run_release
 from dp_spark.bounding import Salt, bound_contributions
 from dp_spark.errors import BudgetError
 from dp_spark.ledger import Ledger
-from dp_spark.planning import plan_release
+from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accounting import Account
 from dp_spark.public_tables import public_keys
 from dp_spark.session import RELEASE_SETTINGS, get_session, settings

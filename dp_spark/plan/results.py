@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dp_spark.aggregates.queries import Query, queries_of
-from dp_spark.planning import ReleasePlan, is_ratio
+from dp_spark.plan.planning import ReleasePlan, is_ratio
 from dp_spark.spec.release_spec import Aggregate, ClippedAggregate
 
 #: Below this many of its own stddevs a noisy denominator says too little for an error bar.

@@ -1,0 +1,1 @@
+"""What will be drawn, charged and told, before any private value is read."""
