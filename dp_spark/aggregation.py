@@ -20,9 +20,9 @@ from dp_spark.bounding import FEATURE, FIRST, KEY, UNIT, BoundedRows, PreparedRo
 from dp_spark.canonical_rows import canonical_order, in_order, one_chunk
 from dp_spark.privacy.lattice import LIMB_BITS, Lattice, join
 from dp_spark.public_tables import POSITION, PublicKeys
-from dp_spark.read_failures import reading_failed
 from dp_spark.sources import located, readable_key
-from dp_spark.spark_errors import SPARK_ERRORS
+from dp_spark.spark.errors import SPARK_ERRORS
+from dp_spark.spark.read_failures import reading_failed
 
 
 @dataclass(frozen=True)

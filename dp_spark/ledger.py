@@ -31,7 +31,7 @@ from dp_spark.privacy.accounting import Account, cost_of
 from dp_spark.privacy.events import Event, decimal_text, events_to_json
 from dp_spark.private_tables import create_table, local_lock, merge_rows
 from dp_spark.same_file import corrected_meanwhile, is_correction
-from dp_spark.spark_errors import SPARK_ERRORS, is_concurrent, translated
+from dp_spark.spark.errors import SPARK_ERRORS, is_concurrent, translated
 from dp_spark.tables import TableRef, exists, has_local_log, operations, read
 from dp_spark.witness import Witness
 

@@ -29,7 +29,7 @@ from dp_spark.ledger_state import LedgerState
 from dp_spark.privacy.accounting import Account
 from dp_spark.private_tables import create_table, local_lock, merge_rows
 from dp_spark.session import bookkeeping
-from dp_spark.spark_errors import SPARK_ERRORS, condition, is_concurrent, translated
+from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent, translated
 from dp_spark.tables import TableRef, exists, read
 
 _COLUMNS = """release_id STRING, dataset STRING, charge_sequence BIGINT, charge_digest STRING, manifest STRING,

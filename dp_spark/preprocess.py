@@ -17,7 +17,7 @@ from dp_spark.public_tables import collect_public, constant_of_type, literal_of_
 from dp_spark.published.cells import key_text
 from dp_spark.row_values import null_for_nan, without_nan
 from dp_spark.sources import column, field, missing, quoted, require_key
-from dp_spark.spark_errors import translated
+from dp_spark.spark.errors import translated
 from dp_spark.spec.expressions import Expression, check_expression, check_type
 from dp_spark.spec.release_spec import Join, ReleaseSpec, Step
 from dp_spark.spec.unit_definition import check_definition, check_unit, mend, quoted_text, read_by_unit

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from dp_spark.errors import ConflictError, SpecError
 from dp_spark.paths import is_local
-from dp_spark.spark_errors import SPARK_ERRORS, condition
+from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.tables import TableRef, exists
 
 _LOCK_SECONDS = 300.0

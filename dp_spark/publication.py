@@ -23,7 +23,7 @@ from dp_spark.outbox import Outbox, StoredDraw
 from dp_spark.private_tables import local_lock
 from dp_spark.published.row_comparison import same_rows
 from dp_spark.same_file import NOT_COMPARED, check_likely, check_same_file
-from dp_spark.spark_errors import SPARK_ERRORS, translated
+from dp_spark.spark.errors import SPARK_ERRORS, translated
 from dp_spark.spec.file_digests import is_current, version_for
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables import TableRef

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from dp_spark import preprocess, sources
 from dp_spark.errors import DpSparkError, SourceError
 from dp_spark.session import RELEASE_SETTINGS, settings, silence_value_quoting_loggers
-from dp_spark.spark_errors import translated
+from dp_spark.spark.errors import translated
 from dp_spark.spec.file_checks import TEXT_FORMATS, check_file, columns_used
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.spark_types import INTEGERS, NUMBERS, TIMES, type_kind

@@ -18,7 +18,6 @@ from pyspark.sql import SparkSession
 from dp_spark import aggregation, preprocess, tables
 from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.bounding import Salt, bound_contributions
-from dp_spark.driver_memory import check_fits
 from dp_spark.entries import Entry, check_release_id
 from dp_spark.errors import BudgetError, DpSparkError, SourceError, say_charged
 from dp_spark.ledger import Ledger
@@ -31,10 +30,11 @@ from dp_spark.plan.results import release_table
 from dp_spark.privacy.accounting import covers
 from dp_spark.privacy.events import Event, decimal_text, events_from_json
 from dp_spark.publication import ReleaseResult, already_published, compare_file, publish
-from dp_spark.read_failures import reading_failed
 from dp_spark.same_file import check_comparable
 from dp_spark.session import BUCKETING, RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
-from dp_spark.spark_errors import SPARK_ERRORS
+from dp_spark.spark.errors import SPARK_ERRORS
+from dp_spark.spark.memory import check_fits
+from dp_spark.spark.read_failures import reading_failed
 from dp_spark.spec.file_checks import check_file
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.unit_pin import unit_words

@@ -13,7 +13,7 @@ from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger import Ledger
 from dp_spark.outbox import Outbox, read_books
 from dp_spark.session import bookkeeping, settings
-from dp_spark.spark_errors import translated
+from dp_spark.spark.errors import translated
 from dp_spark.tables import TableRef
 from dp_spark.verification import verify_release
 

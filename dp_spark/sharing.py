@@ -15,7 +15,7 @@ from dp_spark.ledger_state import LedgerState, Publication
 from dp_spark.outbox import Outbox, read_books
 from dp_spark.paths import canonical, same_source
 from dp_spark.session import bookkeeping
-from dp_spark.spark_errors import translated
+from dp_spark.spark.errors import translated
 from dp_spark.spec.release_spec import Location
 from dp_spark.tables import TableRef
 from dp_spark.verification import verify_release

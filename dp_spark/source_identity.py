@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from dp_spark.errors import SourceError
 from dp_spark.jdbc_addresses import jdbc_identities
 from dp_spark.paths import canonical, fixed_part, is_local, joined_identities, resolve
-from dp_spark.spark_errors import SPARK_ERRORS, condition
+from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spec.release_spec import Source
 from dp_spark.spec.table_names import joined, parts
 from dp_spark.tables import has_local_log, quoted_name, table_location

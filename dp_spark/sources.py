@@ -19,7 +19,7 @@ from dp_spark.parquet_schema import UNREADABLE, mend_of, readable_schema
 from dp_spark.paths import is_local, pattern_of, resolve, spark_path
 from dp_spark.providers import provider_of
 from dp_spark.source_identity import folders_outside, real_files
-from dp_spark.spark_errors import SPARK_ERRORS, condition
+from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spec.file_checks import TEXT_FORMATS, check_source_file
 from dp_spark.spec.release_spec import Source
 from dp_spark.spec.unit_definition import quoted_text

@@ -21,7 +21,7 @@ from dp_spark.errors import ConflictError, DamageError, SourceError, SpecError
 from dp_spark.leftovers import Draws, only_leftovers
 from dp_spark.manifest import MANIFEST_PROPERTY
 from dp_spark.paths import is_local, resolve, same_source, spark_path
-from dp_spark.spark_errors import SPARK_ERRORS, condition, is_concurrent
+from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent
 from dp_spark.spec.release_spec import Location
 from dp_spark.spec.table_names import joined, parts, reads_as_name
 

@@ -55,8 +55,8 @@ def session() -> SparkSession:
 
 def settings_warning(spark: SparkSession) -> list[str]:
     """One warning that names each advised setting that a platform does not have; nothing of our own sessions."""
-    from dp_spark.advised_settings import not_in_force
     from dp_spark.session import is_of_platform
+    from dp_spark.spark.advised_settings import not_in_force
 
     missing = not_in_force(spark) if is_of_platform() else []
     if not missing:

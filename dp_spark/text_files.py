@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.spark_errors import SPARK_ERRORS, condition, translated
+from dp_spark.spark.errors import SPARK_ERRORS, condition, translated
 from dp_spark.spec.conversions import TIME_OF_DAY
 
 #: How the files of one source are loaded: format, options, schema -> the rows, lazy.

@@ -20,10 +20,10 @@ from pyspark.sql.pandas.types import to_arrow_type
 
 from dp_spark.errors import DpSparkError, SpecError
 from dp_spark.preprocess import apply_steps, expressions
-from dp_spark.read_failures import failure_of
-from dp_spark.session_functions import check_functions
 from dp_spark.sources import column, field, quoted
-from dp_spark.spark_errors import SPARK_ERRORS, condition
+from dp_spark.spark.errors import SPARK_ERRORS, condition
+from dp_spark.spark.read_failures import failure_of
+from dp_spark.spark.session_functions import check_functions
 from dp_spark.spec.expressions import Expression
 from dp_spark.spec.release_spec import ReleaseSpec, Source, Step
 from dp_spark.spec.unit_definition import check_definition

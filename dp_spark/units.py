@@ -22,7 +22,7 @@ from dp_spark.sources import (
     partition_columns,
     quoted,
 )
-from dp_spark.spark_errors import translated
+from dp_spark.spark.errors import translated
 from dp_spark.spec.release_spec import ReleaseSpec, Source
 from dp_spark.spec.unit_definition import check_definition, check_names, mend, quoted_text, read_by_unit
 from dp_spark.spec.unit_pin import IN_FOLDERS, unit_text

@@ -21,7 +21,7 @@ from dp_spark.ledger_state import LedgerState, Publication
 from dp_spark.outbox import Outbox, read_books
 from dp_spark.privacy.events import unparsed_from_json
 from dp_spark.published.row_comparison import same_rows
-from dp_spark.spark_errors import SPARK_ERRORS, translated
+from dp_spark.spark.errors import SPARK_ERRORS, translated
 from dp_spark.spec.file_digests import is_current, version_for
 from dp_spark.tables import TableRef
 

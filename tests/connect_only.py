@@ -16,7 +16,7 @@ from release_helpers import Outcome, Place, write_delta
 
 from dp_spark.outbox import Draw
 from dp_spark.private_tables import merge_rows
-from dp_spark.spark_errors import SPARK_ERRORS, condition, is_concurrent
+from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent
 from dp_spark.tables import TableRef
 
 pytest_plugins = ("release_fixtures",)

@@ -9,7 +9,7 @@ import pytest
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
-from dp_spark.advised_settings import not_in_force
+from dp_spark.spark.advised_settings import not_in_force
 
 PRIVATE = ["spark.io.encryption.enabled=true"]
 MACHINES = ["spark.authenticate=true", "spark.network.crypto.enabled=true"]

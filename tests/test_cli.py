@@ -100,7 +100,7 @@ def test_a_sink_in_a_schema_that_is_not_there_costs_nothing(place: Place, cli: C
 
 
 def test_a_release_that_is_too_wide_is_said_to_cost_nothing(place: Place, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dp_spark.driver_memory.MOST_CELLS", 8)
+    monkeypatch.setattr("dp_spark.spark.memory.MOST_CELLS", 8)
     before = place.entries()
     outcome = cli("run", place.file(), "--json")
     assert (outcome.code, outcome.error["where"]) == (2, "partitions.public")

@@ -8,9 +8,9 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import Place, data_files
 
-from dp_spark import driver_memory
-from dp_spark.driver_memory import CELLS_PER_GIB, MOST_CELLS, check_fits, memory_gib
 from dp_spark.errors import SpecError
+from dp_spark.spark import memory as driver_memory
+from dp_spark.spark.memory import CELLS_PER_GIB, MOST_CELLS, check_fits, memory_gib
 
 pytest_plugins = ("release_fixtures",)
 

@@ -17,7 +17,7 @@ from dp_spark.preprocess import check_steps
 from dp_spark.preview import preview_release
 from dp_spark.public_tables import constant_of_type
 from dp_spark.schema.reading import parse_yaml
-from dp_spark.spark_errors import SPARK_ERRORS
+from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.spec.file_checks import check_file, check_places, columns_used, parsed_from_text
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.source_options import reading_problems

@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.preprocess import apply_steps, check_steps
 from dp_spark.session import RELEASE_SETTINGS, settings
-from dp_spark.spark_errors import SPARK_ERRORS, condition
+from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spec.expressions import ALLOWED_FUNCTIONS, check_expression
 from dp_spark.time_guard import guarded
 

@@ -6,7 +6,7 @@ import pytest
 from pyspark.errors import SparkRuntimeException
 
 from dp_spark.errors import DpSparkError, SourceError
-from dp_spark.read_failures import FAILURES, failure_of, reading_failed
+from dp_spark.spark.read_failures import FAILURES, failure_of, reading_failed
 
 SECRET = "patient-4711"
 

@@ -11,7 +11,7 @@ from release_helpers import COUNT, ROOT, TOTAL, Place
 
 from dp_spark.errors import DpSparkError, SpecError
 from dp_spark.release import run_release
-from dp_spark.session_functions import INTERNAL, check_functions, check_meanings
+from dp_spark.spark.session_functions import INTERNAL, check_functions, check_meanings
 from dp_spark.spec.expressions import ALLOWED_FUNCTIONS
 
 pytest_plugins = ("release_fixtures",)

@@ -31,7 +31,7 @@ from dp_spark.sources import (
     require_key,
     require_numeric,
 )  # fmt: skip
-from dp_spark.spark_errors import SPARK_ERRORS
+from dp_spark.spark.errors import SPARK_ERRORS
 
 pytest_plugins = ("source_fixtures",)
 

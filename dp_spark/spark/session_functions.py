@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pyspark.sql import SparkSession
 
 from dp_spark.errors import DpSparkError, SpecError
-from dp_spark.spark_errors import SPARK_ERRORS, condition
+from dp_spark.spark.errors import SPARK_ERRORS, condition
 
 #: What dp_spark itself calls, by the names that Spark resolves; a column's operators are calls, too.
 _CALLED = """

@@ -7,7 +7,7 @@ import re
 from pyspark.sql import SparkSession
 
 from dp_spark.errors import SpecError
-from dp_spark.spark_errors import SPARK_ERRORS
+from dp_spark.spark.errors import SPARK_ERRORS
 
 #: A million partitions with one key and three aggregates (each with its stddev), for each GiB of spark.driver.memory:
 #: measured, see docs/scaling.md.

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from dp_spark.errors import DpSparkError, SourceError
-from dp_spark.spark_errors import condition
+from dp_spark.spark.errors import condition
 
 _AGAIN = "run the same command again with this release id: it is not charged again"
 

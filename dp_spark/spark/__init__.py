@@ -1,0 +1,1 @@
+"""Spark's exceptions, settings and memory, as the other packages see them."""
