@@ -39,7 +39,7 @@ from dp_spark.privacy.noise_grid import to_grid
 from dp_spark.release import run_release
 from dp_spark.session import get_session
 from dp_spark.spec.release_spec import ReleaseSpec
-from dp_spark.tables import TableRef
+from dp_spark.tables.delta import TableRef
 
 GUIDE = Path(__file__).parent.parent / "docs" / "combine.md"
 SITES = ("north", "south")

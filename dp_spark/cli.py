@@ -18,7 +18,7 @@ from dp_spark.share_cli import share_app
 from dp_spark.terminal import AsJson, emit, home, log, out, report, session, settings_warning, stages, warn
 
 if TYPE_CHECKING:
-    from dp_spark.tables import TableRef
+    from dp_spark.tables.delta import TableRef
 
 app = typer.Typer(
     name="dp-spark",
@@ -146,7 +146,7 @@ def show(
     """Show the manifest of a published table; with --html, write a report on it."""
     from dp_spark.display import show_manifest
     from dp_spark.release_reading import read_manifest
-    from dp_spark.tables import TableRef
+    from dp_spark.tables.delta import TableRef
 
     ref = TableRef.parse(release)
     if html is not None:
@@ -167,7 +167,7 @@ def _write_report(release: TableRef, file: Path, ledger: str | None) -> dict[str
     """Writes the report on a release; returns its manifest."""
     from dp_spark.release_reading import read_history, read_release
     from dp_spark.report import check_installed, report_page, write_page
-    from dp_spark.tables import TableRef
+    from dp_spark.tables.delta import TableRef
 
     check_installed()
     spark = session()

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from dp_spark import tables
 from dp_spark.combined_manifest import Users, combined_manifest
 from dp_spark.combining import combine_rows
 from dp_spark.definitions import Party, check_disjoint, check_parties
@@ -23,7 +22,8 @@ from dp_spark.published.row_comparison import same_rows
 from dp_spark.release_reading import read_release
 from dp_spark.session import RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
 from dp_spark.spark.errors import translated
-from dp_spark.tables import TableRef
+from dp_spark.tables import delta as tables
+from dp_spark.tables.delta import TableRef
 
 
 @dataclass(frozen=True)

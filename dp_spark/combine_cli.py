@@ -26,7 +26,7 @@ def combine(
     from dp_spark.display import show_combined
     from dp_spark.documents import combined_document
     from dp_spark.spec.release_spec import Location
-    from dp_spark.tables import TableRef
+    from dp_spark.tables.delta import TableRef
 
     place = TableRef.parse(sink)
     Location.model_validate({"path": place.path, "table": place.name})

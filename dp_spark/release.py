@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from dp_spark import aggregation, preprocess, tables
+from dp_spark import aggregation, preprocess
 from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.bounding import Salt, bound_contributions
 from dp_spark.entries import Entry, check_release_id
@@ -23,7 +23,6 @@ from dp_spark.errors import BudgetError, DpSparkError, SourceError, say_charged
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState
 from dp_spark.outbox import Draw, Outbox, read_books
-from dp_spark.paths import covers_source
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table
@@ -38,7 +37,9 @@ from dp_spark.spark.read_failures import reading_failed
 from dp_spark.spec.file_checks import check_file
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.unit_pin import unit_words
-from dp_spark.tables import TableRef
+from dp_spark.tables import delta as tables
+from dp_spark.tables.delta import TableRef
+from dp_spark.tables.paths import covers_source
 from dp_spark.trial import check_trial
 from dp_spark.validation import Checked, digest_of_drawn, kept_apart, validate
 

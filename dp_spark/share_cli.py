@@ -12,7 +12,7 @@ from dp_spark.terminal import AsJson, emit, home, log, out, session
 
 if TYPE_CHECKING:
     from dp_spark.share_config import SharedName
-    from dp_spark.tables import TableRef
+    from dp_spark.tables.delta import TableRef
 
 share_app = typer.Typer(
     name="share",
@@ -53,7 +53,7 @@ def share_add(
     see the newest version only: its history and its change feed are not shared.
     """
     from dp_spark.share_config import SharedName
-    from dp_spark.tables import TableRef
+    from dp_spark.tables.delta import TableRef
 
     shared, ref = SharedName.parse(name), TableRef.parse(release)
     if (config is None) == (not sql):
@@ -79,9 +79,9 @@ def _print_sql(name: SharedName, release: TableRef, ledger: TableRef, recipients
 
 
 def _add_to_config(name: SharedName, release: TableRef, ledger: TableRef, config: Path, as_json: bool) -> None:
-    from dp_spark.paths import is_local
     from dp_spark.share_config import editing, server_location
     from dp_spark.sharing import check_shareable
+    from dp_spark.tables.paths import is_local
 
     if release.path is None:
         raise SpecError("the server needs a path, not a name", where=str(release), mend="share it on Databricks with --sql")

@@ -16,14 +16,14 @@ from pyspark.sql import types as T
 
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.parquet_schema import UNREADABLE, mend_of, readable_schema
-from dp_spark.paths import is_local, pattern_of, resolve, spark_path
 from dp_spark.providers import provider_of
 from dp_spark.source_identity import folders_outside, real_files
 from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spec.file_checks import TEXT_FORMATS, check_source_file
 from dp_spark.spec.release_spec import Source
 from dp_spark.spec.unit_definition import quoted_text
-from dp_spark.tables import has_local_log, quoted_name
+from dp_spark.tables.delta import has_local_log, quoted_name
+from dp_spark.tables.paths import is_local, pattern_of, resolve, spark_path
 from dp_spark.text_files import TextFiles
 from dp_spark.text_files import column as column
 from dp_spark.text_files import quoted as quoted

@@ -11,11 +11,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from dp_spark import preprocess, tables
+from dp_spark import preprocess
 from dp_spark.errors import DamageError, SpecError
 from dp_spark.ledger_state import LedgerState
 from dp_spark.outbox import Outbox, StoredDraw, outbox_of
-from dp_spark.paths import same_source
 from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.public_tables import PublicKeys, public_keys
 from dp_spark.publication import check_order
@@ -34,7 +33,9 @@ from dp_spark.sources import (
 )
 from dp_spark.spec.file_digests import is_current
 from dp_spark.spec.release_spec import ClippedAggregate, Count, ReleaseSpec, Source
-from dp_spark.tables import TableRef
+from dp_spark.tables import delta as tables
+from dp_spark.tables.delta import TableRef
+from dp_spark.tables.paths import same_source
 from dp_spark.units import pinned_unit, require_units, with_units
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from dp_spark import tables
 from dp_spark.entries import CHARGE, PUBLISHED
 from dp_spark.errors import DamageError, DpSparkError
 from dp_spark.ledger import Ledger
@@ -23,7 +22,8 @@ from dp_spark.privacy.events import unparsed_from_json
 from dp_spark.published.row_comparison import same_rows
 from dp_spark.spark.errors import SPARK_ERRORS, translated
 from dp_spark.spec.file_digests import is_current, version_for
-from dp_spark.tables import TableRef
+from dp_spark.tables import delta as tables
+from dp_spark.tables.delta import TableRef
 
 
 @dataclass(frozen=True)

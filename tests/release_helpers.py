@@ -20,7 +20,7 @@ from dp_spark.ledger import Ledger
 from dp_spark.outbox import Draw, Outbox
 from dp_spark.release import ReleaseResult, run_release
 from dp_spark.spec.release_spec import ReleaseSpec
-from dp_spark.tables import TableRef
+from dp_spark.tables.delta import TableRef
 
 ROOT = Path(__file__).parent.parent
 WARDS = ("er", "gp", "icu")

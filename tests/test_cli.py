@@ -319,7 +319,7 @@ def test_an_unforeseen_error_says_nothing_of_its_text(
         ("dp_spark.aggregation", "aggregate"),
         ("dp_spark.release", "release_table"),
         ("dp_spark.release", "build_manifest"),
-        ("dp_spark.tables", "read_rows"),
+        ("dp_spark.tables.delta", "read_rows"),
     ],
 )
 def test_an_unforeseen_error_after_the_charge_is_as_quiet(

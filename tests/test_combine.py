@@ -22,7 +22,6 @@ from release_helpers import ROOT, Outcome, put_garbage, restore, snapshot
 
 from benchmarks.combining import GUIDE, SITES, measure, run_sides, table
 from dp_spark import combine as combine_module
-from dp_spark import tables
 from dp_spark.cli import main
 from dp_spark.combine import combine
 from dp_spark.combined_manifest import Users
@@ -30,7 +29,8 @@ from dp_spark.combining import combine_rows
 from dp_spark.definitions import Party
 from dp_spark.errors import ConflictError, SpecError
 from dp_spark.manifest import confidence_intervals, read_manifest
-from dp_spark.tables import TableRef
+from dp_spark.tables import delta as tables
+from dp_spark.tables.delta import TableRef
 
 pytest_plugins = ("release_fixtures",)
 

@@ -18,7 +18,7 @@ from release_helpers import Outcome, Place, put_garbage, snapshot
 from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState
 from dp_spark.privacy.accounting import Account
-from dp_spark.tables import TableRef
+from dp_spark.tables.delta import TableRef
 
 pytest_plugins = ("release_fixtures",)
 

@@ -22,7 +22,7 @@ from dp_spark.ledger import Ledger
 from dp_spark.ledger_state import LedgerState
 from dp_spark.privacy.accounting import Account
 from dp_spark.privacy.events import Event, events_from_json
-from dp_spark.tables import TableRef
+from dp_spark.tables.delta import TableRef
 from dp_spark.witness import Witness
 
 pytest_plugins = ("release_fixtures",)

@@ -17,7 +17,7 @@ from dp_spark import outbox as outbox_module
 from dp_spark.entries import Seal
 from dp_spark.errors import ConflictError, DamageError
 from dp_spark.outbox import Draw, Outbox, in_pieces
-from dp_spark.tables import TableRef
+from dp_spark.tables.delta import TableRef
 
 
 def manifest(release_id: str) -> dict[str, Any]:

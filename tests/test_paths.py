@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dp_spark.errors import SpecError
-from dp_spark.paths import (
+from dp_spark.tables.paths import (
     covers_source,
     fixed_part,
     is_local,

@@ -19,11 +19,9 @@ from frames import frame_of
 from pyspark.sql import SparkSession
 
 from dp_spark.errors import ConflictError, DamageError, SourceError, SpecError
-from dp_spark.first_commit import is_commit_of
-from dp_spark.leftovers import checksums
 from dp_spark.manifest import MANIFEST_PROPERTY, to_json
 from dp_spark.spec.release_spec import Location
-from dp_spark.tables import (
+from dp_spark.tables.delta import (
     TableRef,
     check_sink,
     exists,
@@ -34,6 +32,8 @@ from dp_spark.tables import (
     read_rows,
     require_manifest,
 )  # fmt: skip
+from dp_spark.tables.first_commit import is_commit_of
+from dp_spark.tables.leftovers import checksums
 
 COUNT = {"name": "rows", "function": "count", "column": None, "mechanism": "laplace", "queries": ["count"]}
 

@@ -25,7 +25,7 @@ from dp_spark.privacy.accounting import Account
 from dp_spark.public_tables import public_keys
 from dp_spark.session import RELEASE_SETTINGS, get_session, settings
 from dp_spark.sources import open_source
-from dp_spark.tables import TableRef
+from dp_spark.tables.delta import TableRef
 
 _DATASET = "bench"
 _NOTES = {

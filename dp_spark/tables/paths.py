@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dp_spark.errors import SpecError
-from dp_spark.jdbc_addresses import same_table
+from dp_spark.tables.jdbc_addresses import same_table
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):(?=/)")
 #: Schemes that name one store.
