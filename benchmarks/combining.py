@@ -26,11 +26,11 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from dp_spark import release
-from dp_spark.aggregation import ExactAggregates
 from dp_spark.combine import CombinedResult, combine
 from dp_spark.combined_manifest import Users
 from dp_spark.combining import combine_rows
 from dp_spark.definitions import Party
+from dp_spark.engine.aggregation import ExactAggregates
 from dp_spark.outbox import open_account
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table

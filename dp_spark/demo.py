@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dp_spark import preprocess
 from dp_spark.display import show_result
+from dp_spark.engine import preprocess
+from dp_spark.engine.sources import column, open_source
 from dp_spark.errors import DpSparkError
 from dp_spark.ledger import Ledger
 from dp_spark.manifest import confidence_intervals, stddevs_for
@@ -31,7 +32,6 @@ from dp_spark.release import run_release
 from dp_spark.release_reading import read_history
 from dp_spark.report import report_page, write_page
 from dp_spark.session import RELEASE_SETTINGS, settings
-from dp_spark.sources import column, open_source
 from dp_spark.spec.release_spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount, ReleaseSpec
 from dp_spark.tables.delta import TableRef, exists
 from dp_spark.tables.paths import conf_file

@@ -21,7 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from dp_spark import manifest as manifests
-from dp_spark.canonical_rows import one_chunk
+from dp_spark.engine.canonical_rows import one_chunk
 from dp_spark.entries import PUBLISHED, Seal
 from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger import Ledger

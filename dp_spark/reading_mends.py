@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from dp_spark.engine.text_files import quoted
 from dp_spark.reading_check import Lost, Reading
 from dp_spark.spec.spark_types import type_kind
 from dp_spark.spec.unit_definition import quoted_text
-from dp_spark.text_files import quoted
 
 #: How numbers with a comma look -> what makes numbers of them.
 _TURNED = {

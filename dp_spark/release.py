@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from dp_spark import aggregation, preprocess
 from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query
-from dp_spark.bounding import Salt, bound_contributions
+from dp_spark.engine import aggregation, preprocess
+from dp_spark.engine.bounding import Salt, bound_contributions
+from dp_spark.engine.trial import check_trial
 from dp_spark.entries import Entry, check_release_id
 from dp_spark.errors import BudgetError, DpSparkError, SourceError, say_charged
 from dp_spark.ledger import Ledger
@@ -40,7 +41,6 @@ from dp_spark.spec.unit_pin import unit_words
 from dp_spark.tables import delta as tables
 from dp_spark.tables.delta import TableRef
 from dp_spark.tables.paths import covers_source
-from dp_spark.trial import check_trial
 from dp_spark.validation import Checked, digest_of_drawn, kept_apart, validate
 
 #: The stages that a progress display names, in order.

@@ -11,17 +11,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from dp_spark import preprocess
-from dp_spark.errors import DamageError, SpecError
-from dp_spark.ledger_state import LedgerState
-from dp_spark.outbox import Outbox, StoredDraw, outbox_of
-from dp_spark.plan.planning import ReleasePlan, plan_release
-from dp_spark.public_tables import PublicKeys, public_keys
-from dp_spark.publication import check_order
-from dp_spark.same_file import is_correction
-from dp_spark.session import BUCKETING, PARTITION_TYPES, check_held
-from dp_spark.source_identity import source_identity, source_location
-from dp_spark.sources import (
+from dp_spark.engine import preprocess
+from dp_spark.engine.public_tables import PublicKeys, public_keys
+from dp_spark.engine.source_identity import source_identity, source_location
+from dp_spark.engine.sources import (
     Buckets,
     in_buckets,
     made_by_folders,
@@ -31,12 +24,19 @@ from dp_spark.sources import (
     require_numeric,
     require_value,
 )
+from dp_spark.engine.units import pinned_unit, require_units, with_units
+from dp_spark.errors import DamageError, SpecError
+from dp_spark.ledger_state import LedgerState
+from dp_spark.outbox import Outbox, StoredDraw, outbox_of
+from dp_spark.plan.planning import ReleasePlan, plan_release
+from dp_spark.publication import check_order
+from dp_spark.same_file import is_correction
+from dp_spark.session import BUCKETING, PARTITION_TYPES, check_held
 from dp_spark.spec.file_digests import is_current
 from dp_spark.spec.release_spec import ClippedAggregate, Count, ReleaseSpec, Source
 from dp_spark.tables import delta as tables
 from dp_spark.tables.delta import TableRef
 from dp_spark.tables.paths import same_source
-from dp_spark.units import pinned_unit, require_units, with_units
 
 
 @dataclass(frozen=True)

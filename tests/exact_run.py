@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import sys
 
-from dp_spark import aggregation
 from dp_spark.aggregates.queries import Query, QueryKind
-from dp_spark.bounding import Salt, bound_contributions
+from dp_spark.engine import aggregation
+from dp_spark.engine.bounding import Salt, bound_contributions
 from dp_spark.privacy.lattice import sum_lattice
 from dp_spark.privacy.sensitivity import ContributionBounds
 from dp_spark.session import get_session

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from dp_spark.sources import open_source
+from dp_spark.engine.sources import open_source
 from dp_spark.spec.release_spec import Source
 
 COLUMNS = {"id": pa.int32(), "test": pa.string(), "value": pa.float64()}

@@ -20,17 +20,17 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from dp_spark import aggregation
 from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query, QueryKind
-from dp_spark.aggregation import ExactAggregates, fill_public, lattice_column
-from dp_spark.bounding import Salt, bound_contributions
+from dp_spark.engine import aggregation
+from dp_spark.engine.aggregation import ExactAggregates, fill_public, lattice_column
+from dp_spark.engine.bounding import Salt, bound_contributions
+from dp_spark.engine.public_tables import PublicKeys, public_keys
+from dp_spark.engine.sources import Buckets
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.privacy.lattice import Lattice, centred_lattice, sum_lattice
 from dp_spark.privacy.sensitivity import ContributionBounds
-from dp_spark.public_tables import PublicKeys, public_keys
 from dp_spark.session import BUCKETING, RELEASE_SETTINGS
 from dp_spark.session import settings as session_settings
-from dp_spark.sources import Buckets
 from dp_spark.spec.release_spec import PublicPartitions, Source
 
 STR, INT, DOUBLE = pa.string(), pa.int32(), pa.float64()

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from dp_spark import aggregation, bounding
 from dp_spark.aggregates.queries import Query, QueryKind
-from dp_spark.bounding import FIRST, PreparedRows, Salt, bound_contributions
+from dp_spark.engine import aggregation, bounding
+from dp_spark.engine.bounding import FIRST, PreparedRows, Salt, bound_contributions
 from dp_spark.privacy.sensitivity import ContributionBounds
 from dp_spark.session import settings as session_settings
 
@@ -199,7 +199,7 @@ def test_order_spark_partitions_and_aqe_change_nothing(spark: SparkSession) -> N
 @pytest.fixture
 def one_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every hash is the same, as if all units, keys and rows collided."""
-    monkeypatch.setattr("dp_spark.bounding.F.xxhash64", lambda *columns: F.lit(7).cast("bigint"))
+    monkeypatch.setattr("dp_spark.engine.bounding.F.xxhash64", lambda *columns: F.lit(7).cast("bigint"))
 
 
 @pytest.mark.usefixtures("one_hash")

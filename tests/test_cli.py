@@ -316,7 +316,7 @@ def test_an_unforeseen_error_says_nothing_of_its_text(
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("dp_spark.aggregation", "aggregate"),
+        ("dp_spark.engine.aggregation", "aggregate"),
         ("dp_spark.release", "release_table"),
         ("dp_spark.release", "build_manifest"),
         ("dp_spark.tables.delta", "read_rows"),

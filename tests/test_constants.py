@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from helpers import release_spec
 
+from dp_spark.engine.preprocess import check_steps
 from dp_spark.errors import SpecError
-from dp_spark.preprocess import check_steps
 from dp_spark.spec.constants import zone_problems
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlglot.tokens import TokenType
 
+from dp_spark.engine.time_guard import check_compared
 from dp_spark.errors import SpecError
 from dp_spark.spec.expressions import ALLOWED_FUNCTIONS, check_expression, check_type
-from dp_spark.time_guard import check_compared
 
 PARAMETERS: dict[str, Any] = {"since": 0, "flag": True, "word": "now", "low": -5, "upper": "x", "rate": Decimal("0.5")}
 

@@ -26,8 +26,8 @@ from pyspark.sql import SparkSession
 from release_helpers import ROOT, Outcome, Place, put_garbage, write_delta
 
 import dp_spark
-from dp_spark import aggregation, bounding
-from dp_spark.bounding import Salt
+from dp_spark.engine import aggregation, bounding
+from dp_spark.engine.bounding import Salt
 from dp_spark.session import RELEASE_SETTINGS
 
 pytest_plugins = ("release_fixtures",)

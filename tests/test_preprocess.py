@@ -19,12 +19,12 @@ from helpers import release_spec
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from dp_spark.engine.preprocess import apply_steps, check_steps
+from dp_spark.engine.time_guard import guarded
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.preprocess import apply_steps, check_steps
 from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spec.expressions import ALLOWED_FUNCTIONS, check_expression
-from dp_spark.time_guard import guarded
 
 STR, INT, LONG, DOUBLE = pa.string(), pa.int32(), pa.int64(), pa.float64()
 

@@ -15,9 +15,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from dp_spark import public_tables
+from dp_spark.engine import public_tables
+from dp_spark.engine.public_tables import PublicKeys, collect_public, public_keys
 from dp_spark.errors import DpSparkError, SourceError, SpecError
-from dp_spark.public_tables import PublicKeys, collect_public, public_keys
 from dp_spark.session import settings
 from dp_spark.spec.release_spec import PublicPartitions, Source
 

@@ -14,10 +14,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from source_helpers import opened, source
 
+from dp_spark.engine.source_identity import folders_outside, source_identity, source_location
+from dp_spark.engine.units import require_units
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.source_identity import folders_outside, source_identity, source_location
 from dp_spark.tables.paths import same_source, split_identities
-from dp_spark.units import require_units
 
 pytest_plugins = ("source_fixtures",)
 

@@ -20,17 +20,17 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from source_helpers import DERBY, ROWS, SCHEMA, opened
 
-from dp_spark.errors import SourceError, SpecError
-from dp_spark.preprocess import apply_steps, check_steps
-from dp_spark.providers import provider_of
-from dp_spark.session import RELEASE_SETTINGS, settings
-from dp_spark.sources import (
+from dp_spark.engine.preprocess import apply_steps, check_steps
+from dp_spark.engine.providers import provider_of
+from dp_spark.engine.sources import (
     column,
     field,
     quoted,
     require_key,
     require_numeric,
 )  # fmt: skip
+from dp_spark.errors import SourceError, SpecError
+from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.spark.errors import SPARK_ERRORS
 
 pytest_plugins = ("source_fixtures",)

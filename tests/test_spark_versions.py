@@ -11,7 +11,7 @@ import pyarrow as pa
 from frames import SALT, frame_of, kept, prepared
 from pyspark.sql import SparkSession
 
-from dp_spark.bounding import bound_contributions
+from dp_spark.engine.bounding import bound_contributions
 from dp_spark.privacy.sensitivity import ContributionBounds
 
 #: Unit, five keys of the types whose form could differ between versions, one feature.

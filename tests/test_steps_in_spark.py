@@ -17,8 +17,8 @@ from helpers import release_spec
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from dp_spark.engine.preprocess import apply_steps, check_steps
 from dp_spark.errors import SourceError
-from dp_spark.preprocess import apply_steps, check_steps
 from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.spec.row_functions import CHARSETS
 

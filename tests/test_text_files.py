@@ -15,10 +15,10 @@ from pyspark.sql import functions as F
 from release_helpers import Outcome, Place
 from source_helpers import DERBY, source
 
-from dp_spark import text_files
+from dp_spark.engine import text_files
+from dp_spark.engine.sources import made_by_folders, open_checked, open_source
 from dp_spark.errors import DpSparkError, SourceError, SpecError
 from dp_spark.session import RELEASE_SETTINGS, settings
-from dp_spark.sources import made_by_folders, open_checked, open_source
 
 pytest_plugins = ("release_fixtures",)
 
@@ -334,7 +334,7 @@ def test_another_header_is_refused_before_the_charge(place: Place, cli: Callable
 def test_one_file_with_another_header_among_many_is_refused(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dp_spark.text_files._FILES_AT_ONCE", 2)
+    monkeypatch.setattr("dp_spark.engine.text_files._FILES_AT_ONCE", 2)
     for number in range(5):
         write(tmp_path / f"{number}.csv", "a,b\n1,2\n" if number != 4 else "a,c\n1,2\n")
     with pytest.raises(SourceError, match=r"is not exactly the columns of schema \(2: b, a\)"):

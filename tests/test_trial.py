@@ -12,10 +12,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 from release_helpers import Outcome, Place
 
+from dp_spark.engine.preprocess import check_steps
+from dp_spark.engine.trial import check_trial
 from dp_spark.errors import SpecError
-from dp_spark.preprocess import check_steps
 from dp_spark.session import RELEASE_SETTINGS, settings
-from dp_spark.trial import check_trial
 
 pytest_plugins = ("release_fixtures",)
 

@@ -16,15 +16,16 @@ from pyspark.sql import functions as F
 from benchmarks.contestants.protocol import Answer, Offer, Task, serve
 from benchmarks.tables import Table, write_keys, write_table
 from benchmarks.workloads import KEY, USER, Aggregate, Workload
-from dp_spark import ReleaseSpec, aggregation, run_release
-from dp_spark.bounding import Salt, bound_contributions
+from dp_spark import ReleaseSpec, run_release
+from dp_spark.engine import aggregation
+from dp_spark.engine.bounding import Salt, bound_contributions
+from dp_spark.engine.public_tables import public_keys
+from dp_spark.engine.sources import open_source
 from dp_spark.errors import BudgetError
 from dp_spark.ledger import Ledger
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accounting import Account
-from dp_spark.public_tables import public_keys
 from dp_spark.session import RELEASE_SETTINGS, get_session, settings
-from dp_spark.sources import open_source
 from dp_spark.tables.delta import TableRef
 
 _DATASET = "bench"

@@ -12,16 +12,16 @@ from decimal import Decimal
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from dp_spark.engine.public_tables import collect_public, constant_of_type, literal_of_type
+from dp_spark.engine.row_values import null_for_nan, without_nan
+from dp_spark.engine.sources import column, field, missing, quoted, require_key
+from dp_spark.engine.time_guard import guarded, guarded_cast
 from dp_spark.errors import DpSparkError, SourceError, SpecError, collected, said_together
-from dp_spark.public_tables import collect_public, constant_of_type, literal_of_type
 from dp_spark.published.cells import key_text
-from dp_spark.row_values import null_for_nan, without_nan
-from dp_spark.sources import column, field, missing, quoted, require_key
 from dp_spark.spark.errors import translated
 from dp_spark.spec.expressions import Expression, check_expression, check_type
 from dp_spark.spec.release_spec import Join, ReleaseSpec, Step
 from dp_spark.spec.unit_definition import check_definition, check_unit, mend, quoted_text, read_by_unit
-from dp_spark.time_guard import guarded, guarded_cast
 
 
 def check_steps(spec: ReleaseSpec) -> None:

@@ -14,19 +14,19 @@ from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from dp_spark.engine.parquet_schema import UNREADABLE, mend_of, readable_schema
+from dp_spark.engine.providers import provider_of
+from dp_spark.engine.source_identity import folders_outside, real_files
+from dp_spark.engine.text_files import TextFiles
+from dp_spark.engine.text_files import column as column
+from dp_spark.engine.text_files import quoted as quoted
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.parquet_schema import UNREADABLE, mend_of, readable_schema
-from dp_spark.providers import provider_of
-from dp_spark.source_identity import folders_outside, real_files
 from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spec.file_checks import TEXT_FORMATS, check_source_file
 from dp_spark.spec.release_spec import Source
 from dp_spark.spec.unit_definition import quoted_text
 from dp_spark.tables.delta import has_local_log, quoted_name
 from dp_spark.tables.paths import is_local, pattern_of, resolve, spark_path
-from dp_spark.text_files import TextFiles
-from dp_spark.text_files import column as column
-from dp_spark.text_files import quoted as quoted
 
 _READABLE_TABLES = ("MANAGED", "EXTERNAL")
 #: Types whose equality is plain: no NaN, no -0.0, no collation, no bytes that no one can read.

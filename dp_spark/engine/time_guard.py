@@ -18,9 +18,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from dp_spark.engine.sources import field
 from dp_spark.errors import SpecError
 from dp_spark.session import SHARED_EXPRESSIONS, check_held
-from dp_spark.sources import field
 from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.spec.conversions import TIME_OF_DAY, fitted
 from dp_spark.spec.expressions import CLOCK, Expression

@@ -18,17 +18,17 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_type
 
+from dp_spark.engine.preprocess import apply_steps, expressions
+from dp_spark.engine.sources import column, field, quoted
+from dp_spark.engine.time_guard import without_guards
+from dp_spark.engine.units import with_units
 from dp_spark.errors import DpSparkError, SpecError
-from dp_spark.preprocess import apply_steps, expressions
-from dp_spark.sources import column, field, quoted
 from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spark.read_failures import failure_of
 from dp_spark.spark.session_functions import check_functions
 from dp_spark.spec.expressions import Expression
 from dp_spark.spec.release_spec import ReleaseSpec, Source, Step
 from dp_spark.spec.unit_definition import check_definition
-from dp_spark.time_guard import without_guards
-from dp_spark.units import with_units
 
 _ANY = "__dp_spark_any"
 #: The types whose values a text file can hold.

@@ -8,9 +8,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from dp_spark.errors import SourceError, SpecError
-from dp_spark.source_identity import has_link_to_another
-from dp_spark.sources import (
+from dp_spark.engine.source_identity import has_link_to_another
+from dp_spark.engine.sources import (
     column,
     field,
     is_ambiguous,
@@ -22,11 +21,12 @@ from dp_spark.sources import (
     partition_columns,
     quoted,
 )
+from dp_spark.engine.time_guard import guarded
+from dp_spark.errors import SourceError, SpecError
 from dp_spark.spark.errors import translated
 from dp_spark.spec.release_spec import ReleaseSpec, Source
 from dp_spark.spec.unit_definition import check_definition, check_names, mend, quoted_text, read_by_unit
 from dp_spark.spec.unit_pin import IN_FOLDERS, unit_text
-from dp_spark.time_guard import guarded
 
 #: How many bits of a hash tell partitions apart: so many times the files of a partitioned table are listed, from a cache.
 _SPLITS = 24

@@ -17,9 +17,9 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from dp_spark.engine.sources import open_checked, readable_key, require_key
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.published.cells import key_text, python_value
-from dp_spark.sources import open_checked, readable_key, require_key
 from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spec.moments import Moment
 from dp_spark.spec.release_spec import PublicPartitions, Source
