@@ -31,7 +31,7 @@ from dp_spark.combined_manifest import Users
 from dp_spark.combining import combine_rows
 from dp_spark.definitions import Party
 from dp_spark.engine.aggregation import ExactAggregates
-from dp_spark.outbox import open_account
+from dp_spark.ledger.outbox import open_account
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table
 from dp_spark.privacy.accounting import Account

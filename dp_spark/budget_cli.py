@@ -12,7 +12,7 @@ from dp_spark.errors import DamageError, DpSparkError, SpecError
 from dp_spark.terminal import AsJson, emit, log, out, report, session
 
 if TYPE_CHECKING:
-    from dp_spark.ledger_state import AccountState
+    from dp_spark.ledger.state import AccountState
 
 budget_app = typer.Typer(name="budget", help="Open, show, raise and verify privacy budgets.", no_args_is_help=True)
 
@@ -44,7 +44,7 @@ def budget_open(
     as_json: AsJson = False,
 ) -> None:
     """Open the budget of a dataset; makes the ledger where there is none yet."""
-    from dp_spark.outbox import open_account
+    from dp_spark.ledger.outbox import open_account
     from dp_spark.privacy.accounting import Account
     from dp_spark.spec.release_spec import Location
     from dp_spark.tables.delta import TableRef
@@ -75,7 +75,7 @@ def budget_raise(
     as_json: AsJson = False,
 ) -> None:
     """Raise the budget of a dataset to new totals, each at least the old one."""
-    from dp_spark.ledger import Ledger
+    from dp_spark.ledger.table import Ledger
     from dp_spark.privacy.accounting import Account
     from dp_spark.tables.delta import TableRef
 
@@ -94,7 +94,7 @@ def budget_show(ledger: _LEDGER, dataset: _ANY_DATASET = None, as_json: AsJson =
     """Show what a ledger's datasets have, spent and have left; of a damaged ledger what is sound, with exit code 6."""
     from dp_spark.display import show_accounts
     from dp_spark.documents import account_document
-    from dp_spark.ledger import Ledger
+    from dp_spark.ledger.table import Ledger
     from dp_spark.tables.delta import TableRef
 
     state, damage = Ledger(session(), TableRef.parse(ledger)).examine()
@@ -117,7 +117,7 @@ def budget_history(ledger: _LEDGER, dataset: _ANY_DATASET = None, as_json: AsJso
     """Show every entry of a ledger: who opened, raised, charged and published what, when and why."""
     from dp_spark.display import show_entries
     from dp_spark.documents import history_documents
-    from dp_spark.ledger import Ledger
+    from dp_spark.ledger.table import Ledger
     from dp_spark.tables.delta import TableRef
 
     state, damage = Ledger(session(), TableRef.parse(ledger)).examine()
@@ -137,8 +137,8 @@ def budget_verify(ledger: _LEDGER, as_json: AsJson = False) -> None:
     """Check a ledger, its outbox and every published release it can reach; exit code 6 where something is wrong."""
     from dp_spark.display import show_verification
     from dp_spark.documents import verification_document
+    from dp_spark.ledger.verification import verify
     from dp_spark.tables.delta import TableRef
-    from dp_spark.verification import verify
 
     found = verify(session(), TableRef.parse(ledger))
     if as_json:

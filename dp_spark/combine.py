@@ -16,8 +16,8 @@ from dp_spark.combined_manifest import Users, combined_manifest
 from dp_spark.combining import combine_rows
 from dp_spark.definitions import Party, check_disjoint, check_parties
 from dp_spark.errors import ConflictError, DamageError, SpecError
+from dp_spark.ledger.outbox import Draw
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES, to_json
-from dp_spark.outbox import Draw
 from dp_spark.published.row_comparison import same_rows
 from dp_spark.release_reading import read_release
 from dp_spark.session import RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers

@@ -22,9 +22,9 @@ from dp_spark.display import show_result
 from dp_spark.engine import preprocess
 from dp_spark.engine.sources import column, open_source
 from dp_spark.errors import DpSparkError
-from dp_spark.ledger import Ledger
+from dp_spark.ledger.outbox import open_account
+from dp_spark.ledger.table import Ledger
 from dp_spark.manifest import confidence_intervals, stddevs_for
-from dp_spark.outbox import open_account
 from dp_spark.privacy.accounting import Account
 from dp_spark.publication import ReleaseResult
 from dp_spark.published.cells import cell, key_text, shown

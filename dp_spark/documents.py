@@ -11,13 +11,13 @@ from decimal import Decimal
 from typing import Any
 
 from dp_spark.combine import CombinedResult
-from dp_spark.entries import OPEN, PUBLISHED, Entry
-from dp_spark.ledger_state import AccountState
+from dp_spark.ledger.entries import OPEN, PUBLISHED, Entry
+from dp_spark.ledger.state import AccountState
+from dp_spark.ledger.verification import Verification
 from dp_spark.plan.planning import AggregateNoise
 from dp_spark.preview import Preview
 from dp_spark.privacy.accounting import Cost
 from dp_spark.publication import ReleaseResult
-from dp_spark.verification import Verification
 
 #: What the history calls an opening that is not an account's first: the ledger stores both as one kind of entry.
 RAISE = "raise"

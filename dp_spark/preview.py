@@ -11,8 +11,8 @@ from pyspark.sql import SparkSession
 from dp_spark.engine import preprocess
 from dp_spark.engine.public_tables import collect_public
 from dp_spark.engine.source_identity import source_identity
-from dp_spark.ledger import Ledger
-from dp_spark.ledger_state import AccountState, LedgerState
+from dp_spark.ledger.state import AccountState, LedgerState
+from dp_spark.ledger.table import Ledger
 from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.privacy.accounting import Account
 from dp_spark.spec.file_checks import check_file, check_places

@@ -14,13 +14,13 @@ from typing import Any, Literal
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from dp_spark.entries import Entry
 from dp_spark.errors import ConflictError, DamageError
-from dp_spark.ledger import Ledger
-from dp_spark.ledger_state import AccountState, LedgerState, Publication
-from dp_spark.outbox import Outbox, StoredDraw
+from dp_spark.ledger.entries import Entry
+from dp_spark.ledger.outbox import Outbox, StoredDraw
+from dp_spark.ledger.same_file import NOT_COMPARED, check_likely, check_same_file
+from dp_spark.ledger.state import AccountState, LedgerState, Publication
+from dp_spark.ledger.table import Ledger
 from dp_spark.published.row_comparison import same_rows
-from dp_spark.same_file import NOT_COMPARED, check_likely, check_same_file
 from dp_spark.spark.errors import SPARK_ERRORS, translated
 from dp_spark.spec.file_digests import is_current, version_for
 from dp_spark.spec.release_spec import ReleaseSpec

@@ -19,18 +19,18 @@ from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query
 from dp_spark.engine import aggregation, preprocess
 from dp_spark.engine.bounding import Salt, bound_contributions
 from dp_spark.engine.trial import check_trial
-from dp_spark.entries import Entry, check_release_id
 from dp_spark.errors import BudgetError, DpSparkError, SourceError, say_charged
-from dp_spark.ledger import Ledger
-from dp_spark.ledger_state import LedgerState
-from dp_spark.outbox import Draw, Outbox, read_books
+from dp_spark.ledger.entries import Entry, check_release_id
+from dp_spark.ledger.outbox import Draw, Outbox, read_books
+from dp_spark.ledger.same_file import check_comparable
+from dp_spark.ledger.state import LedgerState
+from dp_spark.ledger.table import Ledger
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table
 from dp_spark.privacy.accounting import covers
 from dp_spark.privacy.events import Event, decimal_text, events_from_json
 from dp_spark.publication import ReleaseResult, already_published, compare_file, publish
-from dp_spark.same_file import check_comparable
 from dp_spark.session import BUCKETING, RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
 from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.spark.memory import check_fits

@@ -7,15 +7,15 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from dp_spark.budget_history import BudgetHistory, budget_history
 from dp_spark.errors import ConflictError, DamageError
-from dp_spark.ledger import Ledger
-from dp_spark.outbox import Outbox, read_books
+from dp_spark.ledger.history import BudgetHistory, budget_history
+from dp_spark.ledger.outbox import Outbox, read_books
+from dp_spark.ledger.table import Ledger
+from dp_spark.ledger.verification import verify_release
 from dp_spark.session import bookkeeping, settings
 from dp_spark.spark.errors import translated
 from dp_spark.tables import delta as tables
 from dp_spark.tables.delta import TableRef
-from dp_spark.verification import verify_release
 
 _MEND = "ask the publisher for a fresh copy of the table"
 

@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 
 from dp_spark import report_words as words
-from dp_spark.budget_history import BudgetHistory, Step
 from dp_spark.errors import SpecError
+from dp_spark.ledger.history import BudgetHistory, Step
 from dp_spark.manifest import FORMAT
 from dp_spark.privacy.events import decimal_text
 from dp_spark.published.cells import cell, key_text, plain_rows, significant

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from dp_spark.budget_history import BudgetHistory
+from dp_spark.ledger.history import BudgetHistory
 from dp_spark.report_values import Released
 
 if TYPE_CHECKING:

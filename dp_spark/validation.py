@@ -26,11 +26,11 @@ from dp_spark.engine.sources import (
 )
 from dp_spark.engine.units import pinned_unit, require_units, with_units
 from dp_spark.errors import DamageError, SpecError
-from dp_spark.ledger_state import LedgerState
-from dp_spark.outbox import Outbox, StoredDraw, outbox_of
+from dp_spark.ledger.outbox import Outbox, StoredDraw, outbox_of
+from dp_spark.ledger.same_file import is_correction
+from dp_spark.ledger.state import LedgerState
 from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.publication import check_order
-from dp_spark.same_file import is_correction
 from dp_spark.session import BUCKETING, PARTITION_TYPES, check_held
 from dp_spark.spec.file_digests import is_current
 from dp_spark.spec.release_spec import ClippedAggregate, Count, ReleaseSpec, Source

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from release_helpers import Outcome, Place, write_delta
 
-from dp_spark.outbox import Draw
+from dp_spark.ledger.outbox import Draw
 from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent
 from dp_spark.tables.delta import TableRef
 from dp_spark.tables.store import merge_rows

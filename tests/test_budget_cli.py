@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from release_helpers import COUNT, PATIENTS, Outcome, Place, visits, write_delta
 
 from dp_spark import release
-from dp_spark.entries import Entry
+from dp_spark.ledger.entries import Entry
 from dp_spark.privacy.accounting import Account
 
 pytest_plugins = ("release_fixtures",)

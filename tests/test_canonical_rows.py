@@ -16,12 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import types as T
 
-from dp_spark import outbox, release
+from dp_spark import release
 from dp_spark.engine import aggregation
 from dp_spark.engine.canonical_rows import canonical_order, one_chunk
 from dp_spark.engine.public_tables import POSITION, PublicKeys
-from dp_spark.entries import Seal
-from dp_spark.outbox import Draw
+from dp_spark.ledger import outbox
+from dp_spark.ledger.entries import Seal
+from dp_spark.ledger.outbox import Draw
 from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.privacy.events import events_to_json
 from dp_spark.privacy.mechanisms import Mechanism

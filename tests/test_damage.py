@@ -15,8 +15,8 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import Outcome, Place, put_garbage, snapshot
 
-from dp_spark.ledger import Ledger
-from dp_spark.ledger_state import LedgerState
+from dp_spark.ledger.state import LedgerState
+from dp_spark.ledger.table import Ledger
 from dp_spark.privacy.accounting import Account
 from dp_spark.tables.delta import TableRef
 

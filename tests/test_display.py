@@ -14,8 +14,8 @@ from helpers import COUNT, MEAN, PUBLIC, UNITS, release_spec
 from rich.console import Console
 
 from dp_spark import display, documents
-from dp_spark.entries import GENESIS, Entry
-from dp_spark.ledger_state import AccountState
+from dp_spark.ledger.entries import GENESIS, Entry
+from dp_spark.ledger.state import AccountState
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.plan.results import release_table

@@ -22,8 +22,8 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import Outcome, Place
 
+from dp_spark.ledger.verification import verify
 from dp_spark.tables.delta import TableRef
-from dp_spark.verification import verify
 
 pytest_plugins = ("release_fixtures",)
 

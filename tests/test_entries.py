@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from dp_spark.entries import CHARGE, GENESIS, OPEN, PUBLISHED, Entry, check_release_id, entry_of_row
 from dp_spark.errors import BudgetError, DamageError, SpecError
-from dp_spark.ledger_state import LedgerState
+from dp_spark.ledger.entries import CHARGE, GENESIS, OPEN, PUBLISHED, Entry, check_release_id, entry_of_row
+from dp_spark.ledger.state import LedgerState
 from dp_spark.privacy.accounting import Account, Cost, zcdp_from_budget
 from dp_spark.privacy.events import Event, events_to_json
 from dp_spark.release import _check_resumable

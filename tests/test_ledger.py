@@ -15,15 +15,15 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import Outcome, Place, snapshot
 
-from dp_spark import ledger as ledger_module
-from dp_spark.entries import EPOCH, GENESIS, Entry, check_release_id
 from dp_spark.errors import BudgetError, ConflictError, DamageError, SpecError
-from dp_spark.ledger import Ledger
-from dp_spark.ledger_state import LedgerState
+from dp_spark.ledger import table as ledger_module
+from dp_spark.ledger.entries import EPOCH, GENESIS, Entry, check_release_id
+from dp_spark.ledger.state import LedgerState
+from dp_spark.ledger.table import Ledger
+from dp_spark.ledger.witness import Witness
 from dp_spark.privacy.accounting import Account
 from dp_spark.privacy.events import Event, events_from_json
 from dp_spark.tables.delta import TableRef
-from dp_spark.witness import Witness
 
 pytest_plugins = ("release_fixtures",)
 

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dp_spark.entries import CHARGE, CORRECTION, GENESIS, OPEN, PUBLISHED, Entry, Seal
 from dp_spark.errors import BudgetError, ConflictError, DamageError
-from dp_spark.ledger_state import LedgerState
+from dp_spark.ledger.entries import CHARGE, CORRECTION, GENESIS, OPEN, PUBLISHED, Entry, Seal
+from dp_spark.ledger.same_file import check_comparable, is_correction
+from dp_spark.ledger.state import LedgerState
 from dp_spark.privacy.accounting import Account, Cost, zcdp_from_budget
 from dp_spark.privacy.events import Event, decimal_text, events_to_json
-from dp_spark.same_file import check_comparable, is_correction
 
 START = datetime(2024, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 WHERE = "warehouse/ledger"

@@ -33,7 +33,7 @@ from release_helpers import (
 
 from dp_spark import ReleaseSpec, release
 from dp_spark.errors import BudgetError, ConflictError, DamageError, SourceError
-from dp_spark.ledger import Ledger
+from dp_spark.ledger.table import Ledger
 from dp_spark.privacy.mechanisms import Mechanism
 from dp_spark.privacy.selection import Selection
 from dp_spark.release import run_release

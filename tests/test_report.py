@@ -23,10 +23,10 @@ from release_helpers import MEAN as COST
 from release_helpers import PATIENTS, Outcome, Place
 
 from dp_spark import report
-from dp_spark.budget_history import BudgetHistory, budget_history
-from dp_spark.entries import GENESIS, Entry
 from dp_spark.errors import SpecError
-from dp_spark.ledger_state import LedgerState
+from dp_spark.ledger.entries import GENESIS, Entry
+from dp_spark.ledger.history import BudgetHistory, budget_history
+from dp_spark.ledger.state import LedgerState
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.plan.results import release_table

@@ -23,7 +23,7 @@ from release_helpers import MEAN, PATIENTS, ROOT, Outcome, Place, write_delta
 from sharing_server import serving
 
 from dp_spark.cli import main
-from dp_spark.outbox import Draw
+from dp_spark.ledger.outbox import Draw
 from dp_spark.share_config import read_config
 
 pytest_plugins = ("release_fixtures",)

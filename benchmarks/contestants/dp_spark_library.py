@@ -22,7 +22,7 @@ from dp_spark.engine.bounding import Salt, bound_contributions
 from dp_spark.engine.public_tables import public_keys
 from dp_spark.engine.sources import open_source
 from dp_spark.errors import BudgetError
-from dp_spark.ledger import Ledger
+from dp_spark.ledger.table import Ledger
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accounting import Account
 from dp_spark.session import RELEASE_SETTINGS, get_session, settings

@@ -12,8 +12,8 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from dp_spark.entries import Seal
 from dp_spark.errors import DamageError
+from dp_spark.ledger.entries import Seal
 from dp_spark.tables.delta import TableRef
 from dp_spark.tables.paths import is_local
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from dp_spark.entries import CHARGE, PUBLISHED
 from dp_spark.errors import DamageError, DpSparkError
-from dp_spark.ledger import Ledger
-from dp_spark.ledger_state import LedgerState, Publication
-from dp_spark.outbox import Outbox, read_books
+from dp_spark.ledger.entries import CHARGE, PUBLISHED
+from dp_spark.ledger.outbox import Outbox, read_books
+from dp_spark.ledger.state import LedgerState, Publication
+from dp_spark.ledger.table import Ledger
 from dp_spark.privacy.events import unparsed_from_json
 from dp_spark.published.row_comparison import same_rows
 from dp_spark.spark.errors import SPARK_ERRORS, translated

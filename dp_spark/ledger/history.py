@@ -8,9 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, cast
 
-from dp_spark.entries import CHARGE, OPEN, Entry
 from dp_spark.errors import SpecError
-from dp_spark.ledger_state import LedgerState, account_of
+from dp_spark.ledger.entries import CHARGE, OPEN, Entry
+from dp_spark.ledger.state import LedgerState, account_of
 from dp_spark.privacy.accounting import NOTHING, Account, Accountant, Cost, cost_of
 from dp_spark.privacy.events import events_from_json
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dp_spark.errors import BudgetError, ConflictError
-from dp_spark.ledger_state import LedgerState
+from dp_spark.ledger.state import LedgerState
 from dp_spark.privacy.events import unparsed_from_json
 from dp_spark.spec.file_digests import is_current, version_for
 from dp_spark.spec.release_spec import ReleaseSpec

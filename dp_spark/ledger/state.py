@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import cast
 
-from dp_spark.entries import CHARGE, CORRECTION, GENESIS, KINDS, OPEN, PUBLISHED, Entry, Seal
 from dp_spark.errors import BudgetError, DamageError
+from dp_spark.ledger.entries import CHARGE, CORRECTION, GENESIS, KINDS, OPEN, PUBLISHED, Entry, Seal
 from dp_spark.privacy.accounting import NOTHING, Account, Accountant, Cost, cost_of
 from dp_spark.privacy.events import Event, decimal_text, events_from_json, unparsed_from_json
 from dp_spark.spec.unit_pin import agrees, gains_names, loses_names, unit_words

@@ -1,0 +1,1 @@
+"""The only truth about budget, and the outbox that vouches for it."""
