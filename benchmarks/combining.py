@@ -25,7 +25,6 @@ import pandas as pd
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from dp_spark import release
 from dp_spark.combine import CombinedResult, combine
 from dp_spark.combined_manifest import Users
 from dp_spark.combining import combine_rows
@@ -36,7 +35,8 @@ from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table
 from dp_spark.privacy.accounting import Account
 from dp_spark.privacy.noise_grid import to_grid
-from dp_spark.release import run_release
+from dp_spark.release import run as release
+from dp_spark.release.run import run_release
 from dp_spark.session import get_session
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables.delta import TableRef

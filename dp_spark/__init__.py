@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dp_spark.errors import DpSparkError
-    from dp_spark.publication import ReleaseResult
-    from dp_spark.release import run_release
+    from dp_spark.release.publication import ReleaseResult
+    from dp_spark.release.run import run_release
     from dp_spark.spec.release_spec import ReleaseSpec
 
 __all__ = ["DpSparkError", "ReleaseResult", "ReleaseSpec", "run_release"]
@@ -20,9 +20,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "DpSparkError": "dp_spark.errors",
-    "ReleaseResult": "dp_spark.publication",
+    "ReleaseResult": "dp_spark.release.publication",
     "ReleaseSpec": "dp_spark.spec.release_spec",
-    "run_release": "dp_spark.release",
+    "run_release": "dp_spark.release.run",
 }
 
 

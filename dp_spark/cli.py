@@ -64,7 +64,7 @@ def run(
     """Run a release: charge the ledger, compute, add noise, publish."""
     from dp_spark.display import show_result
     from dp_spark.documents import result_document
-    from dp_spark.release import run_release
+    from dp_spark.release.run import run_release
     from dp_spark.spec.release_spec import ReleaseSpec
 
     spec = ReleaseSpec.from_yaml(file, overrides or [])
@@ -91,7 +91,7 @@ def plan(file: _FILE, overrides: _SET = None, as_json: AsJson = False) -> None:
     """Show noise, thresholds, cost and what would remain; touches no private data."""
     from dp_spark.display import show_plan
     from dp_spark.documents import plan_document
-    from dp_spark.preview import preview_release
+    from dp_spark.release.preview import preview_release
     from dp_spark.spec.release_spec import ReleaseSpec
 
     preview = preview_release(ReleaseSpec.from_yaml(file, overrides or []), session)
@@ -116,8 +116,8 @@ def check(
 
     For mending how the source is read, not for choosing bounds: the counts are exact and CONFIDENTIAL.
     """
-    from dp_spark.reading_check import check_reading
     from dp_spark.reading_display import show_reading
+    from dp_spark.release.reading_check import check_reading
     from dp_spark.spec.release_spec import ReleaseSpec
 
     if not (sys.stdout.isatty() or confidential):
@@ -145,7 +145,7 @@ def show(
 ) -> None:
     """Show the manifest of a published table; with --html, write a report on it."""
     from dp_spark.display import show_manifest
-    from dp_spark.release_reading import read_manifest
+    from dp_spark.release.reading import read_manifest
     from dp_spark.tables.delta import TableRef
 
     ref = TableRef.parse(release)
@@ -165,7 +165,7 @@ def show(
 
 def _write_report(release: TableRef, file: Path, ledger: str | None) -> dict[str, Any]:
     """Writes the report on a release; returns its manifest."""
-    from dp_spark.release_reading import read_history, read_release
+    from dp_spark.release.reading import read_history, read_release
     from dp_spark.report import check_installed, report_page, write_page
     from dp_spark.tables.delta import TableRef
 

@@ -19,7 +19,7 @@ from dp_spark.errors import ConflictError, DamageError, SpecError
 from dp_spark.ledger.outbox import Draw
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES, to_json
 from dp_spark.published.row_comparison import same_rows
-from dp_spark.release_reading import read_release
+from dp_spark.release.reading import read_release
 from dp_spark.session import RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
 from dp_spark.spark.errors import translated
 from dp_spark.tables import delta as tables

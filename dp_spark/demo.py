@@ -26,10 +26,10 @@ from dp_spark.ledger.outbox import open_account
 from dp_spark.ledger.table import Ledger
 from dp_spark.manifest import confidence_intervals, stddevs_for
 from dp_spark.privacy.accounting import Account
-from dp_spark.publication import ReleaseResult
 from dp_spark.published.cells import cell, key_text, shown
-from dp_spark.release import run_release
-from dp_spark.release_reading import read_history
+from dp_spark.release.publication import ReleaseResult
+from dp_spark.release.reading import read_history
+from dp_spark.release.run import run_release
 from dp_spark.report import report_page, write_page
 from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.spec.release_spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount, ReleaseSpec

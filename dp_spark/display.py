@@ -22,9 +22,9 @@ from dp_spark.ledger.entries import Entry
 from dp_spark.ledger.state import AccountState
 from dp_spark.ledger.verification import Verification
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES
-from dp_spark.preview import Preview
-from dp_spark.publication import ReleaseResult
 from dp_spark.published.cells import cell, key_text, plain_rows
+from dp_spark.release.preview import Preview
+from dp_spark.release.publication import ReleaseResult
 from dp_spark.spec.file_checks import parsed_from_text
 from dp_spark.spec.release_spec import ClippedAggregate
 

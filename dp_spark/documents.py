@@ -15,9 +15,9 @@ from dp_spark.ledger.entries import OPEN, PUBLISHED, Entry
 from dp_spark.ledger.state import AccountState
 from dp_spark.ledger.verification import Verification
 from dp_spark.plan.planning import AggregateNoise
-from dp_spark.preview import Preview
 from dp_spark.privacy.accounting import Cost
-from dp_spark.publication import ReleaseResult
+from dp_spark.release.preview import Preview
+from dp_spark.release.publication import ReleaseResult
 
 #: What the history calls an opening that is not an account's first: the ledger stores both as one kind of entry.
 RAISE = "raise"

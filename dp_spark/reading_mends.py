@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from dp_spark.engine.text_files import quoted
-from dp_spark.reading_check import Lost, Reading
+from dp_spark.release.reading_check import Lost, Reading
 from dp_spark.spec.spark_types import type_kind
 from dp_spark.spec.unit_definition import quoted_text
 

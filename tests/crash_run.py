@@ -18,11 +18,11 @@ from typing import Any, NoReturn
 
 import yaml
 
-from dp_spark import release
 from dp_spark.cli import main
 from dp_spark.engine import aggregation
 from dp_spark.ledger.outbox import Outbox
 from dp_spark.ledger.table import Ledger
+from dp_spark.release import run as release
 from dp_spark.tables import delta as tables
 
 

@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 from dp_spark.ledger.entries import Entry
 from dp_spark.ledger.outbox import Draw, Outbox
 from dp_spark.ledger.table import Ledger
-from dp_spark.release import ReleaseResult, run_release
+from dp_spark.release.run import ReleaseResult, run_release
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables.delta import TableRef
 

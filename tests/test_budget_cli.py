@@ -11,9 +11,9 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import COUNT, PATIENTS, Outcome, Place, visits, write_delta
 
-from dp_spark import release
 from dp_spark.ledger.entries import Entry
 from dp_spark.privacy.accounting import Account
+from dp_spark.release import run as release
 
 pytest_plugins = ("release_fixtures",)
 

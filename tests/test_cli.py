@@ -15,7 +15,7 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import COUNT, MEAN, PATIENTS, ROOT, TOTAL, Outcome, Place, snapshot
 
-import dp_spark.release
+import dp_spark.release.run
 from dp_spark import cli as command_line
 from dp_spark.cli import main
 from dp_spark.errors import BudgetError, ConflictError, DamageError, DpSparkError, SourceError, SpecError
@@ -287,7 +287,7 @@ def test_exit_codes(place: Place, cli: Cli, monkeypatch: pytest.MonkeyPatch, kin
     def fail(*_: Any, **__: Any) -> None:
         raise kind("what", where="here", mend="so")
 
-    monkeypatch.setattr(dp_spark.release, "run_release", fail)
+    monkeypatch.setattr(dp_spark.release.run, "run_release", fail)
     plain = cli("run", place.file())
     assert (plain.code, plain.out, plain.err) == (code, "", "dp-spark: here: what (mend: so)\n")
     structured = cli("run", place.file(), "--json")
@@ -303,7 +303,7 @@ def test_an_unforeseen_error_says_nothing_of_its_text(
     def fail(*_: Any, **__: Any) -> None:
         raise kind("secret 123456")
 
-    monkeypatch.setattr(dp_spark.release, "validate", fail)
+    monkeypatch.setattr(dp_spark.release.run, "validate", fail)
     for more in ([], ["--json"]):
         outcome = cli("run", place.file(), *more)
         assert outcome.code == 1
@@ -317,8 +317,8 @@ def test_an_unforeseen_error_says_nothing_of_its_text(
     ("module", "name"),
     [
         ("dp_spark.engine.aggregation", "aggregate"),
-        ("dp_spark.release", "release_table"),
-        ("dp_spark.release", "build_manifest"),
+        ("dp_spark.release.run", "release_table"),
+        ("dp_spark.release.run", "build_manifest"),
         ("dp_spark.tables.delta", "read_rows"),
     ],
 )
@@ -341,7 +341,7 @@ def test_an_interrupt_shows_no_traceback(place: Place, cli: Cli, monkeypatch: py
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dp_spark.release, "run_release", stop)
+    monkeypatch.setattr(dp_spark.release.run, "run_release", stop)
     assert cli("run", place.file()).code not in (0, 2, 3, 4, 5, 6)
 
 

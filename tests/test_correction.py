@@ -13,10 +13,10 @@ from filelock import FileLock
 from release_helpers import Outcome, Place
 from test_publication import KilledError, die, while_drawing
 
-from dp_spark import release
 from dp_spark.engine import preprocess
 from dp_spark.errors import BudgetError, ConflictError, SourceError, SpecError
 from dp_spark.ledger.entries import CORRECTION
+from dp_spark.release import run as release
 from dp_spark.spec.file_digests import MARK
 
 pytest_plugins = ("release_fixtures",)

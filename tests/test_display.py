@@ -20,7 +20,7 @@ from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.plan.results import release_table
 from dp_spark.privacy.accounting import Account, Cost
-from dp_spark.release import ReleaseResult
+from dp_spark.release.run import ReleaseResult
 
 
 def charge(release_id: str = "r1", epsilon: str = "1", rho: str | None = None) -> Entry:

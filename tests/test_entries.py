@@ -14,7 +14,7 @@ from dp_spark.ledger.entries import CHARGE, GENESIS, OPEN, PUBLISHED, Entry, che
 from dp_spark.ledger.state import LedgerState
 from dp_spark.privacy.accounting import Account, Cost, zcdp_from_budget
 from dp_spark.privacy.events import Event, events_to_json
-from dp_spark.release import _check_resumable
+from dp_spark.release.run import _check_resumable
 
 START = datetime(2024, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ from pyspark.sql import types as T
 from dp_spark.engine.preprocess import check_steps
 from dp_spark.engine.public_tables import constant_of_type
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.preview import preview_release
+from dp_spark.release.preview import preview_release
 from dp_spark.schema.reading import parse_yaml
 from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.spec.file_checks import check_file, check_places, columns_used, parsed_from_text

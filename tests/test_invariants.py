@@ -238,7 +238,7 @@ def test_a_failure_that_quotes_a_value_is_not_passed_on(
 ) -> None:
     """With ANSI forced on, the casts of the file fail, and Spark's message quotes the row's text."""
     monkeypatch.setitem(RELEASE_SETTINGS, "spark.sql.ansi.enabled", "true")
-    monkeypatch.setattr("dp_spark.release.check_trial", lambda *_: None)  # it would find out before the charge
+    monkeypatch.setattr("dp_spark.release.run.check_trial", lambda *_: None)  # it would find out before the charge
     for more in ([], ["--json"]):
         outcome = cli("run", planted_file(place, planted), "--release-id", "r1", *more)
         assert outcome.code == 4
@@ -432,7 +432,7 @@ def test_the_check_finds_what_it_looks_for(code: str, found: str) -> None:
 def test_only_the_dataframe_api_and_no_print() -> None:
     seen = {name: forbidden_in(tree) for name, tree in code_for_spark()}
     assert {name: found for name, found in seen.items() if found} == {}
-    assert {"dp_spark/release.py", "jobs/release.py", "scripts/fetch_jars.py"} <= set(seen)
+    assert {"dp_spark/release/run.py", "jobs/release.py", "scripts/fetch_jars.py"} <= set(seen)
     prints = {
         module
         for module, tree in trees()

@@ -100,7 +100,7 @@ def test_an_account_goes_on_with_its_source_as_it_grows(
     (own / "day=0").symlink_to(far / "day=0")
     file = place.file(source={"format": "parquet", "path": str(own)})
     with monkeypatch.context() as patched:
-        patched.setattr("dp_spark.release.aggregation.collect", lambda *_: 1 / 0)
+        patched.setattr("dp_spark.release.run.aggregation.collect", lambda *_: 1 / 0)
         assert cli("run", file, "--release-id", "r1", "--json").code == 1
     [charge] = [entry for entry in place.entries() if entry.entry == "charge"]
     assert charge.source == f'["{own.resolve()}", "{far.resolve()}"]'

@@ -14,8 +14,8 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import COUNT, MEAN, PATIENTS, ROOT, TOTAL, Outcome, Place, snapshot
 
-from dp_spark.preview import preview_release
 from dp_spark.privacy.events import Event
+from dp_spark.release.preview import preview_release
 from dp_spark.spec.release_spec import Location, ReleaseSpec
 
 pytest_plugins = ("release_fixtures",)

@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 import pytest
 from release_helpers import COUNT, Outcome, Place
 
-from dp_spark import publication, release
 from dp_spark.errors import BudgetError, ConflictError, DamageError, DpSparkError, SpecError
+from dp_spark.release import publication
+from dp_spark.release import run as release
 
 pytest_plugins = ("release_fixtures",)
 

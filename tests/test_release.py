@@ -31,12 +31,13 @@ from release_helpers import (
     write_delta,
 )
 
-from dp_spark import ReleaseSpec, release
+from dp_spark import ReleaseSpec
 from dp_spark.errors import BudgetError, ConflictError, DamageError, SourceError
 from dp_spark.ledger.table import Ledger
 from dp_spark.privacy.mechanisms import Mechanism
 from dp_spark.privacy.selection import Selection
-from dp_spark.release import run_release
+from dp_spark.release import run as release
+from dp_spark.release.run import run_release
 from dp_spark.tables import delta as tables
 
 pytest_plugins = ("release_fixtures",)

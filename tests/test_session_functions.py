@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from release_helpers import COUNT, ROOT, TOTAL, Place
 
 from dp_spark.errors import DpSparkError, SpecError
-from dp_spark.release import run_release
+from dp_spark.release.run import run_release
 from dp_spark.spark.session_functions import INTERNAL, check_functions, check_meanings
 from dp_spark.spec.expressions import ALLOWED_FUNCTIONS
 

@@ -30,7 +30,8 @@ from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table
 from dp_spark.privacy.accounting import covers
 from dp_spark.privacy.events import Event, decimal_text, events_from_json
-from dp_spark.publication import ReleaseResult, already_published, compare_file, publish
+from dp_spark.release.prepare import Checked, digest_of_drawn, kept_apart, validate
+from dp_spark.release.publication import ReleaseResult, already_published, compare_file, publish
 from dp_spark.session import BUCKETING, RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
 from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.spark.memory import check_fits
@@ -41,7 +42,6 @@ from dp_spark.spec.unit_pin import unit_words
 from dp_spark.tables import delta as tables
 from dp_spark.tables.delta import TableRef
 from dp_spark.tables.paths import covers_source
-from dp_spark.validation import Checked, digest_of_drawn, kept_apart, validate
 
 #: The stages that a progress display names, in order.
 STAGES = ("validate", "charge", "read and aggregate", "noise", "publish")

@@ -15,12 +15,12 @@ from dp_spark.ledger.state import AccountState, LedgerState
 from dp_spark.ledger.table import Ledger
 from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.privacy.accounting import Account
+from dp_spark.release.prepare import check_public_sources
 from dp_spark.spec.file_checks import check_file, check_places
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables import delta as tables
 from dp_spark.tables.delta import TableRef
 from dp_spark.tables.paths import is_local
-from dp_spark.validation import check_public_sources
 
 
 @dataclass(frozen=True)

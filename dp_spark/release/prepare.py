@@ -30,7 +30,7 @@ from dp_spark.ledger.outbox import Outbox, StoredDraw, outbox_of
 from dp_spark.ledger.same_file import is_correction
 from dp_spark.ledger.state import LedgerState
 from dp_spark.plan.planning import ReleasePlan, plan_release
-from dp_spark.publication import check_order
+from dp_spark.release.publication import check_order
 from dp_spark.session import BUCKETING, PARTITION_TYPES, check_held
 from dp_spark.spec.file_digests import is_current
 from dp_spark.spec.release_spec import ClippedAggregate, Count, ReleaseSpec, Source

@@ -17,12 +17,12 @@ from dp_spark.engine import preprocess, sources
 from dp_spark.engine.time_guard import guarded_cast
 from dp_spark.engine.watched_files import BLOCK, BROKEN, DROPPED, FILE, ONE_PART_EACH, ROW, TEXTS, placed, watched
 from dp_spark.errors import DpSparkError, SourceError
+from dp_spark.release.prepare import check_source
 from dp_spark.session import RELEASE_SETTINGS, settings, silence_value_quoting_loggers
 from dp_spark.spark.errors import translated
 from dp_spark.spec.file_checks import TEXT_FORMATS, check_file, columns_used
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.spark_types import INTEGERS, NUMBERS, TIMES, type_kind
-from dp_spark.validation import check_source
 
 #: What a text that became null looks like -> the kinds of types for which that says how to mend the reading.
 _LOOKS: dict[str, tuple[str, frozenset[str] | set[str]]] = {

@@ -1,0 +1,1 @@
+"""One release from file to published table; ``run`` is the one ordering."""
