@@ -25,10 +25,10 @@ import pandas as pd
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from dp_spark.combine import CombinedResult, combine
-from dp_spark.combined_manifest import Users
-from dp_spark.combining import combine_rows
-from dp_spark.definitions import Party
+from dp_spark.combine.agreement import Party
+from dp_spark.combine.arithmetic import combine_rows
+from dp_spark.combine.manifest import Users
+from dp_spark.combine.run import CombinedResult, combine
 from dp_spark.engine.aggregation import ExactAggregates
 from dp_spark.ledger.outbox import open_account
 from dp_spark.plan.planning import ReleasePlan

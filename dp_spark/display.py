@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dp_spark.combine import CombinedResult
+from dp_spark.combine.run import CombinedResult
 from dp_spark.documents import (
     account_document,
     cost_document,

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
-from dp_spark.combine import CombinedResult
+from dp_spark.combine.run import CombinedResult
 from dp_spark.ledger.entries import OPEN, PUBLISHED, Entry
 from dp_spark.ledger.state import AccountState
 from dp_spark.ledger.verification import Verification

@@ -10,7 +10,7 @@ import pyarrow as pa
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
 
 from dp_spark.aggregates.queries import Query
-from dp_spark.definitions import Party
+from dp_spark.combine.agreement import Party
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.plan.results import release_table

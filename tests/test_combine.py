@@ -21,12 +21,12 @@ from pyspark.sql import SparkSession
 from release_helpers import ROOT, Outcome, put_garbage, restore, snapshot
 
 from benchmarks.combining import GUIDE, SITES, measure, run_sides, table
-from dp_spark import combine as combine_module
 from dp_spark.cli import main
-from dp_spark.combine import combine
-from dp_spark.combined_manifest import Users
-from dp_spark.combining import combine_rows
-from dp_spark.definitions import Party
+from dp_spark.combine import run as combine_module
+from dp_spark.combine.agreement import Party
+from dp_spark.combine.arithmetic import combine_rows
+from dp_spark.combine.manifest import Users
+from dp_spark.combine.run import combine
 from dp_spark.errors import ConflictError, SpecError
 from dp_spark.manifest import confidence_intervals, read_manifest
 from dp_spark.tables import delta as tables

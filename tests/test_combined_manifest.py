@@ -9,7 +9,7 @@ import pytest
 from combine_helpers import ALL, budget, party, plan
 from helpers import COUNT
 
-from dp_spark.combined_manifest import Users, combined_manifest, joint_guarantee
+from dp_spark.combine.manifest import Users, combined_manifest, joint_guarantee
 from dp_spark.errors import SpecError
 from dp_spark.manifest import column_comments, confidence_intervals, from_json, half_width, to_json
 from dp_spark.plan.manifest_building import build_manifest

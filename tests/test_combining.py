@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dp_spark.aggregates.queries import Query, QueryKind, weighted_queries
-from dp_spark.combining import combine_rows, count_of
-from dp_spark.definitions import Party
+from dp_spark.combine.agreement import Party
+from dp_spark.combine.arithmetic import combine_rows, count_of
 from dp_spark.errors import SourceError
 from dp_spark.manifest import PARTIES, read_manifest
 from dp_spark.plan.planning import ReleasePlan

@@ -13,7 +13,7 @@ import pytest
 from combine_helpers import ALL, budget, party, plan
 from helpers import COUNT, MEAN, SUM, UNITS
 
-from dp_spark.definitions import Party, check_disjoint, check_parties, key_presence
+from dp_spark.combine.agreement import Party, check_disjoint, check_parties, key_presence
 from dp_spark.errors import DamageError, SourceError, SpecError
 
 BASE = plan(*ALL)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dp_spark.definitions import Party
+from dp_spark.combine.agreement import Party
 from dp_spark.errors import SourceError
 from dp_spark.manifest import PARTIES
 from dp_spark.plan.results import MIN_DENOMINATOR_STDDEVS

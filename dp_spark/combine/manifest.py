@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from dp_spark.definitions import Party
+from dp_spark.combine.agreement import Party
 from dp_spark.manifest import COMBINED_FORMAT, defined_as
 from dp_spark.privacy.accounting import sum_exactly
 from dp_spark.privacy.events import decimal_text

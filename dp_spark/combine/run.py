@@ -12,9 +12,9 @@ from typing import Any, Literal
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from dp_spark.combined_manifest import Users, combined_manifest
-from dp_spark.combining import combine_rows
-from dp_spark.definitions import Party, check_disjoint, check_parties
+from dp_spark.combine.agreement import Party, check_disjoint, check_parties
+from dp_spark.combine.arithmetic import combine_rows
+from dp_spark.combine.manifest import Users, combined_manifest
 from dp_spark.errors import ConflictError, DamageError, SpecError
 from dp_spark.ledger.outbox import Draw
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES, to_json

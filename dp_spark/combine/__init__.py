@@ -1,0 +1,1 @@
+"""Several organisations' releases to one table."""
