@@ -11,7 +11,7 @@ from dp_spark.errors import SpecError
 from dp_spark.terminal import AsJson, emit, home, log, out, session
 
 if TYPE_CHECKING:
-    from dp_spark.share_config import SharedName
+    from dp_spark.share.server_config import SharedName
     from dp_spark.tables.delta import TableRef
 
 share_app = typer.Typer(
@@ -52,7 +52,7 @@ def share_add(
     nothing but releases was ever written to it. A raw table, a source, the ledger and the outbox are refused. Recipients
     see the newest version only: its history and its change feed are not shared.
     """
-    from dp_spark.share_config import SharedName
+    from dp_spark.share.server_config import SharedName
     from dp_spark.tables.delta import TableRef
 
     shared, ref = SharedName.parse(name), TableRef.parse(release)
@@ -67,7 +67,7 @@ def share_add(
 
 
 def _print_sql(name: SharedName, release: TableRef, ledger: TableRef, recipients: list[str], as_json: bool) -> None:
-    from dp_spark.sharing import check_shareable, databricks_sql
+    from dp_spark.share.sharing import check_shareable, databricks_sql
 
     statements = databricks_sql(name.share, f"{name.schema}.{name.table}", release, recipients)
     check_shareable(session(), ledger, release)
@@ -79,8 +79,8 @@ def _print_sql(name: SharedName, release: TableRef, ledger: TableRef, recipients
 
 
 def _add_to_config(name: SharedName, release: TableRef, ledger: TableRef, config: Path, as_json: bool) -> None:
-    from dp_spark.share_config import editing, server_location
-    from dp_spark.sharing import check_shareable
+    from dp_spark.share.server_config import editing, server_location
+    from dp_spark.share.sharing import check_shareable
     from dp_spark.tables.paths import is_local
 
     if release.path is None:
@@ -108,7 +108,7 @@ def share_list(config: _CONFIG, as_json: AsJson = False) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from dp_spark.share_config import read_config
+    from dp_spark.share.server_config import read_config
 
     server = read_config(config)
     expires = None if server.authorization is None else server.authorization.expiration_time
@@ -129,7 +129,7 @@ def share_list(config: _CONFIG, as_json: AsJson = False) -> None:
 @share_app.command("remove")
 def share_remove(name: _NAME, config: _CONFIG, as_json: AsJson = False) -> None:
     """Share a table no more, from the server's next start; recipients keep what they have read."""
-    from dp_spark.share_config import SharedName, editing
+    from dp_spark.share.server_config import SharedName, editing
 
     shared = SharedName.parse(name)
     with editing(config) as server:
@@ -160,8 +160,8 @@ def share_config(
     of expiry, and at once when a recipient leaves or a file is lost. Recipients who must not see each other's shares need
     a configuration and a server each.
     """
-    from dp_spark.share_config import editing
-    from dp_spark.share_profiles import issue_profiles
+    from dp_spark.share.profiles import issue_profiles
+    from dp_spark.share.server_config import editing
 
     with editing(config) as server:
         expires = issue_profiles(server, profiles, endpoint=endpoint, days=days, overwrite=overwrite)

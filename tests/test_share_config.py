@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dp_spark import private_files, share_cli
+from dp_spark import share_cli
 from dp_spark.cli import main
 from dp_spark.errors import SpecError
-from dp_spark.share_config import SharedName, editing, read_config, server_location
+from dp_spark.share import private_files
+from dp_spark.share.server_config import SharedName, editing, read_config, server_location
 
 VISITS = SharedName("hospital", "releases", "visits")
 ISSUE = ["--endpoint", "https://sharing.example.org/delta-sharing", "--days", "30"]

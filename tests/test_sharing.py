@@ -24,7 +24,7 @@ from sharing_server import serving
 
 from dp_spark.cli import main
 from dp_spark.ledger.outbox import Draw
-from dp_spark.share_config import read_config
+from dp_spark.share.server_config import read_config
 
 pytest_plugins = ("release_fixtures",)
 

@@ -21,9 +21,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from dp_spark.errors import ConflictError, SpecError, said_together
-from dp_spark.private_files import not_writable, write_private
 from dp_spark.schema.messages import to_spec_error
 from dp_spark.schema.reading import parse_yaml
+from dp_spark.share.private_files import not_writable, write_private
 from dp_spark.tables.paths import canonical, is_local
 
 _TOKEN_BYTES = 32

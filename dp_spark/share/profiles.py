@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dp_spark.errors import SpecError
-from dp_spark.private_files import write_private
-from dp_spark.share_config import ServerConfig
+from dp_spark.share.private_files import write_private
+from dp_spark.share.server_config import ServerConfig
 
 #: A token lives this long at most: a profile file that is found in an old mail should be of no use.
 MAX_DAYS = 90
