@@ -166,7 +166,7 @@ def show(
 def _write_report(release: TableRef, file: Path, ledger: str | None) -> dict[str, Any]:
     """Writes the report on a release; returns its manifest."""
     from dp_spark.release.reading import read_history, read_release
-    from dp_spark.report import check_installed, report_page, write_page
+    from dp_spark.report.page import check_installed, report_page, write_page
     from dp_spark.tables.delta import TableRef
 
     check_installed()

@@ -22,7 +22,6 @@ from release_helpers import COUNT as VISITS
 from release_helpers import MEAN as COST
 from release_helpers import PATIENTS, Outcome, Place
 
-from dp_spark import report
 from dp_spark.errors import SpecError
 from dp_spark.ledger.entries import GENESIS, Entry
 from dp_spark.ledger.history import BudgetHistory, budget_history
@@ -33,8 +32,9 @@ from dp_spark.plan.results import release_table
 from dp_spark.privacy.accounting import Account
 from dp_spark.privacy.events import events_to_json
 from dp_spark.published import odds
-from dp_spark.report_charts import budget_picture, time_ticks
-from dp_spark.report_values import error_counts, error_labels, largest, released
+from dp_spark.report import page as report
+from dp_spark.report.charts import budget_picture, time_ticks
+from dp_spark.report.values import error_counts, error_labels, largest, released
 
 pytest_plugins = ("release_fixtures",)
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from dp_spark import report_words as words
 from dp_spark.errors import SpecError
 from dp_spark.ledger.history import BudgetHistory, Step
 from dp_spark.manifest import FORMAT
 from dp_spark.privacy.events import decimal_text
 from dp_spark.published.cells import cell, key_text, plain_rows, significant
-from dp_spark.report_values import Released, by_rank, error_counts, error_labels, largest, released
+from dp_spark.report import words
+from dp_spark.report.values import Released, by_rank, error_counts, error_labels, largest, released
 
 #: What one picture, and what the page's tables, can show; the page says what it leaves out.
 LINES_IN_A_PICTURE = 60
@@ -106,7 +106,7 @@ def _content(manifest: Mapping[str, Any], rows: pa.Table, history: BudgetHistory
 
 
 def _values_figure(name: str, cells: Sequence[Released]) -> dict[str, Any]:
-    from dp_spark.report_charts import ranks_picture, values_picture
+    from dp_spark.report.charts import ranks_picture, values_picture
 
     drawn = largest(cells, LINES_IN_A_PICTURE)
     left_out = len(cells) - len(drawn)
@@ -139,7 +139,7 @@ def _rows_table(manifest: Mapping[str, Any], plain: Sequence[dict[str, Any]]) ->
 
 
 def _errors(values: Mapping[str, Sequence[Released]]) -> dict[str, Any]:
-    from dp_spark.report_charts import errors_picture
+    from dp_spark.report.charts import errors_picture
 
     labels, counts = error_labels(), {name: error_counts(cells) for name, cells in values.items()}
     return {
@@ -171,7 +171,7 @@ def _negatives(manifest: Mapping[str, Any], values: Mapping[str, Sequence[Releas
 
 
 def _budget(history: BudgetHistory, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    from dp_spark.report_charts import budget_picture
+    from dp_spark.report.charts import budget_picture
 
     last, charges = history.last, history.charges
     listed = charges[-CHARGES_IN_THE_TABLE:]

@@ -12,7 +12,7 @@ import pyarrow as pa
 from dp_spark.manifest import defined_as, stddevs_for
 from dp_spark.published.cells import shown, significant
 from dp_spark.published.odds import PRIORS, delta_for_contents, factor, one_in, percent_down, percent_up, posteriors
-from dp_spark.report_values import Released
+from dp_spark.report.values import Released
 
 _MEANINGS = {
     "privacy_id_count": "number of different privacy units",

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dp_spark.ledger.history import BudgetHistory
-from dp_spark.report_values import Released
+from dp_spark.report.values import Released
 
 if TYPE_CHECKING:
     import altair as alt
