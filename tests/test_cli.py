@@ -16,8 +16,8 @@ from pyspark.sql import SparkSession
 from release_helpers import COUNT, MEAN, PATIENTS, ROOT, TOTAL, Outcome, Place, snapshot
 
 import dp_spark.release.run
-from dp_spark import cli as command_line
-from dp_spark.cli import main
+from dp_spark.cli import app as command_line
+from dp_spark.cli.app import main
 from dp_spark.errors import BudgetError, ConflictError, DamageError, DpSparkError, SourceError, SpecError
 from dp_spark.schema.reading import parse_yaml
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from release_helpers import ROOT, Outcome
 
-from dp_spark import demo
+from dp_spark.cli import demo
 from dp_spark.spec.release_spec import ReleaseSpec
 
 pytest_plugins = ("release_fixtures",)

@@ -13,7 +13,7 @@ import pytest
 from helpers import COUNT, MEAN, PUBLIC, UNITS, release_spec
 from rich.console import Console
 
-from dp_spark import display, documents
+from dp_spark.cli import display, documents
 from dp_spark.ledger.entries import GENESIS, Entry
 from dp_spark.ledger.state import AccountState
 from dp_spark.plan.manifest_building import build_manifest

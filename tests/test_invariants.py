@@ -198,7 +198,7 @@ def test_a_whole_process_says_and_leaves_nothing(place: Place, planted: Path, le
     write_delta(place.spark, source, pq.read_table(sorted(planted.glob("*.parquet"))))
     file = planted_file(place, source)
     code = (
-        "import sys; from dp_spark.cli import main; from dp_spark.session import get_session; "
+        "import sys; from dp_spark.cli.app import main; from dp_spark.session import get_session; "
         f"spark = get_session(); spark.sparkContext.setLogLevel({level!r}); spark.conf.set('spark.sql.ansi.enabled', 'true'); "
         f"a = main(['run', {str(file)!r}, '--release-id', 'r1', '--json']); spark.sparkContext.setLogLevel('OFF'); "
         f"[p.write_bytes(b'{USER}' * 99) for p in __import__('pathlib').Path({str(source)!r}).glob('*.parquet')]; "
@@ -482,7 +482,7 @@ def test_pure_rooms_load_no_pyspark() -> None:
 
 
 def test_the_command_line_loads_no_pyspark_for_help() -> None:
-    loaded = _modules_after("import dp_spark.cli")
+    loaded = _modules_after("import dp_spark.cli.app")
     assert not loaded & {"pyspark", "py4j", "delta", "opendp"}
 
 

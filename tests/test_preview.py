@@ -168,7 +168,7 @@ def test_a_plan_without_a_ledger_starts_no_jvm(tmp_path: Path) -> None:
     import dp_spark
 
     code = (
-        "import sys; from dp_spark.cli import main; "
+        "import sys; from dp_spark.cli.app import main; "
         f"code = main(['plan', {str(ROOT / 'conf' / 'finance.yaml')!r}, '--json']); "
         "from pyspark import SparkContext; assert SparkContext._gateway is None; sys.exit(code)"
     )

@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import COUNT, TOTAL, Outcome, Place, snapshot, write_delta
 
-from dp_spark.reading_mends import mends
+from dp_spark.cli.reading_mends import mends
 from dp_spark.release.reading_check import Lost, Reading, check_reading
 
 pytest_plugins = ("release_fixtures",)
@@ -205,7 +205,7 @@ def test_nothing_is_printed_where_there_is_no_terminal(place: Place, cli: Cli, a
 
 
 def test_a_terminal_needs_no_word(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dp_spark.cli import main
+    from dp_spark.cli.app import main
 
     primary, secondary = pty.openpty()
     with os.fdopen(secondary, "w") as terminal:

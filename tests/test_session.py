@@ -170,7 +170,7 @@ def test_loggers_that_quote_values_are_silent(caplog: pytest.LogCaptureFixture) 
 @pytest.mark.parametrize("library", ["grpc", "grpc_status"])
 @pytest.mark.parametrize("remote", ["sc://localhost", "local[2]"])
 def test_without_the_libraries_of_connect_the_error_names_the_mend(library: str, remote: str) -> None:
-    code = f"import sys\nsys.modules[{library!r}] = None\nfrom dp_spark.cli import main\n"
+    code = f"import sys\nsys.modules[{library!r}] = None\nfrom dp_spark.cli.app import main\n"
     code += "sys.exit(main(['show', 'x', '--json']))"
     environment = {**os.environ, "SPARK_REMOTE": remote, "PYTHONPATH": str(Path(session.__file__).parent.parent)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)

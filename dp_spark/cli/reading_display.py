@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dp_spark.cli.reading_mends import mends
 from dp_spark.published.cells import key_text
-from dp_spark.reading_mends import mends
 from dp_spark.release.reading_check import Finding, Place, Reading
 from dp_spark.spec.file_checks import TEXT_FORMATS
 

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dp_spark.combine.run import CombinedResult
-from dp_spark.documents import (
+from dp_spark.cli.documents import (
     account_document,
     cost_document,
     history_documents,
@@ -18,6 +17,7 @@ from dp_spark.documents import (
     remaining_document,
     result_warnings,
 )
+from dp_spark.combine.run import CombinedResult
 from dp_spark.ledger.entries import Entry
 from dp_spark.ledger.state import AccountState
 from dp_spark.ledger.verification import Verification

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from dp_spark.budget_cli import budget_app
-from dp_spark.combine_cli import combine
+from dp_spark.cli.budget import budget_app
+from dp_spark.cli.combine import combine
+from dp_spark.cli.share import share_app
+from dp_spark.cli.terminal import AsJson, emit, home, log, out, report, session, settings_warning, stages, warn
 from dp_spark.errors import DpSparkError, SpecError, foreseen
-from dp_spark.share_cli import share_app
-from dp_spark.terminal import AsJson, emit, home, log, out, report, session, settings_warning, stages, warn
 
 if TYPE_CHECKING:
     from dp_spark.tables.delta import TableRef
@@ -62,8 +62,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a release: charge the ledger, compute, add noise, publish."""
-    from dp_spark.display import show_result
-    from dp_spark.documents import result_document
+    from dp_spark.cli.display import show_result
+    from dp_spark.cli.documents import result_document
     from dp_spark.release.run import run_release
     from dp_spark.spec.release_spec import ReleaseSpec
 
@@ -89,8 +89,8 @@ def run(
 @app.command()
 def plan(file: _FILE, overrides: _SET = None, as_json: AsJson = False) -> None:
     """Show noise, thresholds, cost and what would remain; touches no private data."""
-    from dp_spark.display import show_plan
-    from dp_spark.documents import plan_document
+    from dp_spark.cli.display import show_plan
+    from dp_spark.cli.documents import plan_document
     from dp_spark.release.preview import preview_release
     from dp_spark.spec.release_spec import ReleaseSpec
 
@@ -116,7 +116,7 @@ def check(
 
     For mending how the source is read, not for choosing bounds: the counts are exact and CONFIDENTIAL.
     """
-    from dp_spark.reading_display import show_reading
+    from dp_spark.cli.reading_display import show_reading
     from dp_spark.release.reading_check import check_reading
     from dp_spark.spec.release_spec import ReleaseSpec
 
@@ -144,7 +144,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show the manifest of a published table; with --html, write a report on it."""
-    from dp_spark.display import show_manifest
+    from dp_spark.cli.display import show_manifest
     from dp_spark.release.reading import read_manifest
     from dp_spark.tables.delta import TableRef
 
@@ -193,7 +193,7 @@ def demo(
     ),
 ) -> None:
     """Release real, public data and show exact against released values side by side."""
-    from dp_spark.demo import run_demo
+    from dp_spark.cli.demo import run_demo
 
     run_demo(scenario.value, folder, session, out(), stages())
 

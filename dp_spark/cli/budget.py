@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from dp_spark.cli.terminal import AsJson, emit, log, out, report, session
 from dp_spark.errors import DamageError, DpSparkError, SpecError
-from dp_spark.terminal import AsJson, emit, log, out, report, session
 
 if TYPE_CHECKING:
     from dp_spark.ledger.state import AccountState
@@ -92,8 +92,8 @@ def budget_raise(
 @budget_app.command("show")
 def budget_show(ledger: _LEDGER, dataset: _ANY_DATASET = None, as_json: AsJson = False) -> None:
     """Show what a ledger's datasets have, spent and have left; of a damaged ledger what is sound, with exit code 6."""
-    from dp_spark.display import show_accounts
-    from dp_spark.documents import account_document
+    from dp_spark.cli.display import show_accounts
+    from dp_spark.cli.documents import account_document
     from dp_spark.ledger.table import Ledger
     from dp_spark.tables.delta import TableRef
 
@@ -115,8 +115,8 @@ def budget_show(ledger: _LEDGER, dataset: _ANY_DATASET = None, as_json: AsJson =
 @budget_app.command("history")
 def budget_history(ledger: _LEDGER, dataset: _ANY_DATASET = None, as_json: AsJson = False) -> None:
     """Show every entry of a ledger: who opened, raised, charged and published what, when and why."""
-    from dp_spark.display import show_entries
-    from dp_spark.documents import history_documents
+    from dp_spark.cli.display import show_entries
+    from dp_spark.cli.documents import history_documents
     from dp_spark.ledger.table import Ledger
     from dp_spark.tables.delta import TableRef
 
@@ -135,8 +135,8 @@ def budget_history(ledger: _LEDGER, dataset: _ANY_DATASET = None, as_json: AsJso
 @budget_app.command("verify")
 def budget_verify(ledger: _LEDGER, as_json: AsJson = False) -> None:
     """Check a ledger, its outbox and every published release it can reach; exit code 6 where something is wrong."""
-    from dp_spark.display import show_verification
-    from dp_spark.documents import verification_document
+    from dp_spark.cli.display import show_verification
+    from dp_spark.cli.documents import verification_document
     from dp_spark.ledger.verification import verify
     from dp_spark.tables.delta import TableRef
 
@@ -165,8 +165,8 @@ def check_name(name: str, where: str) -> str:
 
 
 def _show_account(state: AccountState, as_json: bool) -> None:
-    from dp_spark.display import show_accounts
-    from dp_spark.documents import account_document
+    from dp_spark.cli.display import show_accounts
+    from dp_spark.cli.documents import account_document
 
     if as_json:
         emit(account_document(state))

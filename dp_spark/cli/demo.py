@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dp_spark.display import show_result
+from dp_spark.cli.display import show_result
 from dp_spark.engine import preprocess
 from dp_spark.engine.sources import column, open_source
 from dp_spark.errors import DpSparkError

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from dp_spark.cli.terminal import AsJson, emit, log, out, session
 from dp_spark.combine.manifest import Users
-from dp_spark.terminal import AsJson, emit, log, out, session
 
 
 def combine(
@@ -22,9 +22,9 @@ def combine(
     as_json: AsJson = False,
 ) -> None:
     """Combine several organisations' releases of one release file into one table; costs no budget and needs no ledger."""
+    from dp_spark.cli.display import show_combined
+    from dp_spark.cli.documents import combined_document
     from dp_spark.combine.run import combine as combine_releases
-    from dp_spark.display import show_combined
-    from dp_spark.documents import combined_document
     from dp_spark.spec.release_spec import Location
     from dp_spark.tables.delta import TableRef
 

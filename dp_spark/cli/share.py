@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dp_spark.cli.terminal import AsJson, emit, home, log, out, session
 from dp_spark.errors import SpecError
-from dp_spark.terminal import AsJson, emit, home, log, out, session
 
 if TYPE_CHECKING:
     from dp_spark.share.server_config import SharedName
