@@ -25,7 +25,7 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException, PySparkImportError
 
 from dp_spark.errors import DpSparkError
-from dp_spark.tables.paths import conf_file
+from dp_spark.installed import conf_file
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from pyspark.sql import types as T
 
 from dp_spark.engine import aggregation
-from dp_spark.engine.canonical_rows import canonical_order, one_chunk
 from dp_spark.engine.public_tables import POSITION, PublicKeys
 from dp_spark.ledger import outbox
 from dp_spark.ledger.entries import Seal
@@ -26,6 +25,7 @@ from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.privacy.events import events_to_json
 from dp_spark.privacy.mechanisms import Mechanism
 from dp_spark.privacy.selection import Selection
+from dp_spark.published.canonical_rows import canonical_order, one_chunk
 from dp_spark.release import run as release
 
 DAY = dt.date(2024, 2, 29)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dp_spark.places.identities import covers_source, joined_identities, same_source
+from dp_spark.places.jdbc_addresses import jdbc_identities
 from dp_spark.spec.source_options import reading_problems
-from dp_spark.tables.jdbc_addresses import jdbc_identities
-from dp_spark.tables.paths import covers_source, joined_identities, same_source
 
 Table = tuple[str, str]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dp_spark.spec.moments import Kind, Moment, moment_of, text_of
+from dp_spark.schema.moments import Kind, Moment, moment_of, text_of
 
 EPOCH = dt.datetime(1970, 1, 1)
 KINDS: dict[Kind, tuple[int, int]] = {

@@ -10,19 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dp_spark.errors import SpecError
-from dp_spark.tables.paths import (
-    covers_source,
-    fixed_part,
-    is_local,
-    joined_identities,
-    overlap,
-    pattern_of,
-    resolve,
-    same_source,
-    spark_path,
-    split_identities,
-    unsafe_store,
-)
+from dp_spark.places.identities import covers_source, joined_identities, same_source, split_identities
+from dp_spark.places.paths import fixed_part, is_local, pattern_of, resolve, spark_path
+from dp_spark.places.stores import overlap, unsafe_store
 
 NAMES = st.text("abcXYZ019._-= ", min_size=1, max_size=6) | st.sampled_from([".", "..", "year=2024"])
 PARTS = st.lists(NAMES, min_size=1, max_size=5).map("/".join)

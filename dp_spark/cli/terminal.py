@@ -23,7 +23,7 @@ def home(value: Any) -> Any:
     """A path or several as a command line gave them, with ``~`` where the shell left it (``--out=~/x``)."""
     from pathlib import Path
 
-    from dp_spark.tables.paths import at_home
+    from dp_spark.places.paths import at_home
 
     if isinstance(value, list | tuple):
         return [home(item) for item in value]

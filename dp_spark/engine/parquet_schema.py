@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
-from dp_spark.tables.paths import resolve
+from dp_spark.places.paths import resolve
 
 #: Where a schema's fields say which other columns their files have: column -> type.
 UNREADABLE = "dp_spark.unreadable"

@@ -20,8 +20,8 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from dp_spark.engine.sources import open_checked, readable_key, require_key
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.published.cells import key_text, python_value
+from dp_spark.schema.moments import Moment
 from dp_spark.spark.errors import SPARK_ERRORS, condition
-from dp_spark.spec.moments import Moment
 from dp_spark.spec.release_spec import PublicPartitions, Source
 from dp_spark.spec.typed_constants import constant_of
 

@@ -12,12 +12,14 @@ from urllib.parse import unquote
 from pyspark.sql import DataFrame, SparkSession
 
 from dp_spark.errors import SourceError
+from dp_spark.places.identities import joined_identities
+from dp_spark.places.jdbc_addresses import jdbc_identities
+from dp_spark.places.paths import fixed_part, is_local, resolve
+from dp_spark.places.stores import canonical
 from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spec.release_spec import Source
 from dp_spark.spec.table_names import joined, parts
 from dp_spark.tables.delta import has_local_log, quoted_name, table_location
-from dp_spark.tables.jdbc_addresses import jdbc_identities
-from dp_spark.tables.paths import canonical, fixed_part, is_local, joined_identities, resolve
 
 # Delta reads path@v3 and path@<time> as versions of path.
 _VERSION = re.compile(r"@(v[0-9]+|[0-9]{17})$", re.IGNORECASE)

@@ -21,12 +21,12 @@ from dp_spark.engine.text_files import TextFiles
 from dp_spark.engine.text_files import column as column
 from dp_spark.engine.text_files import quoted as quoted
 from dp_spark.errors import SourceError, SpecError
+from dp_spark.places.paths import is_local, pattern_of, resolve, spark_path
 from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spec.file_checks import TEXT_FORMATS, check_source_file
 from dp_spark.spec.release_spec import Source
 from dp_spark.spec.unit_definition import quoted_text
 from dp_spark.tables.delta import has_local_log, quoted_name
-from dp_spark.tables.paths import is_local, pattern_of, resolve, spark_path
 
 _READABLE_TABLES = ("MANAGED", "EXTERNAL")
 #: Types whose equality is plain: no NaN, no -0.0, no collation, no bytes that no one can read.

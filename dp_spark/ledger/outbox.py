@@ -21,12 +21,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from dp_spark import manifest as manifests
-from dp_spark.engine.canonical_rows import one_chunk
 from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger.entries import PUBLISHED, Seal
 from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.table import Ledger
 from dp_spark.privacy.accounting import Account
+from dp_spark.published.canonical_rows import one_chunk
 from dp_spark.session import bookkeeping
 from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent, translated
 from dp_spark.tables.delta import TableRef, exists, read

@@ -17,10 +17,10 @@ from typing import cast
 
 from dp_spark.errors import BudgetError, DamageError
 from dp_spark.ledger.entries import CHARGE, CORRECTION, GENESIS, KINDS, OPEN, PUBLISHED, Entry, Seal
+from dp_spark.places.identities import same_source, split_identities
 from dp_spark.privacy.accounting import NOTHING, Account, Accountant, Cost, cost_of
 from dp_spark.privacy.events import Event, decimal_text, events_from_json, unparsed_from_json
 from dp_spark.spec.unit_pin import agrees, gains_names, loses_names, unit_words
-from dp_spark.tables.paths import same_source, split_identities
 
 _MEND = "restore the ledger from a backup of its files (docs/ledger.md); do not open a new one"
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, BudgetError)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from dp_spark.errors import DamageError
 from dp_spark.ledger.entries import Seal
+from dp_spark.places.paths import is_local
 from dp_spark.tables.delta import TableRef
-from dp_spark.tables.paths import is_local
 
 
 class Witness:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from dp_spark.manifest import stddevs_for
-from dp_spark.spec.moments import text_of
+from dp_spark.schema.moments import text_of
 
 
 def plain_rows(rows: pa.Table) -> list[dict[str, Any]]:

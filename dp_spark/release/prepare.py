@@ -29,6 +29,7 @@ from dp_spark.errors import DamageError, SpecError
 from dp_spark.ledger.outbox import Outbox, StoredDraw, outbox_of
 from dp_spark.ledger.same_file import is_correction
 from dp_spark.ledger.state import LedgerState
+from dp_spark.places.identities import same_source
 from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.release.publication import check_order
 from dp_spark.session import BUCKETING, PARTITION_TYPES, check_held
@@ -36,7 +37,6 @@ from dp_spark.spec.file_digests import is_current
 from dp_spark.spec.release_spec import ClippedAggregate, Count, ReleaseSpec, Source
 from dp_spark.tables import delta as tables
 from dp_spark.tables.delta import TableRef
-from dp_spark.tables.paths import same_source
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dp_spark.engine.public_tables import collect_public
 from dp_spark.engine.source_identity import source_identity
 from dp_spark.ledger.state import AccountState, LedgerState
 from dp_spark.ledger.table import Ledger
+from dp_spark.places.paths import is_local
 from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.privacy.accounting import Account
 from dp_spark.release.prepare import check_public_sources
@@ -20,7 +21,6 @@ from dp_spark.spec.file_checks import check_file, check_places
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables import delta as tables
 from dp_spark.tables.delta import TableRef
-from dp_spark.tables.paths import is_local
 
 
 @dataclass(frozen=True)

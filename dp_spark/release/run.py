@@ -25,6 +25,7 @@ from dp_spark.ledger.outbox import Draw, Outbox, read_books
 from dp_spark.ledger.same_file import check_comparable
 from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.table import Ledger
+from dp_spark.places.identities import covers_source
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table
@@ -41,7 +42,6 @@ from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.unit_pin import unit_words
 from dp_spark.tables import delta as tables
 from dp_spark.tables.delta import TableRef
-from dp_spark.tables.paths import covers_source
 
 #: The stages that a progress display names, in order.
 STAGES = ("validate", "charge", "read and aggregate", "noise", "publish")

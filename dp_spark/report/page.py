@@ -59,7 +59,7 @@ def report_page(manifest: Mapping[str, Any], rows: pa.Table, history: BudgetHist
             "there is no report on this kind of table", where="--html", mend="make one of each release it came from"
         )
 
-    template = importlib.resources.files("dp_spark").joinpath("report.html").read_text(encoding="utf-8")
+    template = importlib.resources.files("dp_spark.report").joinpath("page.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(_content(manifest, rows, history))
 

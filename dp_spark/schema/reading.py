@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from dp_spark.errors import SpecError
-from dp_spark.tables.paths import at_home
+from dp_spark.places.paths import at_home
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 

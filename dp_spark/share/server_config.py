@@ -21,10 +21,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from dp_spark.errors import ConflictError, SpecError, said_together
+from dp_spark.places.paths import is_local
+from dp_spark.places.stores import canonical
 from dp_spark.schema.messages import to_spec_error
 from dp_spark.schema.reading import parse_yaml
 from dp_spark.share.private_files import not_writable, write_private
-from dp_spark.tables.paths import canonical, is_local
 
 _TOKEN_BYTES = 32
 _LOCK_SECONDS = 30.0

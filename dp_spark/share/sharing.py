@@ -13,12 +13,13 @@ from dp_spark.ledger.outbox import Outbox, read_books
 from dp_spark.ledger.state import LedgerState, Publication
 from dp_spark.ledger.table import Ledger
 from dp_spark.ledger.verification import verify_release
+from dp_spark.places.identities import same_source
+from dp_spark.places.stores import canonical
 from dp_spark.session import bookkeeping
 from dp_spark.spark.errors import translated
 from dp_spark.spec.release_spec import Location
 from dp_spark.tables import delta as tables
 from dp_spark.tables.delta import TableRef
-from dp_spark.tables.paths import canonical, same_source
 
 #: What brings no rows: at most it moves those that are there.
 _UPKEEP = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES")

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from dp_spark.errors import DpSparkError, SpecError, collected, said_together
+from dp_spark.places.paths import fixed_part, is_local, resolve
+from dp_spark.places.stores import overlap
 from dp_spark.published.cells import key_text
 from dp_spark.spec.expressions import check_expression, check_type
 from dp_spark.spec.release_spec import ClippedAggregate, Count, Join, ReleaseSpec, Source, Step
@@ -17,7 +19,6 @@ from dp_spark.spec.source_options import reading_problems
 from dp_spark.spec.spark_types import KEYS, NESTED, NUMBERS, canonical_type, type_kind
 from dp_spark.spec.typed_constants import constant_of
 from dp_spark.spec.unit_definition import ROW_UNIT, check_definition, mend, quoted_text
-from dp_spark.tables.paths import fixed_part, is_local, overlap, resolve
 
 #: Formats whose files do not say what their columns are.
 TEXT_FORMATS = ("csv", "json")

@@ -10,7 +10,7 @@ import difflib
 import zoneinfo
 from collections.abc import Iterator, Mapping
 
-from dp_spark.tables.jdbc_addresses import leads_elsewhere
+from dp_spark.places.jdbc_addresses import leads_elsewhere
 
 _FILES = "pathGlobFilter recursiveFileLookup"
 _TEXT = f"{_FILES} mode encoding charset lineSep locale dateFormat timestampFormat timestampNTZFormat multiLine"

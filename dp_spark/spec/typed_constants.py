@@ -7,7 +7,7 @@ import re
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
-from dp_spark.spec.moments import Kind, moment_of
+from dp_spark.schema.moments import Kind, moment_of
 from dp_spark.spec.spark_types import canonical_type
 
 _BITS = {"tinyint": 8, "smallint": 16, "int": 32, "bigint": 64}

@@ -19,11 +19,12 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from dp_spark import manifest as manifests
 from dp_spark.errors import ConflictError, DamageError, SourceError, SpecError
 from dp_spark.manifest import MANIFEST_PROPERTY
+from dp_spark.places.identities import same_source
+from dp_spark.places.paths import is_local, resolve, spark_path
 from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent
 from dp_spark.spec.release_spec import Location
 from dp_spark.spec.table_names import joined, parts, reads_as_name
 from dp_spark.tables.leftovers import Draws, only_leftovers
-from dp_spark.tables.paths import is_local, resolve, same_source, spark_path
 
 
 @dataclass(frozen=True)

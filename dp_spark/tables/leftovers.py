@@ -14,10 +14,10 @@ import pyarrow as pa
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
+from dp_spark.places.paths import is_local, spark_path
 from dp_spark.published.row_comparison import same_rows
 from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.tables.first_commit import is_commit_of
-from dp_spark.tables.paths import is_local, spark_path
 
 _DATA = re.compile(r"part-[\w.-]+\.parquet")
 _COMMIT = re.compile(r"_delta_log/\.\d{20}\.json\.[\w-]+\.tmp")

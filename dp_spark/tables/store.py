@@ -10,9 +10,9 @@ from filelock import FileLock, Timeout
 from pyspark.sql import DataFrame, SparkSession
 
 from dp_spark.errors import ConflictError, SpecError
+from dp_spark.places.paths import is_local
 from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.tables.delta import TableRef, exists
-from dp_spark.tables.paths import is_local
 
 _LOCK_SECONDS = 300.0
 
