@@ -39,13 +39,13 @@ test-fast: $(JARS) ## Run the tests that need no Spark
 	@$(BIN)/python -m pytest -m "not spark and not slow"
 
 test-connect: $(JARS) ## Run the main parts of the suite on a local Spark Connect server (`make test` does, too)
-	@$(BIN)/python tests/test_connect.py
+	@PYTHONPATH=tests/support $(BIN)/python tests/system/test_connect.py
 
 test-matrix: $(JARS) ## Run a core of the suite with each pyspark, delta-spark and Python (about an hour; docs/versions.md)
 	@$(BIN)/python scripts/matrix.py
 
 durability: $(JARS) ## Kill 22 runs at 11 points and race 8 processes 5 times (about half an hour)
-	@$(BIN)/python -m pytest -m durability tests/test_durability.py
+	@$(BIN)/python -m pytest -m durability tests/system/test_durability.py
 
 bench: $(JARS) ## Measure dp-spark, exact queries and other libraries side by side (about half an hour; run it alone)
 	@$(BIN)/python -m benchmarks.run

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Chromium for tests/test_report.py, which looks at the release report as a reader does. Does nothing where there is one.
+# A Chromium for tests/report/test_page.py, which looks at the release report as a reader does. Does nothing where there is one.
 set -euo pipefail
 
 for name in chromium chromium-browser google-chrome google-chrome-stable; do

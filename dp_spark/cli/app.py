@@ -31,6 +31,7 @@ app.add_typer(budget_app)
 app.add_typer(share_app)
 app.command()(combine)
 
+_PACKAGE = Path(__file__).parents[1]
 _FILE = Annotated[Path, typer.Argument(metavar="FILE", help="The release file (YAML).")]
 _SET = Annotated[
     list[str] | None,
@@ -205,8 +206,8 @@ def _unexpected(error: BaseException) -> DpSparkError:
     trace, place = error.__traceback__, ""
     while trace is not None:
         file = Path(trace.tb_frame.f_code.co_filename)
-        if "dp_spark" in file.parts[-4:-1]:
-            place = f"{file.name}:{trace.tb_lineno}"
+        if file.is_relative_to(_PACKAGE):
+            place = f"{file.relative_to(_PACKAGE)}:{trace.tb_lineno}"
         trace = trace.tb_next
     mend = "report it; a retry with the same --release-id is safe"
     return foreseen(error, DpSparkError(f"unexpected {type(error).__name__}", where=place, mend=mend))

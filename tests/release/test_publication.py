@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import pytest
+from kills import KilledError, die, while_drawing
 from release_helpers import COUNT, Outcome, Place
 
 from dp_spark.errors import BudgetError, ConflictError, DamageError, DpSparkError, SpecError
@@ -16,32 +17,12 @@ from dp_spark.release import run as release
 pytest_plugins = ("release_fixtures",)
 
 
-class KilledError(BaseException):
-    """Not an Exception: nothing may catch it."""
-
-
-def die(*_: Any, **__: Any) -> NoReturn:
-    raise KilledError
-
-
 def charged_only(place: Place, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(release, "_draw", die)
         with pytest.raises(KilledError):
             place.release("r1", **changes)
     assert place.kinds() == [("charge", "r1")]
-
-
-def while_drawing(monkeypatch: pytest.MonkeyPatch, happen: Callable[[], None]) -> None:
-    """Lets something happen once, between the checks of a run and its publication."""
-    original = release._draw
-
-    def draw(*arguments: Any) -> Any:
-        monkeypatch.setattr(release, "_draw", original)
-        happen()
-        return original(*arguments)
-
-    monkeypatch.setattr(release, "_draw", draw)
 
 
 # --- going on --------------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from release_helpers import ROOT, Outcome
+from checkout import ROOT
+from release_helpers import Outcome
 
 from dp_spark.cli import demo
 from dp_spark.spec.release_spec import ReleaseSpec

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from checkout import ROOT
 from databricks.bundles.jobs import Job, PauseStatus
-from release_helpers import ROOT, Place
+from release_helpers import Place
 
 from dp_spark.cli import app as command_line
 from dp_spark.spec.release_spec import ReleaseSpec

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import checkout
 import pytest
 import yaml
 from filelock import FileLock
+from kills import KilledError, die, while_drawing
 from release_helpers import Outcome, Place
-from test_publication import KilledError, die, while_drawing
 
 from dp_spark.engine import preprocess
 from dp_spark.errors import BudgetError, ConflictError, SourceError, SpecError
@@ -21,7 +22,7 @@ from dp_spark.spec.file_digests import MARK
 
 pytest_plugins = ("release_fixtures",)
 Cli = Callable[..., Outcome]
-GOLDEN = Path(__file__).parent / "golden" / "0"
+GOLDEN = checkout.GOLDEN / "0"
 
 
 def csv(place: Place, *, options: dict[str, Any] | None = None, cost: str = "double", **changes: Any) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from dp_spark.release.run import ReleaseResult, run_release
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables.delta import TableRef
 
-ROOT = Path(__file__).parent.parent
 WARDS = ("er", "gp", "icu")
 COUNT = {"function": "count", "name": "visits"}
 PATIENTS = {"function": "privacy_id_count", "name": "patients"}

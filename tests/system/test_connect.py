@@ -14,30 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from release_helpers import ROOT
+from checkout import ROOT
 
 #: The order of a release, its replays and its rivals, budgets, silence, settings, types; then what Connect alone has.
 PARTS = (
-    "tests/connect_only.py",
-    "tests/test_publication.py::test_a_drawn_release_needs_its_source_no_more",
-    "tests/test_publication.py::test_a_newer_release_that_came_first_stays",
-    "tests/test_publication.py::test_a_sink_put_back_to_an_older_release_gets_the_newer_one_again",
-    "tests/test_publication.py::test_a_failure_between_charging_and_reading_says_how_to_retry",
-    "tests/test_outbox.py",
+    "tests/support/connect_only.py",
+    "tests/release/test_publication.py::test_a_drawn_release_needs_its_source_no_more",
+    "tests/release/test_publication.py::test_a_newer_release_that_came_first_stays",
+    "tests/release/test_publication.py::test_a_sink_put_back_to_an_older_release_gets_the_newer_one_again",
+    "tests/release/test_publication.py::test_a_failure_between_charging_and_reading_says_how_to_retry",
+    "tests/ledger/test_outbox.py",
     "tests/test_session.py",
-    "tests/test_spark_versions.py",
-    "tests/test_ledger.py::test_ten_charges_of_a_tenth_fit_and_the_eleventh_does_not",
-    "tests/test_ledger.py::test_rivals_without_the_file_lock_get_a_sequence_of_their_own",
-    "tests/test_release.py::test_the_same_release_id_is_published_once",
-    "tests/test_release.py::test_a_run_that_dies_after_the_draw_is_completed_from_the_outbox",
-    "tests/test_release.py::test_public_keys_of_every_type_keep_their_type",
-    "tests/test_release.py::test_private_selection",
-    "tests/test_release.py::test_settings_are_held_and_put_back",
-    "tests/test_tables.py::test_every_key_type_survives_with_its_nulls",
-    "tests/test_invariants.py::test_no_exact_value_leaves",
-    "tests/test_invariants.py::test_a_failure_that_quotes_a_value_is_not_passed_on",
-    "tests/test_invariants.py::test_errors_while_reading_name_no_value",
-    "tests/test_invariants.py::test_errors_while_writing_name_no_value",
+    "tests/system/test_spark_versions.py",
+    "tests/ledger/test_table.py::test_ten_charges_of_a_tenth_fit_and_the_eleventh_does_not",
+    "tests/ledger/test_table.py::test_rivals_without_the_file_lock_get_a_sequence_of_their_own",
+    "tests/release/test_run.py::test_the_same_release_id_is_published_once",
+    "tests/release/test_run.py::test_a_run_that_dies_after_the_draw_is_completed_from_the_outbox",
+    "tests/release/test_run.py::test_public_keys_of_every_type_keep_their_type",
+    "tests/release/test_run.py::test_private_selection",
+    "tests/release/test_run.py::test_settings_are_held_and_put_back",
+    "tests/tables/test_delta.py::test_every_key_type_survives_with_its_nulls",
+    "tests/system/test_invariants.py::test_no_exact_value_leaves",
+    "tests/system/test_invariants.py::test_a_failure_that_quotes_a_value_is_not_passed_on",
+    "tests/system/test_invariants.py::test_errors_while_reading_name_no_value",
+    "tests/system/test_invariants.py::test_errors_while_writing_name_no_value",
 )
 
 

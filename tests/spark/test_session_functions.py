@@ -6,8 +6,9 @@ import ast
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from pyspark.sql import SparkSession
-from release_helpers import COUNT, ROOT, TOTAL, Place
+from release_helpers import COUNT, TOTAL, Place
 
 from dp_spark.errors import DpSparkError, SpecError
 from dp_spark.release.run import run_release

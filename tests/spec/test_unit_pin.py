@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import checkout
 import pyarrow.parquet as pq
 import pytest
+from chains import Chain, account, laplace
 from helpers import release_spec
-from test_ledger_state import Chain, account, laplace
 
 from dp_spark.errors import BudgetError
 from dp_spark.manifest import read_manifest
@@ -16,7 +15,7 @@ from dp_spark.plan.planning import plan_release
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.unit_pin import agrees, unit_text, unit_words
 
-GOLDEN = Path(__file__).parent / "golden" / "0"
+GOLDEN = checkout.GOLDEN / "0"
 NEW = {"file_digest": "sha256-2:f"}
 FIRST, SECOND = (unit_text(["id"], {}, {}, {"id": place}) for place in (1, 2))
 DEFINED = unit_text(["who"], {"who": "lower(id)"}, {"id": "string"}, {})

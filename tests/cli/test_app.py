@@ -12,8 +12,9 @@ from typing import Any
 
 import jsonschema
 import pytest
+from checkout import ROOT
 from pyspark.sql import SparkSession
-from release_helpers import COUNT, MEAN, PATIENTS, ROOT, TOTAL, Outcome, Place, snapshot
+from release_helpers import COUNT, MEAN, PATIENTS, TOTAL, Outcome, Place, snapshot
 
 import dp_spark.release.run
 from dp_spark.cli import app as command_line

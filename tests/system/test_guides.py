@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from release_helpers import ROOT, Outcome
+from checkout import ROOT
+from release_helpers import Outcome
 
 pytest_plugins = ("release_fixtures",)
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from checkout import ROOT
 from pyspark.sql import SparkSession
 from release_helpers import Outcome, Place
 
@@ -33,7 +34,7 @@ POINTS = (
 )  # fmt: skip
 ALWAYS = ("before_charge", "after_charge", "while_aggregating", "after_noise", "during_write", "after_commit")
 COMMAND = (sys.executable, "-m", "dp_spark")
-CRASH = (sys.executable, str(Path(__file__).with_name("crash_run.py")))
+CRASH = (sys.executable, str(ROOT / "tests" / "support" / "crash_run.py"))
 
 
 def start(arguments: Sequence[object]) -> subprocess.Popen[str]:
@@ -166,7 +167,7 @@ def big_source(spark: SparkSession, folder: Path) -> Path:
 def exact_run(master: str, source: Path, disturb: Callable[[subprocess.Popen[str]], None] = lambda process: None) -> str:
     """The digest of the exact aggregates of a run in a process of its own, disturbed when it starts to aggregate."""
     os.environ["DP_SPARK_MASTER"] = master
-    process = start([sys.executable, Path(__file__).with_name("exact_run.py"), source])
+    process = start([sys.executable, ROOT / "tests" / "support" / "exact_run.py", source])
     del os.environ["DP_SPARK_MASTER"]
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "aggregating"

@@ -16,10 +16,11 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
+from checkout import ROOT
 from deltalake import DeltaTable
 from packaging.requirements import Requirement
 from pyspark.sql import SparkSession
-from release_helpers import COUNT, MEAN, PATIENTS, ROOT, TOTAL, Place, write_delta
+from release_helpers import COUNT, MEAN, PATIENTS, TOTAL, Place, write_delta
 
 from dp_spark.errors import DamageError, SourceError
 from dp_spark.manifest import MANIFEST_PROPERTY, read_manifest

@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 import pytest
 import requests
 import yaml
+from checkout import ROOT
 from delta_sharing.protocol import DeltaSharingProfile, Table
 from delta_sharing.rest_client import DataSharingRestClient
 from pyspark.sql import SparkSession
-from release_helpers import MEAN, PATIENTS, ROOT, Outcome, Place, write_delta
+from release_helpers import MEAN, PATIENTS, Outcome, Place, write_delta
 from sharing_server import serving
 
 from dp_spark.cli.app import main

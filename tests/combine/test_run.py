@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from checkout import ROOT
 from combine_helpers import ALL, party, plan
 from helpers import COUNT
 from pyspark.sql import SparkSession
-from release_helpers import ROOT, Outcome, put_garbage, restore, snapshot
+from release_helpers import Outcome, put_garbage, restore, snapshot
 
 from benchmarks.combining import GUIDE, SITES, measure, run_sides, table
 from dp_spark.cli.app import main

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from checkout import GOLDEN
 from frames import frame_of
 from pyspark.sql import SparkSession
 
@@ -188,9 +189,9 @@ def test_a_commit_is_a_draws_only_with_no_other_text(published: TableRef) -> Non
 @pytest.mark.parametrize("table", ["release", "second"])
 def test_a_real_commit_is_a_draws(table: str) -> None:
     """Long texts are cut off in statistics; keys of other types are written in their own ways."""
-    content = (Path(__file__).parent / "golden/0" / table / "_delta_log" / f"{0:020}.json").read_bytes()
+    content = (GOLDEN / "0" / table / "_delta_log" / f"{0:020}.json").read_bytes()
     [metadata] = [json.loads(line)["metaData"] for line in content.splitlines() if b'"metaData"' in line]
-    [file] = (Path(__file__).parent / "golden/0" / table).glob("*.parquet")
+    [file] = (GOLDEN / "0" / table).glob("*.parquet")
     assert is_commit_of(content, pq.read_table(file), json.loads(metadata["configuration"][MANIFEST_PROPERTY]))
 
 

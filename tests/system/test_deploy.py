@@ -23,9 +23,10 @@ from zipfile import ZipFile
 
 import pyspark
 import pytest
+from checkout import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from release_helpers import ROOT, Outcome, Place
+from release_helpers import Outcome, Place
 
 pytest_plugins = ("release_fixtures",)
 

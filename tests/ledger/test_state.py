@@ -3,77 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from chains import WHERE, Chain, account, gaussian, laplace
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dp_spark.errors import BudgetError, ConflictError, DamageError
-from dp_spark.ledger.entries import CHARGE, CORRECTION, GENESIS, OPEN, PUBLISHED, Entry, Seal
+from dp_spark.ledger.entries import CORRECTION, PUBLISHED, Entry, Seal
 from dp_spark.ledger.same_file import check_comparable, is_correction
 from dp_spark.ledger.state import LedgerState
 from dp_spark.privacy.accounting import Account, Cost, zcdp_from_budget
-from dp_spark.privacy.events import Event, decimal_text, events_to_json
-
-START = datetime(2024, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
-WHERE = "warehouse/ledger"
-
-
-def laplace(epsilon: str, delta: str = "0") -> Event:
-    return Event("count", "laplace", 1.0, Decimal(epsilon), None, Decimal(delta))
-
-
-def gaussian(rho: Decimal, delta: str = "0") -> Event:
-    return Event("count", "gaussian", 1.0, None, rho, Decimal(delta))
-
-
-def account(epsilon: str, delta: str = "0") -> Account:
-    return Account.open(Decimal(epsilon), Decimal(delta))
-
-
-class Chain:
-    """Entries with sound digests, allowed or not; every method returns the chain itself."""
-
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self.entries = list(entries)
-
-    def add(self, kind: str, dataset: str, **changes: Any) -> Chain:
-        values: dict[str, Any] = dict.fromkeys(("release_id", "file_digest", "privacy_unit", "source", "rho", "reason"))
-        values |= {"accountant": "basic", "events": "[]", "epsilon": "0", "delta": "0", "who": "me"}
-        values |= {"at": START + timedelta(hours=len(self.entries)), "sequence": len(self.entries) + 1}
-        previous = self.entries[-1].digest if self.entries else GENESIS
-        self.entries.append(Entry(**{**values, "entry": kind, "dataset": dataset, "previous_digest": previous, **changes}))
-        return self
-
-    def open(self, dataset: str, total: Account, *, group: str | None = None, reason: str | None = None) -> Chain:
-        return self.add(
-            OPEN, dataset, accountant=total.accountant, epsilon=decimal_text(total.epsilon), delta=decimal_text(total.delta),
-            rho=None if total.rho is None else decimal_text(total.rho), reason=reason,
-            events="[]" if group is None else json.dumps({"group": group}),
-        )  # fmt: skip
-
-    def charge(self, dataset: str, release: str, *events: Event, unit: str = '["id"]', **more: Any) -> Chain:
-        given = {"source": f"/data/{dataset}", "file_digest": "sha256:f", "events": events_to_json(events), **more}
-        return self.add(CHARGE, dataset, release_id=release, privacy_unit=unit, **given)
-
-    def publish(self, dataset: str, release: str | None) -> Chain:
-        place = json.dumps({"sink": f"/out/{release}", "version": 0, "draw": "sha256:d"})
-        return self.add(PUBLISHED, dataset, release_id=release, events=place)
-
-    def state(self) -> LedgerState:
-        return LedgerState(self.entries, where=WHERE)
-
-    def damaged(self, match: str | None = None) -> None:
-        with pytest.raises(DamageError, match=match) as caught:
-            self.state()
-        assert caught.value.where == WHERE
-        assert caught.value.exit_code == 6
+from dp_spark.privacy.events import Event, events_to_json
 
 
 def check(state: LedgerState, dataset: str, *events: Event, unit: str = '["id"]') -> None:

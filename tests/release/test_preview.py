@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout import ROOT
 from pyspark.sql import SparkSession
-from release_helpers import COUNT, MEAN, PATIENTS, ROOT, TOTAL, Outcome, Place, snapshot
+from release_helpers import COUNT, MEAN, PATIENTS, TOTAL, Outcome, Place, snapshot
 
 from dp_spark.privacy.events import Event
 from dp_spark.release.preview import preview_release

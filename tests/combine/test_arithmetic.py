@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from checkout import GOLDEN
 from combine_helpers import ALL, VALUES, budget, party, plan
 from helpers import COUNT, MEAN, SUM, UNITS
 from hypothesis import given, settings
@@ -157,7 +157,7 @@ def test_a_combined_release_is_the_release_of_the_sum_where_nothing_is_clamped()
 
 def golden(name: str) -> Party:
     """A release that 0.1.0 wrote: its means are centred at the midpoints that it had."""
-    folder = Path(__file__).parent / "golden" / "0" / name
+    folder = GOLDEN / "0" / name
     return Party(name, read_manifest(folder), pq.read_table(next(folder.glob("*.parquet"))))
 
 
