@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from dp_spark.cli.app import main
+from dp_spark.cli import main
 
 if __name__ == "__main__":
     code = main(["combine", *sys.argv[1:]])

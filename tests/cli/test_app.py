@@ -18,7 +18,7 @@ from release_helpers import COUNT, MEAN, PATIENTS, TOTAL, Outcome, Place, snapsh
 
 import dp_spark.release.run
 from dp_spark.cli import app as command_line
-from dp_spark.cli.app import main
+from dp_spark.cli import main
 from dp_spark.errors import BudgetError, ConflictError, DamageError, DpSparkError, SourceError, SpecError
 from dp_spark.schema.reading import parse_yaml
 

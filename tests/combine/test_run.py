@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 from release_helpers import Outcome, put_garbage, restore, snapshot
 
 from benchmarks.combining import GUIDE, SITES, measure, run_sides, table
-from dp_spark.cli.app import main
+from dp_spark.cli import main
 from dp_spark.combine import run as combine_module
 from dp_spark.combine.agreement import Party
 from dp_spark.combine.arithmetic import combine_rows

@@ -205,7 +205,7 @@ def test_nothing_is_printed_where_there_is_no_terminal(place: Place, cli: Cli, a
 
 
 def test_a_terminal_needs_no_word(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dp_spark.cli.app import main
+    from dp_spark.cli import main
 
     primary, secondary = pty.openpty()
     with os.fdopen(secondary, "w") as terminal:

@@ -13,7 +13,7 @@ import pytest
 from helpers import COUNT, MEAN, PUBLIC, minimal_spec
 from pydantic_core import ErrorDetails
 
-from dp_spark.cli.app import main
+from dp_spark.cli import main
 from dp_spark.errors import SpecError
 from dp_spark.schema import messages as spec_errors
 from dp_spark.schema.reading import parse_yaml

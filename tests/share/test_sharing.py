@@ -23,7 +23,7 @@ from pyspark.sql import SparkSession
 from release_helpers import MEAN, PATIENTS, Outcome, Place, write_delta
 from sharing_server import serving
 
-from dp_spark.cli.app import main
+from dp_spark.cli import main
 from dp_spark.ledger.outbox import Draw
 from dp_spark.share.server_config import read_config
 

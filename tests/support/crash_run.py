@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from dp_spark.cli.app import main
+from dp_spark.cli import main
 from dp_spark.engine import aggregation
 from dp_spark.ledger.outbox import Outbox
 from dp_spark.ledger.table import Ledger

@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import ACCOUNTS, Outcome, Place, visits, write_delta
 
-from dp_spark.cli.app import main
+from dp_spark.cli import main
 from dp_spark.ledger.table import Ledger
 from dp_spark.privacy.accounting import Account
 from dp_spark.tables.delta import TableRef

@@ -92,7 +92,7 @@ def test_the_task_runs_an_entry_point_that_the_wheel_has(name: str) -> None:
     task = JOBS[name]["tasks"][0]["python_wheel_task"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert task["package_name"] == project["name"]
-    assert project["scripts"][task["entry_point"]] == "dp_spark.cli.app:entry_point"
+    assert project["scripts"][task["entry_point"]] == "dp_spark.cli:entry_point"
     [entry] = [e for e in importlib.metadata.distribution(task["package_name"]).entry_points if e.name == task["entry_point"]]
     assert entry.load() is command_line.entry_point
 
