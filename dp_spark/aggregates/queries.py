@@ -68,6 +68,21 @@ class Query:
         return self.lattice.radius if self.kind is QueryKind.CENTRED_SUM else self.lattice.magnitude
 
     @property
+    def change(self) -> int:
+        """d, the largest change of the integer of a partition by one row."""
+        return self.per_row
+
+    @property
+    def touched(self) -> int:
+        """How many integers of a partition one row changes."""
+        return 1
+
+    @property
+    def once_per_unit(self) -> bool:
+        """Whether a unit counts once in a partition, however many rows it has there."""
+        return self.kind is QueryKind.PRIVACY_ID_COUNT
+
+    @property
     def zero_bits(self) -> int:
         """How many low bits are zero in what is summed of each value, if the values are whole numbers.
 

@@ -17,7 +17,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from dp_spark.aggregates.queries import Query
-from dp_spark.privacy.sensitivity import ContributionBounds
+from dp_spark.privacy.bounds import ContributionBounds
 
 #: Internal column names; the rows carry nothing else, so nothing else is shuffled.
 UNIT, KEY, FEATURE, FIRST = "u", "k", "f", "first_of_unit"

@@ -15,11 +15,11 @@ from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query, QueryKind, quer
 from dp_spark.errors import SpecError
 from dp_spark.manifest import stddevs_for
 from dp_spark.privacy.accounting import Accountant, Cost, cost_of, exact_half, split, zcdp_from_budget
+from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.events import Event
 from dp_spark.privacy.mechanisms import Mechanism, MechanismName, calibrate
 from dp_spark.privacy.noise_grid import grid_bits
 from dp_spark.privacy.selection import Selection, calibrate_selection, least_delta
-from dp_spark.privacy.sensitivity import ContributionBounds, sensitivity_of
 from dp_spark.spec.release_spec import Aggregate, ReleaseSpec
 
 
@@ -153,7 +153,7 @@ def _selection(noise: Mechanism, delta: Decimal, accountant: Accountant) -> Sele
 def _mechanism(
     name: MechanismName, query: Query, bounds: ContributionBounds, accountant: Accountant, share: Decimal
 ) -> Mechanism:
-    exact = sensitivity_of(query, bounds)
+    exact = bounds.sensitivity(query)
     epsilon, rho = (share, None) if accountant == "basic" else (None, share)
     bits = 0
     if query.lattice is not None:

@@ -20,9 +20,9 @@ from typing import Any, Literal, TypeVar
 import opendp.prelude as dp
 
 from dp_spark.errors import DpSparkError
+from dp_spark.privacy.bounds import Sensitivity
 from dp_spark.privacy.events import Event
 from dp_spark.privacy.noise_grid import to_grid
-from dp_spark.privacy.sensitivity import Sensitivity
 
 dp.enable_features("contrib")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from fractions import Fraction
 
-from dp_spark.privacy.sensitivity import Sensitivity
+from dp_spark.privacy.bounds import Sensitivity
 
 #: Rounded sums are clamped to this size, which leaves room for the noise.
 LARGEST_SUM = 2**62

@@ -27,8 +27,8 @@ from dp_spark.engine.bounding import Salt, bound_contributions
 from dp_spark.engine.public_tables import PublicKeys, public_keys
 from dp_spark.engine.sources import Buckets
 from dp_spark.errors import SourceError, SpecError
+from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.lattice import Lattice, centred_lattice, sum_lattice
-from dp_spark.privacy.sensitivity import ContributionBounds
 from dp_spark.session import BUCKETING, RELEASE_SETTINGS
 from dp_spark.session import settings as session_settings
 from dp_spark.spec.release_spec import PublicPartitions, Source

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from dp_spark.aggregates.queries import Query, QueryKind
 from dp_spark.engine import aggregation, bounding
 from dp_spark.engine.bounding import FIRST, PreparedRows, Salt, bound_contributions
-from dp_spark.privacy.sensitivity import ContributionBounds
+from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.session import settings as session_settings
 
 INT = pa.int32()
@@ -296,7 +296,7 @@ def test_adding_or_removing_a_unit_changes_no_row_of_the_others(spark: SparkSess
 
 
 def test_adding_a_unit_changes_at_most_k_partitions_by_at_most_m_rows(spark: SparkSession) -> None:
-    """The same, seen from the aggregates: what sensitivity_of promises."""
+    """The same, seen from the aggregates: what the bounds promise."""
     rows = crowded()
     counts = []
     for data in (rows, [item for item in rows if item[0] != 7]):

@@ -14,8 +14,8 @@ from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, QueryKind
 from dp_spark.errors import SpecError
 from dp_spark.plan.planning import ReleasePlan, effective_bounds, is_ratio, plan_release
 from dp_spark.privacy.accounting import Account, zcdp_from_budget
+from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.mechanisms import noise_half_width, noise_stddev
-from dp_spark.privacy.sensitivity import ContributionBounds
 
 PURE = {"budget": {"epsilon": Decimal("1.0")}, "partitions": PUBLIC}
 ROW_UNIT: dict[str, Any] = {"privacy_unit": {"row": True}, "contribution_bounds": None}

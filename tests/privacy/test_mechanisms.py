@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from dp_spark.errors import DpSparkError
 from dp_spark.privacy import mechanisms
+from dp_spark.privacy.bounds import Sensitivity
 from dp_spark.privacy.events import Event
 from dp_spark.privacy.mechanisms import (
     Mechanism,
@@ -26,7 +27,6 @@ from dp_spark.privacy.mechanisms import (
     root_up,
     upper_tail,
 )
-from dp_spark.privacy.sensitivity import Sensitivity
 
 NAMES: list[MechanismName] = ["laplace", "gaussian"]
 SCALES = [0.05, 0.3, 1.0, 2.5, 9.9, 10.1, 30.0]

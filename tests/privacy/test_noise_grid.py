@@ -17,9 +17,9 @@ from dp_spark.manifest import confidence_intervals
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.plan.results import release_table
+from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.lattice import centred_lattice, join, split, sum_lattice
 from dp_spark.privacy.noise_grid import LARGEST_SUM, grid_bits, to_grid
-from dp_spark.privacy.sensitivity import ContributionBounds, sensitivity_of
 
 QUERIES = [
     Query(kind, "x", lattice)
@@ -59,7 +59,7 @@ def test_a_sum_is_rounded_alike_wherever_it_lies() -> None:
 def test_noise_and_sums_fit_in_64_bits_and_rounding_is_invisible(
     query: Query, bounds: ContributionBounds, charge: Decimal, kind: str
 ) -> None:
-    exact = sensitivity_of(query, bounds)
+    exact = bounds.sensitivity(query)
     epsilon, rho = (charge, None) if kind == "basic" else (None, charge)
     bits = grid_bits(exact, query.per_row, epsilon=epsilon, rho=rho, gaussian=kind == "gaussian")
     drawn = exact.rounded(bits)
@@ -82,7 +82,7 @@ def test_ordinary_bounds_have_the_noise_and_the_grid_that_they_always_had() -> N
     """So what an earlier version charged for, this one draws."""
     for low, high, exponent in ((0.0, 100.0, -15), (0.0, 500.0, -13), (-10.0, 30.0, -17)):
         query = Query(QueryKind.SUM, "x", sum_lattice(low, high))
-        exact = sensitivity_of(query, ContributionBounds(4, 2))
+        exact = ContributionBounds(4, 2).sensitivity(query)
         bits = grid_bits(exact, query.per_row, epsilon=Decimal(1), rho=None, gaussian=False)
         assert query.lattice is not None
         assert query.lattice.exponent + bits == exponent

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from dp_spark.errors import DpSparkError
 from dp_spark.privacy import mechanisms
+from dp_spark.privacy.bounds import Sensitivity
 from dp_spark.privacy.mechanisms import MechanismName, calibrate
 from dp_spark.privacy.selection import Selection, calibrate_selection, selection_delta
-from dp_spark.privacy.sensitivity import Sensitivity
 
 NAMES: list[MechanismName] = ["laplace", "gaussian"]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dp_spark.cli import share as share_cli
 from dp_spark.cli import main
+from dp_spark.cli import share as share_cli
 from dp_spark.errors import SpecError
 from dp_spark.share import private_files
 from dp_spark.share.server_config import SharedName, editing, read_config, server_location

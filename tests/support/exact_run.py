@@ -8,8 +8,8 @@ import sys
 from dp_spark.aggregates.queries import Query, QueryKind
 from dp_spark.engine import aggregation
 from dp_spark.engine.bounding import Salt, bound_contributions
+from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.lattice import sum_lattice
-from dp_spark.privacy.sensitivity import ContributionBounds
 from dp_spark.session import get_session
 
 QUERIES = [Query(QueryKind.PRIVACY_ID_COUNT), Query(QueryKind.COUNT), Query(QueryKind.SUM, "value", sum_lattice(0, 50))]

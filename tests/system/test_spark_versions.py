@@ -12,7 +12,7 @@ from frames import SALT, frame_of, kept, prepared
 from pyspark.sql import SparkSession
 
 from dp_spark.engine.bounding import bound_contributions
-from dp_spark.privacy.sensitivity import ContributionBounds
+from dp_spark.privacy.bounds import ContributionBounds
 
 #: Unit, five keys of the types whose form could differ between versions, one feature.
 COLUMNS = {

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dp_spark.aggregates.queries import Query, QueryKind
+from dp_spark.privacy.bounds import ContributionBounds, Sensitivity
 from dp_spark.privacy.lattice import Lattice
 from dp_spark.privacy.noise_grid import to_grid
-from dp_spark.privacy.sensitivity import ContributionBounds, Sensitivity, sensitivity_of
 
 PARTITIONS = 5
 LATTICES = [
@@ -85,7 +85,7 @@ def test_one_unit_never_moves_a_query_further(
     others = data.draw(unit_rows(bounds, lattice, 1)) + data.draw(unit_rows(bounds, lattice, 2))
     mine = data.draw(unit_rows(bounds, lattice, 0))
     bits = data.draw(st.integers(0, 5)) if query.lattice is not None else 0
-    assert within(sizes(change(query, others, mine, bits)), sensitivity_of(query, bounds).rounded(bits))
+    assert within(sizes(change(query, others, mine, bits)), bounds.sensitivity(query).rounded(bits))
 
 
 @pytest.mark.parametrize("lattice", LATTICES)
@@ -95,7 +95,7 @@ def test_one_unit_never_moves_a_query_further(
 def test_the_sensitivity_is_attained(kind: QueryKind, m: int, k: int, lattice: Lattice) -> None:
     """On the lattice, and on every coarser grid, whatever others have: brute force over what lies in each partition."""
     query = query_of(kind, lattice)
-    exact = sensitivity_of(query, ContributionBounds(k, m))
+    exact = ContributionBounds(k, m).sensitivity(query)
     odd = lattice.lower + (lattice.lower - query.centre + 1) % 2  # some number of these has any remainder
     for bits in range(5) if query.lattice is not None else [0]:
         attained = []

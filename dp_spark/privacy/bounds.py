@@ -1,0 +1,79 @@
+"""Contribution bounds, and the sensitivity of a query over rows that they bound (design, section 4; add or remove one unit).
+
+The bounded rows answer for the sensitivity: a mechanism cannot be calibrated to other bounds than those that were applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Change(Protocol):
+    """What the bounds need to know of a query."""
+
+    @property
+    def change(self) -> int:
+        """d, the largest change of one of its integers by one row."""
+
+    @property
+    def touched(self) -> int:
+        """How many integers of a partition one row changes."""
+
+    @property
+    def once_per_unit(self) -> bool:
+        """Whether a unit counts once in a partition, however many rows it has there."""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """By how much a query's vector over all partitions can change; exact integers on the query's lattice.
+
+    Attributes:
+        l0: The number of partitions that can change.
+        l1: The L1 sensitivity.
+        l2_squared: The square of the L2 sensitivity: its root is taken once, rounded up, when noise is calibrated.
+        linf: The largest change of one integer.
+    """
+
+    l0: int
+    l1: int
+    l2_squared: int
+    linf: int
+
+    def rounded(self, bits: int) -> Sensitivity:
+        """The sensitivity after each integer is rounded to a multiple of W = 2^bits, counted in W (``noise_grid.to_grid``).
+
+        Proof: floor(u + d / W) - floor(u) <= ceil(d / W) for every d >= 0. So an entry that changes by at most linf
+        changes by at most ceil(linf / W), and entries that do not change stay. Both are attained.
+
+        >>> Sensitivity(2, 18, 162, 9).rounded(2)
+        Sensitivity(l0=2, l1=6, l2_squared=18, linf=3)
+        """
+        linf = -(-self.linf >> bits)
+        return Sensitivity(self.l0, self.l0 * linf, self.l0 * linf**2, linf)
+
+
+@dataclass(frozen=True)
+class ContributionBounds:
+    """How much one privacy unit can contribute after bounding.
+
+    Attributes:
+        max_partitions_contributed: k, the number of partitions a unit can appear in (L0).
+        max_contributions_per_partition: m, the number of its rows in each (Linf).
+    """
+
+    max_partitions_contributed: int
+    max_contributions_per_partition: int
+
+    def sensitivity(self, query: Change) -> Sensitivity:
+        """The sensitivity of a query over rows with these bounds.
+
+        Proof: a unit's rows are in at most k partitions, at most m in each; all other rows stay, as bounding treats units
+        independently. One row changes ``touched`` integers by at most d each. So an integer changes by at most d m, and a
+        partition's by at most d m touched together and (d m)^2 touched in squares: all m rows can touch the same integers.
+        Summing over k partitions gives L1 and L2^2; both are attained.
+        """
+        k = self.max_partitions_contributed
+        largest = query.change * (1 if query.once_per_unit else self.max_contributions_per_partition)
+        return Sensitivity(l0=k, l1=k * query.touched * largest, l2_squared=k * query.touched * largest**2, linf=largest)
