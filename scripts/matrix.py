@@ -23,8 +23,8 @@ FOLDER = ROOT / ".matrix"
 TOOLS = ("pytest", "pytest-xdist", "hypothesis", "chispa", "jsonschema")
 #: Sources, bounding, aggregation, ledger, release, publication and the command line; the rest tests no version of anything.
 CORE = (
-    "system/test_spark_versions", "test_session", "engine/test_sources", "engine/test_bounding", "ledger/test_table",
-    "ledger/test_outbox", "tables/test_delta", "release/test_publication", "engine/test_buckets", "release/test_run",
+    "system/test_spark_versions", "test_session", "spark/test_settings", "engine/test_sources", "engine/test_bounding",
+    "ledger/test_table", "ledger/test_outbox", "tables/test_delta", "release/test_publication", "engine/test_buckets", "release/test_run",
     "cli/test_budget", "system/test_bookkeeping", "spark/test_memory",
 )  # fmt: skip
 

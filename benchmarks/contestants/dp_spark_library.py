@@ -25,7 +25,8 @@ from dp_spark.errors import BudgetError
 from dp_spark.ledger.table import Ledger
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accounting import Account
-from dp_spark.session import RELEASE_SETTINGS, get_session, settings
+from dp_spark.session import get_session
+from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 from dp_spark.tables.delta import TableRef
 
 _DATASET = "bench"

@@ -32,7 +32,7 @@ from dp_spark.release.publication import ReleaseResult
 from dp_spark.release.reading import read_history
 from dp_spark.release.run import run_release
 from dp_spark.report.page import report_page, write_page
-from dp_spark.session import RELEASE_SETTINGS, settings
+from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 from dp_spark.spec.release_spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount, ReleaseSpec
 from dp_spark.tables.delta import TableRef, exists
 

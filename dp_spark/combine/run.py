@@ -20,8 +20,9 @@ from dp_spark.ledger.outbox import Draw
 from dp_spark.manifest import COMBINED_FORMAT, PARTIES, to_json
 from dp_spark.published.row_comparison import same_rows
 from dp_spark.release.reading import read_release
-from dp_spark.session import RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
 from dp_spark.spark.errors import translated
+from dp_spark.spark.loggers import silence_value_quoting_loggers
+from dp_spark.spark.settings import RELEASE_SETTINGS, bookkeeping, settings
 from dp_spark.tables import delta as tables
 from dp_spark.tables.delta import TableRef
 

@@ -95,7 +95,7 @@ def apply_steps(
     """The source after all its steps, still lazy; NaN is null in it.
 
     Args:
-        spark: The session, with ``session.RELEASE_SETTINGS`` held.
+        spark: The session, with ``settings.RELEASE_SETTINGS`` held.
         frame: The source.
         spec: The release file, after ``check_steps``.
         joined: The public tables that were read and checked already, by their keys; what is read is added.

@@ -39,7 +39,7 @@ class TextFiles:
     """The files of a CSV or JSON source.
 
     Attributes:
-        spark: The session, with ``session.RELEASE_SETTINGS`` held.
+        spark: The session, with ``settings.RELEASE_SETTINGS`` held.
         load: Loads them.
         format: csv or json.
         options: The reader's options, as the release file has them.

@@ -20,8 +20,8 @@ from pyspark.sql import types as T
 
 from dp_spark.engine.sources import field
 from dp_spark.errors import SpecError
-from dp_spark.session import SHARED_EXPRESSIONS, check_held
 from dp_spark.spark.errors import SPARK_ERRORS
+from dp_spark.spark.settings import SHARED_EXPRESSIONS, check_held
 from dp_spark.spec.conversions import TIME_OF_DAY, fitted
 from dp_spark.spec.expressions import CLOCK, Expression
 
@@ -124,7 +124,7 @@ def _guard(frame: DataFrame, value: Column, where: str) -> Column:
 
 
 def null_for_errors(value: Column, kind: T.DataType) -> Column:
-    """The same value, and null where computing it raises; needs ``session.RELEASE_SETTINGS``."""
+    """The same value, and null where computing it raises; needs ``settings.RELEASE_SETTINGS``."""
     # What between and nullif use twice Spark would compute beforehand, outside of the try; inside of a case it does not.
     value = F.when(F.lit(True), value)
     if isinstance(kind, _TIMES):

@@ -42,7 +42,7 @@ def check_trial(spark: SparkSession, spec: ReleaseSpec, schema: T.StructType, jo
     """Runs a release's steps where nothing is private; refuses what Spark refuses.
 
     Args:
-        spark: The session, with ``session.RELEASE_SETTINGS`` held.
+        spark: The session, with ``settings.RELEASE_SETTINGS`` held.
         spec: The release file.
         schema: The types of the source.
         joined: The public tables of its joins, as ``preprocess.apply_steps`` read them.

@@ -32,7 +32,7 @@ from dp_spark.ledger.state import LedgerState
 from dp_spark.places.identities import same_source
 from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.release.publication import check_order
-from dp_spark.session import BUCKETING, PARTITION_TYPES, check_held
+from dp_spark.spark.settings import BUCKETING, PARTITION_TYPES, check_held
 from dp_spark.spec.file_digests import is_current
 from dp_spark.spec.release_spec import ClippedAggregate, Count, ReleaseSpec, Source
 from dp_spark.tables import delta as tables
@@ -73,7 +73,7 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
     """Checks a release against its source, its public tables, its sink and the ledger; reads no private value.
 
     Args:
-        spark: The session, with ``session.RELEASE_SETTINGS`` held.
+        spark: The session, with ``settings.RELEASE_SETTINGS`` held.
         written: The release file as it was written: its digest is the release's.
         spec: The same after ``${NAME}``.
         state: What the ledger says.
@@ -120,7 +120,7 @@ def digest_of_drawn(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec
     The types of a table of keys are those of the keys that were drawn.
 
     Args:
-        spark: The session, with ``session.RELEASE_SETTINGS`` held.
+        spark: The session, with ``settings.RELEASE_SETTINGS`` held.
         written: The release file as it was written.
         spec: The same after ``${NAME}``.
         state: What the ledger says.

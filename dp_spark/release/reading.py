@@ -12,8 +12,8 @@ from dp_spark.ledger.history import BudgetHistory, budget_history
 from dp_spark.ledger.outbox import Outbox, read_books
 from dp_spark.ledger.table import Ledger
 from dp_spark.ledger.verification import verify_release
-from dp_spark.session import bookkeeping, settings
 from dp_spark.spark.errors import translated
+from dp_spark.spark.settings import bookkeeping, settings
 from dp_spark.tables import delta as tables
 from dp_spark.tables.delta import TableRef
 

@@ -18,8 +18,9 @@ from dp_spark.engine.time_guard import guarded_cast
 from dp_spark.engine.watched_files import BLOCK, BROKEN, DROPPED, FILE, ONE_PART_EACH, ROW, TEXTS, placed, watched
 from dp_spark.errors import DpSparkError, SourceError
 from dp_spark.release.prepare import check_source
-from dp_spark.session import RELEASE_SETTINGS, settings, silence_value_quoting_loggers
 from dp_spark.spark.errors import translated
+from dp_spark.spark.loggers import silence_value_quoting_loggers
+from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 from dp_spark.spec.file_checks import TEXT_FORMATS, check_file, columns_used
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.spark_types import INTEGERS, NUMBERS, TIMES, type_kind

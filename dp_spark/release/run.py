@@ -33,10 +33,11 @@ from dp_spark.privacy.accounting import covers
 from dp_spark.privacy.events import Event, decimal_text, events_from_json
 from dp_spark.release.prepare import Checked, digest_of_drawn, kept_apart, validate
 from dp_spark.release.publication import ReleaseResult, already_published, compare_file, publish
-from dp_spark.session import BUCKETING, RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers
 from dp_spark.spark.errors import SPARK_ERRORS
+from dp_spark.spark.loggers import silence_value_quoting_loggers
 from dp_spark.spark.memory import check_fits
 from dp_spark.spark.read_failures import reading_failed
+from dp_spark.spark.settings import BUCKETING, RELEASE_SETTINGS, bookkeeping, settings
 from dp_spark.spec.file_checks import check_file
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.unit_pin import unit_words

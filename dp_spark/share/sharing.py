@@ -15,8 +15,8 @@ from dp_spark.ledger.table import Ledger
 from dp_spark.ledger.verification import verify_release
 from dp_spark.places.identities import same_source
 from dp_spark.places.stores import canonical
-from dp_spark.session import bookkeeping
 from dp_spark.spark.errors import translated
+from dp_spark.spark.settings import bookkeeping
 from dp_spark.spec.release_spec import Location
 from dp_spark.tables import delta as tables
 from dp_spark.tables.delta import TableRef

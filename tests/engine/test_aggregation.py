@@ -29,8 +29,8 @@ from dp_spark.engine.sources import Buckets
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.lattice import Lattice, centred_lattice, sum_lattice
-from dp_spark.session import BUCKETING, RELEASE_SETTINGS
-from dp_spark.session import settings as session_settings
+from dp_spark.spark.settings import BUCKETING, RELEASE_SETTINGS
+from dp_spark.spark.settings import settings as session_settings
 from dp_spark.spec.release_spec import PublicPartitions, Source
 
 STR, INT, DOUBLE = pa.string(), pa.int32(), pa.float64()

@@ -21,7 +21,7 @@ from dp_spark.aggregates.queries import Query, QueryKind
 from dp_spark.engine import aggregation, bounding
 from dp_spark.engine.bounding import FIRST, PreparedRows, Salt, bound_contributions
 from dp_spark.privacy.bounds import ContributionBounds
-from dp_spark.session import settings as session_settings
+from dp_spark.spark.settings import settings as session_settings
 
 INT = pa.int32()
 # The bounded rows do not name their unit, so the last feature does: then each kept row says whose it is.

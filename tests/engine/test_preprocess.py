@@ -22,8 +22,8 @@ from pyspark.sql import functions as F
 from dp_spark.engine.preprocess import apply_steps, check_steps
 from dp_spark.engine.time_guard import guarded
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.spark.errors import SPARK_ERRORS, condition
+from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 from dp_spark.spec.expressions import ALLOWED_FUNCTIONS, check_expression
 
 STR, INT, LONG, DOUBLE = pa.string(), pa.int32(), pa.int64(), pa.float64()

@@ -18,7 +18,7 @@ from pyspark.sql import types as T
 from dp_spark.engine import public_tables
 from dp_spark.engine.public_tables import PublicKeys, collect_public, public_keys
 from dp_spark.errors import DpSparkError, SourceError, SpecError
-from dp_spark.session import settings
+from dp_spark.spark.settings import settings
 from dp_spark.spec.release_spec import PublicPartitions, Source
 
 STRING, INT = T.StringType(), T.IntegerType()

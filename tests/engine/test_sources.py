@@ -30,8 +30,8 @@ from dp_spark.engine.sources import (
     require_numeric,
 )  # fmt: skip
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.session import RELEASE_SETTINGS, settings
 from dp_spark.spark.errors import SPARK_ERRORS
+from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 
 pytest_plugins = ("source_fixtures",)
 

@@ -18,7 +18,7 @@ from source_helpers import DERBY, source
 from dp_spark.engine import text_files
 from dp_spark.engine.sources import made_by_folders, open_checked, open_source
 from dp_spark.errors import DpSparkError, SourceError, SpecError
-from dp_spark.session import RELEASE_SETTINGS, settings
+from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 
 pytest_plugins = ("release_fixtures",)
 

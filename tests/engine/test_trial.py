@@ -15,7 +15,7 @@ from release_helpers import Outcome, Place
 from dp_spark.engine.preprocess import check_steps
 from dp_spark.engine.trial import check_trial
 from dp_spark.errors import SpecError
-from dp_spark.session import RELEASE_SETTINGS, settings
+from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 
 pytest_plugins = ("release_fixtures",)
 

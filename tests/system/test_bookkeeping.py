@@ -11,7 +11,7 @@ from release_helpers import Place
 
 from dp_spark.ledger.outbox import open_account
 from dp_spark.privacy.accounting import Account
-from dp_spark.session import bookkeeping
+from dp_spark.spark.settings import bookkeeping
 from dp_spark.tables.delta import TableRef
 
 pytest_plugins = ("release_fixtures",)

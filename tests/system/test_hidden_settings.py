@@ -11,9 +11,9 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 from release_helpers import Place
 
-from dp_spark import session
 from dp_spark.errors import DpSparkError
-from dp_spark.session import BUCKETING, PARTITION_TYPES, SHARED_EXPRESSIONS, check_held, settings
+from dp_spark.spark import settings as settings_module
+from dp_spark.spark.settings import BUCKETING, PARTITION_TYPES, SHARED_EXPRESSIONS, check_held, settings
 
 pytest_plugins = ("release_fixtures",)
 
@@ -90,6 +90,6 @@ def test_a_setting_is_held_however_it_is_written(place: Place, spark: SparkSessi
 
 
 def test_what_is_taken_and_not_shown_is_believed(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_effective", lambda spark, key: None)
+    monkeypatch.setattr(settings_module, "_effective", lambda spark, key: None)
     with settings(spark, {BUCKETING: "false"}):
         check_held(spark, BUCKETING, "something depends", where="source", mend="do it")

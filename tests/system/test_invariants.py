@@ -29,7 +29,7 @@ from release_helpers import Outcome, Place, put_garbage, write_delta
 import dp_spark
 from dp_spark.engine import aggregation, bounding
 from dp_spark.engine.bounding import Salt
-from dp_spark.session import RELEASE_SETTINGS
+from dp_spark.spark.settings import RELEASE_SETTINGS
 
 pytest_plugins = ("release_fixtures",)
 

@@ -26,7 +26,7 @@ from dp_spark.engine.units import pinned_unit, require_units, with_units
 from dp_spark.errors import DamageError, DpSparkError, SourceError, SpecError
 from dp_spark.release.prepare import validate
 from dp_spark.schema.reading import parse_yaml
-from dp_spark.session import RELEASE_SETTINGS, settings
+from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 from dp_spark.spec.file_checks import check_file
 from dp_spark.spec.release_spec import ReleaseSpec, json_schema
 from dp_spark.spec.unit_definition import check_definition, read_by_unit

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 
 from dp_spark.engine.preprocess import apply_steps, check_steps
 from dp_spark.errors import SourceError
-from dp_spark.session import RELEASE_SETTINGS, settings
+from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 from dp_spark.spec.row_functions import CHARSETS
 
 STR, INT, LONG, DOUBLE = pa.string(), pa.int32(), pa.int64(), pa.float64()
