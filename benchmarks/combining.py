@@ -39,7 +39,7 @@ from dp_spark.release import run as release
 from dp_spark.release.run import run_release
 from dp_spark.session import get_session
 from dp_spark.spec.release_spec import ReleaseSpec
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables.refs import TableRef
 
 GUIDE = Path(__file__).parent.parent / "docs" / "combine.md"
 SITES = ("north", "south")

@@ -24,8 +24,8 @@ TOOLS = ("pytest", "pytest-xdist", "hypothesis", "chispa", "jsonschema")
 #: Sources, bounding, aggregation, ledger, release, publication and the command line; the rest tests no version of anything.
 CORE = (
     "system/test_spark_versions", "test_session", "spark/test_settings", "engine/test_sources", "engine/test_bounding",
-    "ledger/test_table", "ledger/test_outbox", "tables/test_delta", "release/test_publication", "engine/test_buckets", "release/test_run",
-    "cli/test_budget", "system/test_bookkeeping", "spark/test_memory",
+    "ledger/test_table", "ledger/test_outbox", "tables/test_sink", "release/test_publication", "engine/test_buckets",
+    "release/test_run", "cli/test_budget", "system/test_bookkeeping", "spark/test_memory",
 )  # fmt: skip
 
 

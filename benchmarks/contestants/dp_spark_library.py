@@ -27,7 +27,7 @@ from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accounting import Account
 from dp_spark.session import get_session
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables.refs import TableRef
 
 _DATASET = "bench"
 _NOTES = {

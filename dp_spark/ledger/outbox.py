@@ -29,7 +29,8 @@ from dp_spark.privacy.accounting import Account
 from dp_spark.published.canonical_rows import one_chunk
 from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent, translated
 from dp_spark.spark.settings import bookkeeping
-from dp_spark.tables.delta import TableRef, exists, read
+from dp_spark.tables.delta import exists, read
+from dp_spark.tables.refs import TableRef
 from dp_spark.tables.store import create_table, local_lock, merge_rows
 
 _COLUMNS = """release_id STRING, dataset STRING, charge_sequence BIGINT, charge_digest STRING, manifest STRING,

@@ -23,7 +23,7 @@ from dp_spark.published.row_comparison import same_rows
 from dp_spark.spark.errors import SPARK_ERRORS, translated
 from dp_spark.spec.file_digests import is_current, version_for
 from dp_spark.tables import delta as tables
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables.refs import TableRef
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from dp_spark.errors import DamageError
 from dp_spark.ledger.entries import Seal
 from dp_spark.places.paths import is_local
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables.refs import TableRef
 
 
 class Witness:

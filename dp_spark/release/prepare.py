@@ -36,7 +36,8 @@ from dp_spark.spark.settings import BUCKETING, PARTITION_TYPES, check_held
 from dp_spark.spec.file_digests import is_current
 from dp_spark.spec.release_spec import ClippedAggregate, Count, ReleaseSpec, Source
 from dp_spark.tables import delta as tables
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables import sink as sinks
+from dp_spark.tables.refs import TableRef
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
         is_correction(state, release_id, digest, unparsed)
     if state.publication_of(release_id) is None:
         drawn = functools.partial(Outbox(spark, TableRef.of(spec.ledger)).of_dataset, spec.dataset)
-        present = tables.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec, sources), drawn=drawn)
+        present = sinks.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec, sources), drawn=drawn)
         if charge is not None and present is not None:
             check_order(state, charge, present, sink)
             _check_not_drawn(spark, spec, present, release_id)

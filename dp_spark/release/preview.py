@@ -20,7 +20,7 @@ from dp_spark.release.prepare import check_public_sources
 from dp_spark.spec.file_checks import check_file, check_places
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables import delta as tables
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables.refs import TableRef
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from dp_spark.spark.errors import SPARK_ERRORS, translated
 from dp_spark.spec.file_digests import is_current, version_for
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables import delta as tables
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables import sink as sinks
+from dp_spark.tables.refs import TableRef
 from dp_spark.tables.store import local_lock
 
 
@@ -98,10 +99,10 @@ def publish(
         base = tables.newest_version(spark, sink)  # before the manifest: a rival's commit in between makes this one void
         # The sink was checked before computing; since then somebody else's table can have come to be there.
         drawn = functools.partial(Outbox(spark, ledger.ref).of_dataset, charge.dataset)
-        present = tables.check_sink(spark, sink, charge.dataset, {}, drawn=drawn)
+        present = sinks.check_sink(spark, sink, charge.dataset, {}, drawn=drawn)
         shown = present == draw.manifest and _is_the_draw(_rows(spark, sink, base), draw)
         if not shown and not _was_overtaken(spark, ledger, sink, state, charge, present):
-            tables.publish(spark, sink, draw.rows, draw.manifest, base)
+            sinks.publish(spark, sink, draw.rows, draw.manifest, base)
     version = tables.published_version(spark, sink, release_id)
     rows = None if version is None else _rows(spark, sink, version)
     if version is None or rows is None or not _is_the_draw(rows, draw):

@@ -15,7 +15,7 @@ from dp_spark.ledger.verification import verify_release
 from dp_spark.spark.errors import translated
 from dp_spark.spark.settings import bookkeeping, settings
 from dp_spark.tables import delta as tables
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables.refs import TableRef
 
 _MEND = "ask the publisher for a fresh copy of the table"
 

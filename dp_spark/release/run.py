@@ -41,8 +41,8 @@ from dp_spark.spark.settings import BUCKETING, RELEASE_SETTINGS, bookkeeping, se
 from dp_spark.spec.file_checks import check_file
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.unit_pin import unit_words
-from dp_spark.tables import delta as tables
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables import sink as sinks
+from dp_spark.tables.refs import TableRef
 
 #: The stages that a progress display names, in order.
 STAGES = ("validate", "charge", "read and aggregate", "noise", "publish")
@@ -166,7 +166,7 @@ def _complete(
         return already_published(spark, state, outbox, release_id, spec, digest)
     note = compare_file(draw, spec, digest)
     drawn = functools.partial(outbox.of_dataset, spec.dataset)
-    tables.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec, {"source": str(charge.source)}), drawn=drawn)
+    sinks.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec, {"source": str(charge.source)}), drawn=drawn)
     on_stage("publish")
     return publish(spark, ledger, sink, state, charge, draw, note)
 

@@ -19,7 +19,7 @@ from dp_spark.spark.errors import translated
 from dp_spark.spark.settings import bookkeeping
 from dp_spark.spec.release_spec import Location
 from dp_spark.tables import delta as tables
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables.refs import TableRef, quoted_name
 
 #: What brings no rows: at most it moves those that are there.
 _UPKEEP = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES")
@@ -137,7 +137,7 @@ def databricks_sql(share: str, shared_as: str, release: TableRef, recipients: Se
     return [
         f"CREATE SHARE IF NOT EXISTS {name};",
         # WITH HISTORY is the default of newer runtimes, so it must be said.
-        f"ALTER SHARE {name} ADD TABLE {tables.quoted_name(release.name)} AS {tables.quoted_name(shared_as)} WITHOUT HISTORY;",
+        f"ALTER SHARE {name} ADD TABLE {quoted_name(release.name)} AS {quoted_name(shared_as)} WITHOUT HISTORY;",
         *(f"GRANT SELECT ON SHARE {name} TO RECIPIENT {_quoted(recipient)};" for recipient in recipients),
     ]
 

@@ -12,7 +12,8 @@ from pyspark.sql import DataFrame, SparkSession
 from dp_spark.errors import ConflictError, SpecError
 from dp_spark.places.paths import is_local
 from dp_spark.spark.errors import SPARK_ERRORS, condition
-from dp_spark.tables.delta import TableRef, exists
+from dp_spark.tables.delta import exists
+from dp_spark.tables.refs import TableRef
 
 _LOCK_SECONDS = 300.0
 

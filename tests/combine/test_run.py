@@ -31,7 +31,8 @@ from dp_spark.combine.run import combine
 from dp_spark.errors import ConflictError, SpecError
 from dp_spark.manifest import confidence_intervals, read_manifest
 from dp_spark.tables import delta as tables
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables import sink as sinks
+from dp_spark.tables.refs import TableRef
 
 pytest_plugins = ("release_fixtures",)
 
@@ -52,7 +53,7 @@ def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("published")
     other = party(plan(COUNT, partitions={"private": {}}, timezone="Asia/Tokyo"), ["a"])
     for name, given in {**PARTIES, "other": other}.items():
-        tables.publish(spark, ref(folder / name), given.rows, given.manifest, -1)
+        sinks.publish(spark, ref(folder / name), given.rows, given.manifest, -1)
     return folder
 
 
@@ -108,7 +109,7 @@ def test_a_combination_from_end_to_end(
 
     # A release is never published over it, and it is no party of another combination.
     with pytest.raises(SpecError, match="the release in the sink is of another dataset"):
-        tables.check_sink(spark, ref(sink), "nafld", {})
+        sinks.check_sink(spark, ref(sink), "nafld", {})
     nested = cli("combine", north, sink, "--sink", tmp_path / "nested", "--users", "disjoint", "--json")
     assert (nested.code, nested.error["message"]) == (4, "is a combination already")
     # A later combination of other facts replaces it, as a new version.
@@ -187,7 +188,7 @@ def test_the_order_of_the_arguments_does_not_matter_where_identities_are_equal(
     for name, version, value in (("a", "4.1.1", 900), ("b", "4.0.5", 800)):
         given = party(PRIVATE, ["x", "y"], {item: [value, 700] for item in PRIVATE.mechanisms})
         own = {"libraries": {"pyspark": version}, "charge": {**given.manifest["charge"], "ledger": f"sha256:{name}"}}
-        tables.publish(spark, ref(tmp_path / name), given.rows, {**given.manifest, **own}, -1)
+        sinks.publish(spark, ref(tmp_path / name), given.rows, {**given.manifest, **own}, -1)
     more = ("--sink", tmp_path / "both", "--users", "disjoint", "--json")
     first = cli("combine", tmp_path / "a", tmp_path / "b", *more)
     again = cli("combine", tmp_path / "b", tmp_path / "a", *more)
@@ -226,7 +227,7 @@ def test_a_release_that_is_published_anew_while_it_is_read_is_not_mixed(
 
     def read_rows(session: SparkSession, table: TableRef, version: int) -> pa.Table:
         if table == ref(copy) and version == 0:
-            tables.publish(session, ref(copy), newer.rows, newer.manifest, 0)
+            sinks.publish(session, ref(copy), newer.rows, newer.manifest, 0)
         return original(session, table, version)
 
     monkeypatch.setattr(combine_module.tables, "read_rows", read_rows)
@@ -252,7 +253,7 @@ def test_keys_of_every_type_keep_their_type(spark: SparkSession, tmp_path: Path)
         given = party(found, [None, None], label=label, sequence=index)
         columns = {**dict(zip(keys.column_names, keys.columns, strict=True)), "rows": given.rows["rows"]}
         given = Party(label, given.manifest, pa.table({**columns, "rows_stddev": given.rows["rows_stddev"]}))
-        tables.publish(spark, ref(tmp_path / label), given.rows, given.manifest, -1)
+        sinks.publish(spark, ref(tmp_path / label), given.rows, given.manifest, -1)
     zone = spark.conf.get("spark.sql.session.timeZone")
     result = combine(spark, [ref(tmp_path / "one"), ref(tmp_path / "two")], ref(tmp_path / "both"), Users.disjoint)
     assert spark.conf.get("spark.sql.session.timeZone") == zone

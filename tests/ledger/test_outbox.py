@@ -17,7 +17,7 @@ from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger import outbox as outbox_module
 from dp_spark.ledger.entries import Seal
 from dp_spark.ledger.outbox import Draw, Outbox, in_pieces
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables.refs import TableRef
 
 
 def manifest(release_id: str) -> dict[str, Any]:

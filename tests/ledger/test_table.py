@@ -23,7 +23,7 @@ from dp_spark.ledger.table import Ledger
 from dp_spark.ledger.witness import Witness
 from dp_spark.privacy.accounting import Account
 from dp_spark.privacy.events import Event, events_from_json
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables.refs import TableRef
 
 pytest_plugins = ("release_fixtures",)
 

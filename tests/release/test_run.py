@@ -39,6 +39,7 @@ from dp_spark.privacy.selection import Selection
 from dp_spark.release import run as release
 from dp_spark.release.run import run_release
 from dp_spark.tables import delta as tables
+from dp_spark.tables import sink as sinks
 
 pytest_plugins = ("release_fixtures",)
 
@@ -190,7 +191,7 @@ def _die(*_: object, **__: object) -> None:
 
 @pytest.mark.parametrize(
     ("target", "name"),
-    [(tables, "publish"), (Ledger, "mark_published"), (tables, "read_rows")],
+    [(sinks, "publish"), (Ledger, "mark_published"), (tables, "read_rows")],
     ids=["before publication", "before the ledger knows", "before the result is shown"],
 )
 def test_a_run_that_dies_after_the_draw_is_completed_from_the_outbox(
@@ -282,7 +283,7 @@ def test_a_draw_that_was_not_charged_is_not_published(place: Place, monkeypatch:
 @pytest.mark.slow
 def test_an_older_release_never_overwrites_a_newer_one(place: Place, monkeypatch: pytest.MonkeyPatch, draws: Calls) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(tables, "publish", _die)
+        patch.setattr(sinks, "publish", _die)
         with pytest.raises(Killed):
             place.release("old")
     newer = place.release("new")

@@ -16,7 +16,7 @@ from release_helpers import Outcome, Place, write_delta
 
 from dp_spark.ledger.outbox import Draw
 from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables.refs import TableRef
 from dp_spark.tables.store import merge_rows
 
 pytest_plugins = ("release_fixtures",)

@@ -23,7 +23,7 @@ from dp_spark.engine import aggregation
 from dp_spark.ledger.outbox import Outbox
 from dp_spark.ledger.table import Ledger
 from dp_spark.release import run as release
-from dp_spark.tables import delta as tables
+from dp_spark.tables import sink as sinks
 
 
 def die() -> NoReturn:
@@ -92,8 +92,8 @@ def points(file: Path) -> Mapping[str, Callable[[], None]]:
             "after_noise": lambda: after(release, "_add_noise"),
             "during_outbox": lambda: during(Outbox, "commit", a_new_file_in(outbox)),
             "after_outbox": lambda: after(Outbox, "commit"),
-            "during_write": lambda: during(tables, "publish", a_new_file_in(sink)),
-            "after_commit": lambda: after(tables, "publish"),
+            "during_write": lambda: during(sinks, "publish", a_new_file_in(sink)),
+            "after_commit": lambda: after(sinks, "publish"),
             "before_published": lambda: before(Ledger, "mark_published"),
             "after_published": lambda: after(Ledger, "mark_published"),
         }

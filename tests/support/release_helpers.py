@@ -20,7 +20,7 @@ from dp_spark.ledger.outbox import Draw, Outbox
 from dp_spark.ledger.table import Ledger
 from dp_spark.release.run import ReleaseResult, run_release
 from dp_spark.spec.release_spec import ReleaseSpec
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables.refs import TableRef
 
 WARDS = ("er", "gp", "icu")
 COUNT = {"function": "count", "name": "visits"}

@@ -12,7 +12,7 @@ from release_helpers import Place
 from dp_spark.ledger.outbox import open_account
 from dp_spark.privacy.accounting import Account
 from dp_spark.spark.settings import bookkeeping
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables.refs import TableRef
 
 pytest_plugins = ("release_fixtures",)
 

@@ -24,7 +24,7 @@ from pyspark.sql import SparkSession
 from release_helpers import Outcome, Place
 
 from dp_spark.ledger.verification import verify
-from dp_spark.tables.delta import TableRef
+from dp_spark.tables.refs import TableRef
 
 pytest_plugins = ("release_fixtures",)
 
