@@ -20,7 +20,8 @@ from rich.table import Table
 
 from dp_spark.cli.display import show_result
 from dp_spark.engine import preprocess
-from dp_spark.engine.sources import column, open_source
+from dp_spark.engine.columns import column
+from dp_spark.engine.sources import open_source
 from dp_spark.errors import DpSparkError
 from dp_spark.installed import conf_file
 from dp_spark.ledger.outbox import open_account

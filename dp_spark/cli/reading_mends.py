@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from dp_spark.engine.text_files import quoted
+from dp_spark.engine.columns import quoted
 from dp_spark.release.reading_check import Lost, Reading
 from dp_spark.spec.spark_types import type_kind
 from dp_spark.spec.unit_definition import quoted_text

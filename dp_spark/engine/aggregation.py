@@ -17,8 +17,8 @@ from pyspark.sql import types as T
 
 from dp_spark.aggregates.queries import Query, QueryKind
 from dp_spark.engine.bounding import FEATURE, FIRST, KEY, UNIT, BoundedRows, PreparedRows
+from dp_spark.engine.columns import located, readable_key
 from dp_spark.engine.public_tables import POSITION, PublicKeys
-from dp_spark.engine.sources import located, readable_key
 from dp_spark.privacy.lattice import LIMB_BITS, Lattice, join
 from dp_spark.published.canonical_rows import canonical_order, in_order, one_chunk
 from dp_spark.spark.errors import SPARK_ERRORS
@@ -79,7 +79,7 @@ def prepare_rows(
         group_by: The partition columns.
         queries: The release's distinct queries.
         public: The public keys with their position; rows outside are dropped here, before bounding.
-        clustered: Whether all rows of a unit are read by one task already (``sources.Buckets``).
+        clustered: Whether all rows of a unit are read by one task already (``buckets.Buckets``).
     """
     names = features_of(queries)
     shifts = {query: shift for query in names if (shift := _shift(query, frame))}

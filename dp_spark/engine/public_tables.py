@@ -17,7 +17,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from dp_spark.engine.sources import open_checked, readable_key, require_key
+from dp_spark.engine.columns import readable_key, require_key
+from dp_spark.engine.sources import open_checked
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.published.cells import key_text, python_value
 from dp_spark.schema.moments import Moment

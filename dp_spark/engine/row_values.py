@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from dp_spark.engine.sources import column, field
+from dp_spark.engine.columns import column, field
 
 
 def without_nan(frame: DataFrame) -> DataFrame:

@@ -5,36 +5,27 @@ Opening a source reads metadata only. CSV and JSON have none, so they need a ``s
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import types as T
 
-from dp_spark.engine.parquet_schema import UNREADABLE, mend_of, readable_schema
+from dp_spark.engine.catalog import describe
+from dp_spark.engine.columns import quoted
+from dp_spark.engine.parquet_schema import readable_schema
 from dp_spark.engine.providers import provider_of
 from dp_spark.engine.source_identity import folders_outside, real_files
 from dp_spark.engine.text_files import TextFiles
-from dp_spark.engine.text_files import column as column
-from dp_spark.engine.text_files import quoted as quoted
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.places.paths import is_local, pattern_of, resolve, spark_path
 from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spec.file_checks import TEXT_FORMATS, check_source_file
 from dp_spark.spec.release_spec import Source
-from dp_spark.spec.unit_definition import quoted_text
 from dp_spark.tables.delta import has_local_log
 from dp_spark.tables.refs import quoted_name
 
 _READABLE_TABLES = ("MANAGED", "EXTERNAL")
-#: Types whose equality is plain: no NaN, no -0.0, no collation, no bytes that no one can read.
-_KEY_TYPES = (
-    T.StringType, T.BooleanType, T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.DecimalType, T.DateType,
-    T.TimestampType, T.TimestampNTZType,
-)  # fmt: skip
 
 
 def open_source(spark: SparkSession, source: Source, *, where: str, types: Mapping[str, str] | None = None) -> DataFrame:
@@ -154,7 +145,7 @@ def _open_table(spark: SparkSession, name: str, where: str) -> DataFrame:
                 where=where,
                 mend="name the table under the view: a view's limits and windows break the guarantee",
             )
-        described = _described(spark, name)
+        described = describe(spark, name)
         provider = provider_of(name, {} if described is None else described[1], where=where)
         frame = spark.read.table(quoted_name(name))
     except SPARK_ERRORS as error:
@@ -164,71 +155,6 @@ def _open_table(spark: SparkSession, name: str, where: str) -> DataFrame:
     if provider != "delta":
         _check_not_delta(folders_outside("", frame.inputFiles(), where=where), provider, where)
     return frame
-
-
-@dataclass(frozen=True)
-class Buckets:
-    """How a catalog table is stored in buckets, so that Spark reads the rows of one unit together, without a shuffle.
-
-    Attributes:
-        columns: The columns whose hash says in which bucket a row is.
-        number: How many buckets there are.
-    """
-
-    columns: tuple[str, ...]
-    number: int
-
-    @staticmethod
-    def of(spark: SparkSession, source: Source, units: Sequence[str]) -> Buckets | None:
-        """The buckets of a table that Spark itself filled and that keep each unit together, or None."""
-        described = None if source.table is None else _described(spark, source.table)
-        if described is None:
-            return None
-        names, about = described
-        if about.get("Type") != "MANAGED" or about.get("Provider") not in ("parquet", "orc") or "Num Buckets" not in about:
-            return None
-        if "_metadata" in names:  # it would hide the file names
-            return None
-        found = tuple(re.findall(r"`([^`]+)`", about["Bucket Columns"]))
-        within = {name.lower() for name in found} <= {unit.lower() for unit in units}
-        return Buckets(found, int(about["Num Buckets"])) if found and within else None
-
-    def only_in_place(self, frame: DataFrame) -> DataFrame:
-        """The rows that are in the bucket where they belong: in a table that Spark filled, all of them.
-
-        Guarantees: what is left of one unit is read by one task, whatever files somebody put there. Spark takes a
-        file's bucket from its name and believes it.
-        """
-        named = F.regexp_extract(F.col("_metadata.file_name"), r".*_(\d+)(?:\..*)?$", 1).try_cast("int")
-        return frame.where(named == F.pmod(F.hash(*map(column, self.columns)), F.lit(self.number)))
-
-
-def partition_columns(spark: SparkSession, source: Source) -> list[str]:
-    """The columns that the partitions of a catalog table make, where the catalog says for each partition where it lies."""
-    described = None if source.table is None else _described(spark, source.table)
-    if source.table is None or (described is not None and described[1].get("Provider", "").lower() == "delta"):
-        return []
-    return [item.name for item in spark.catalog.listColumns(quoted_name(source.table)) if item.isPartition]
-
-
-def in_buckets(spark: SparkSession, source: Source) -> bool:
-    """Whether Spark may believe the names of a source's files about its buckets."""
-    described = None if source.table is None else _described(spark, source.table)
-    return source.table is not None and (described is None or described[1].get("Num Buckets", "0") not in ("0", "-1"))
-
-
-def _described(spark: SparkSession, name: str) -> tuple[set[str], dict[str, str]] | None:
-    """The columns of a catalog table in lower case, and what the catalog says about it; None where it does not say."""
-    try:
-        rows = spark.sql(f"DESCRIBE TABLE EXTENDED {quoted_name(name)}").collect()
-    except SPARK_ERRORS:
-        return None
-    names = [row["col_name"] for row in rows]
-    header = "# Detailed Table Information"
-    if header not in names:
-        return None
-    start = len(names) - names[::-1].index(header)  # a column may be called so, too
-    return {name.lower() for name in names[:start]}, {row["col_name"]: row["data_type"] for row in rows[start:]}
 
 
 def _is_delta(path: str) -> bool:
@@ -248,150 +174,3 @@ def _schema(source: Source, where: str, types: Mapping[str, str] | None) -> T.St
     if not isinstance(parsed, T.StructType) or parsed.names != list(columns):
         raise SpecError("holds an unknown type", where=f"{where}.schema", mend="use Spark SQL types such as double or date")
     return parsed
-
-
-def readable_key(frame: DataFrame, name: str) -> Column:
-    """A key column; null where a text is no UTF-8: other readers of a published table would fail at its bytes."""
-    found = field(frame, name)
-    is_text = found is not None and isinstance(found.dataType, T.StringType)
-    return F.try_validate_utf8(column(name)) if is_text else column(name)
-
-
-def field(frame: DataFrame, name: str) -> T.StructField | None:
-    """The field of this name, without regard to case, or None."""
-    found = [item for item in frame.schema.fields if item.name.lower() == name.lower()]
-    return found[0] if len(found) == 1 else None
-
-
-def nested(frame: DataFrame, parts: Sequence[str]) -> tuple[Column, T.StructField] | None:
-    """The column, or the field of a struct, that these names lead to without regard to case; None where they lead nowhere."""
-    found: list[T.StructField] = []
-    fields = frame.schema.fields
-    for part in parts:
-        matching = [item for item in fields if item.name.lower() == part.lower()]
-        if len(matching) != 1:
-            return None
-        found.append(matching[0])
-        fields = matching[0].dataType.fields if isinstance(matching[0].dataType, T.StructType) else []
-    return (F.col(".".join(quoted(item.name) for item in found)), found[-1]) if found else None
-
-
-def located(frame: DataFrame, name: str) -> tuple[Column, T.StructField] | None:
-    """The column of exactly this name, or else the field of a struct that a dotted name leads to; None where neither is."""
-    return nested(frame, [name]) or nested(frame, name.split("."))
-
-
-def is_ambiguous(frame: DataFrame, name: str) -> bool:
-    """Whether a dotted name is both a column's own and the way to a field of a struct."""
-    return "." in name and None not in (nested(frame, [name]), nested(frame, name.split(".")))
-
-
-def require_value(frame: DataFrame, name: str, *, where: str) -> T.StructField:
-    """The column or field of a struct that an aggregate reads.
-
-    Raises:
-        SourceError: If it is missing, or a dotted name is both a column's and a field's.
-    """
-    found = located(frame, name)
-    if found is None:
-        raise missing(name, where, frame)
-    if is_ambiguous(frame, name):
-        raise SourceError(
-            f"{name} is both a column and a field of a struct",
-            where=where,
-            mend=f'derive the one that is meant under preprocess, as in derive: {{chosen: "{quoted(name)}"}}, and use that',
-        )
-    return found[1]
-
-
-def require_key(frame: DataFrame, name: str, *, where: str, binary: bool = False) -> T.DataType:
-    """The type of a column that can be a key: grouped by, joined on, or part of a privacy unit.
-
-    Raises:
-        SourceError: If it is missing, or of a type whose equality is not plain.
-    """
-    found = field(frame, name)
-    if found is None:
-        raise missing(name, where, frame)
-    kind = found.dataType
-    if is_padded(found):
-        raise SourceError(
-            f"the column {name} is padded with spaces (char), so no key would match",
-            where=where,
-            mend=f'add a step to preprocess: {{derive: {{{name}_trimmed: "rtrim({quoted_text(name)})"}}}}, '
-            f"and use {name}_trimmed",
-        )
-    if not is_plain_key(kind, binary=binary):
-        raise SourceError(
-            f"the column {name} has type {kind.simpleString()}, which cannot be a key",
-            where=where,
-            mend=_key_mend(name, kind),
-        )
-    return kind
-
-
-def _key_mend(name: str, kind: T.DataType) -> str:
-    if isinstance(kind, T.BinaryType):
-        return f'add a step to preprocess: {{derive: {{{name}_hex: "hex({quoted_text(name)})"}}}}, and use {name}_hex'
-    simple = "bigint" if isinstance(kind, T.FloatType | T.DoubleType) else "string"
-    return f"add a step to preprocess: {{cast: {{{name}: {simple}}}}}"
-
-
-def _number_mend(name: str, kind: T.DataType) -> str:
-    if isinstance(kind, T.StringType | T.BooleanType | T.NullType):
-        return f"add a step to preprocess: {{cast: {{{name}: double}}}}"
-    number = {
-        T.DateType: ("days", "unix_date"), T.TimestampType: ("seconds", "unix_timestamp"),
-        T.TimestampNTZType: ("seconds", "unix_timestamp"), T.BinaryType: ("length", "length"),
-        T.ArrayType: ("size", "size"), T.MapType: ("size", "size"),
-    }.get(type(kind))  # fmt: skip
-    if number is None:
-        return "name a column of numbers, or derive one from it"
-    ending, function = number
-    step = f'{{derive: {{{name}_{ending}: "{function}({quoted_text(name)})"}}}}'
-    return f"add a step to preprocess: {step}, and use {name}_{ending}"
-
-
-def is_padded(found: T.StructField) -> bool:
-    """Whether a column is a CHAR(n), which Spark pads with spaces."""
-    return str((found.metadata or {}).get("__CHAR_VARCHAR_TYPE_STRING", "")).startswith("char")
-
-
-def is_plain_key(kind: T.DataType, *, binary: bool = False) -> bool:
-    """Whether two values of a type are equal exactly where they look equal."""
-    if isinstance(kind, T.StringType):
-        return bool(kind.isUTF8BinaryCollation())
-    return isinstance(kind, _KEY_TYPES) or (binary and isinstance(kind, T.BinaryType))
-
-
-def require_numeric(frame: DataFrame, name: str, *, where: str) -> T.DataType:
-    """The type of a column that can be summed.
-
-    Raises:
-        SourceError: If it is missing or not numeric.
-    """
-    found = require_value(frame, name, where=where)
-    if not isinstance(found.dataType, T.NumericType):
-        mend = _number_mend(name, found.dataType)
-        if field(frame, name) is None:
-            path = ".".join(quoted_text(part) for part in name.split("."))
-            mend = f'derive it under preprocess: derive: {{number: "cast({path} as double)"}}, and say column: number'
-        raise SourceError(
-            f"the column {name} has type {found.dataType.simpleString()}, which is not numeric", where=where, mend=mend
-        )
-    return found.dataType
-
-
-def missing(name: str, where: str, frame: DataFrame) -> SourceError:
-    """The error for a column that is not there (or there twice), or that Spark cannot read."""
-    for item in frame.schema.fields:
-        unreadable = (item.metadata or {}).get(UNREADABLE, {})
-        for other, kind in unreadable.items():
-            if other.lower() == name.lower():
-                return SourceError(
-                    f"the column {other} has the type {kind} of Parquet, which Spark cannot read",
-                    where=where,
-                    mend=mend_of(kind, other),
-                )
-    known = ", ".join(sorted(frame.columns)[:20])
-    return SourceError(f"there is no column {name}", where=where, mend=f"use one of: {known}")

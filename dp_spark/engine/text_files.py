@@ -18,6 +18,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from dp_spark.engine.columns import column
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.spark.errors import SPARK_ERRORS, condition, translated
 from dp_spark.spec.conversions import TIME_OF_DAY
@@ -286,13 +287,3 @@ def _in_files(frame: DataFrame, files: Sequence[str]) -> Column:
 
 def _texts(names: Sequence[str]) -> T.StructType:
     return T.StructType([T.StructField(name, T.StringType()) for name in names])
-
-
-def quoted(name: str) -> str:
-    """A column or table name as Spark SQL reads it literally."""
-    return "`" + name.replace("`", "``") + "`"
-
-
-def column(name: str) -> Column:
-    """The column of exactly this name (dots are part of it)."""
-    return F.col(quoted(name))

@@ -18,7 +18,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from dp_spark.engine.sources import field
+from dp_spark.engine.columns import field
 from dp_spark.errors import SpecError
 from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.spark.settings import SHARED_EXPRESSIONS, check_held

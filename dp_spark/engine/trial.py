@@ -18,8 +18,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_type
 
+from dp_spark.engine.columns import column, field, quoted
 from dp_spark.engine.preprocess import apply_steps, expressions
-from dp_spark.engine.sources import column, field, quoted
 from dp_spark.engine.time_guard import without_guards
 from dp_spark.engine.units import with_units
 from dp_spark.errors import DpSparkError, SpecError

@@ -8,19 +8,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from dp_spark.engine.catalog import partition_columns
+from dp_spark.engine.columns import column, field, is_ambiguous, is_padded, is_plain_key, located, missing, nested, quoted
 from dp_spark.engine.source_identity import has_link_to_another
-from dp_spark.engine.sources import (
-    column,
-    field,
-    is_ambiguous,
-    is_padded,
-    is_plain_key,
-    located,
-    missing,
-    nested,
-    partition_columns,
-    quoted,
-)
 from dp_spark.engine.time_guard import guarded
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.spark.errors import translated

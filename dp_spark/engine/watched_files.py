@@ -11,7 +11,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from dp_spark.engine.text_files import LINE, MALFORMED, RECORD, TextFiles, column
+from dp_spark.engine.columns import column
+from dp_spark.engine.text_files import LINE, MALFORMED, RECORD, TextFiles
 
 #: Where a row is: the name of its file, the byte at which the part of the file begins that was read with it, and its place
 #: from there (from 1).

@@ -13,7 +13,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from dp_spark.engine import preprocess, sources
+from dp_spark.engine import columns, preprocess, sources
 from dp_spark.engine.time_guard import guarded_cast
 from dp_spark.engine.watched_files import BLOCK, BROKEN, DROPPED, FILE, ONE_PART_EACH, ROW, TEXTS, placed, watched
 from dp_spark.errors import DpSparkError, SourceError
@@ -145,7 +145,7 @@ class _Counted:
         self._add("dropped", F.col(DROPPED))
         no_unit = F.lit(False)
         for name in spec.unit_columns:
-            found = sources.located(frame, name)
+            found = columns.located(frame, name)
             no_unit = no_unit if found is None else no_unit | found[0].isNull()
         self._add("without_unit", kept & no_unit)
         self._parsed(frame)
@@ -169,9 +169,9 @@ class _Counted:
         for index, (name, kind) in enumerate((self._spec.source.columns or {}).items()):
             text = F.col(TEXTS)[index]
             if type_kind(kind) == "string":
-                quotes = quotes | F.coalesce(sources.column(name).contains('""'), F.lit(False))
+                quotes = quotes | F.coalesce(columns.column(name).contains('""'), F.lit(False))
             if name.lower() in used:
-                became_null = ~F.col(BROKEN) & text.isNotNull() & sources.column(name).isNull()
+                became_null = ~F.col(BROKEN) & text.isNotNull() & columns.column(name).isNull()
                 self._lost(name, kind, None, F.coalesce(became_null, F.lit(False)), text)
         self._add("quotes", quotes)
         for name in used:
@@ -179,14 +179,14 @@ class _Counted:
 
     def _parsed_field(self, frame: DataFrame, name: str) -> None:
         """A field of a struct, which is lost alone: the struct that holds it is not null."""
-        columns, path = [item.lower() for item in self._spec.source.columns or ()], name.split(".")
-        found = sources.located(frame, name)
-        if found is None or name in columns or path[0] not in columns:
+        listed, path = [item.lower() for item in self._spec.source.columns or ()], name.split(".")
+        found = columns.located(frame, name)
+        if found is None or name in listed or path[0] not in listed:
             return
-        ways = (sources.nested(frame, path[:depth]) for depth in range(1, len(path) + 1))
+        ways = (columns.nested(frame, path[:depth]) for depth in range(1, len(path) + 1))
         names = [way[1].name for way in ways if way is not None]
         inside = "".join(f"['{part}']" for part in names[1:])
-        text = F.get_json_object(F.col(TEXTS)[columns.index(path[0])], f"${inside}")
+        text = F.get_json_object(F.col(TEXTS)[listed.index(path[0])], f"${inside}")
         happened = ~F.col(BROKEN) & text.isNotNull() & found[0].isNull()
         self._lost(".".join(names), found[1].dataType.simpleString(), None, F.coalesce(happened, F.lit(False)), text)
 
@@ -195,11 +195,11 @@ class _Counted:
         own = {name.lower() for name in frame.columns}
         for index, step in enumerate(self._spec.preprocess):
             for name, kind in (step.cast or {}).items():
-                found = sources.field(frame, name) if name.lower() in own else None
+                found = columns.field(frame, name) if name.lower() in own else None
                 if found is None:
                     continue
                 where, before = f"preprocess.{index}.cast.{name}", f"__dp_spark_before{index}_{len(self._columns)}"
-                value = sources.column(found.name)
+                value = columns.column(found.name)
                 with translated(SourceError, "Spark cannot cast it", where=where, mend="check the types"):
                     frame = frame.withColumn(before, value.cast("string"))
                     frame = frame.withColumn(found.name, guarded_cast(frame, value, kind, where))

@@ -56,7 +56,7 @@ RELEASE_SETTINGS = {
     PARTITION_TYPES: "false",
     # Spark would compute what two expressions share before either, outside of what gives null for errors (time_guard).
     SHARED_EXPRESSIONS: "false",
-    # Spark believes the name of a file about its bucket; bounding must not, unless each row is checked (sources.Buckets).
+    # Spark believes the name of a file about its bucket; bounding must not, unless each row is checked (buckets.Buckets).
     BUCKETING: "false",
 }
 

@@ -14,7 +14,7 @@ _NAMES = {
 INTEGERS = frozenset(("tinyint", "smallint", "int", "bigint"))
 NUMBERS = INTEGERS | {"float", "double", "decimal"}
 TIMES = frozenset(("date", "timestamp", "timestamp_ntz"))
-#: Types whose equality is plain (``sources.require_key``).
+#: Types whose equality is plain (``columns.require_key``).
 KEYS = INTEGERS | TIMES | {"string", "boolean", "decimal"}
 NESTED = frozenset(("array", "map", "struct"))
 

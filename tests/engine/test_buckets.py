@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from release_helpers import Place
 
-from dp_spark.engine.sources import Buckets, in_buckets
+from dp_spark.engine.buckets import Buckets, in_buckets
 from dp_spark.spec.release_spec import Source
 
 pytest_plugins = ("release_fixtures",)
