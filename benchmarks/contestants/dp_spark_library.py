@@ -19,7 +19,7 @@ from benchmarks.workloads import KEY, USER, Aggregate, Workload
 from dp_spark import ReleaseSpec, run_release
 from dp_spark.engine import aggregation
 from dp_spark.engine.bounding import Salt, bound_contributions
-from dp_spark.engine.public_tables import public_keys
+from dp_spark.engine.public_keys import public_keys
 from dp_spark.engine.sources import open_source
 from dp_spark.errors import BudgetError
 from dp_spark.ledger.table import Ledger

@@ -18,7 +18,7 @@ from pyspark.sql import types as T
 from dp_spark.aggregates.queries import Query, QueryKind
 from dp_spark.engine.bounding import FEATURE, FIRST, KEY, UNIT, BoundedRows, PreparedRows
 from dp_spark.engine.columns import located, readable_key
-from dp_spark.engine.public_tables import POSITION, PublicKeys
+from dp_spark.engine.public_keys import POSITION, PublicKeys
 from dp_spark.privacy.lattice import LIMB_BITS, Lattice, join
 from dp_spark.published.canonical_rows import canonical_order, in_order, one_chunk
 from dp_spark.spark.errors import SPARK_ERRORS

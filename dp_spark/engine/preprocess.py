@@ -13,9 +13,10 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from dp_spark.engine.columns import column, field, missing, quoted, require_key
-from dp_spark.engine.public_tables import collect_public, constant_of_type, literal_of_type
+from dp_spark.engine.public_tables import collect_public
 from dp_spark.engine.row_values import null_for_nan, without_nan
 from dp_spark.engine.time_guard import guarded, guarded_cast
+from dp_spark.engine.typed_literals import constant_of_type, literal_of_type
 from dp_spark.errors import DpSparkError, SourceError, SpecError, collected, said_together
 from dp_spark.published.cells import key_text
 from dp_spark.spark.errors import translated

@@ -14,7 +14,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from dp_spark.engine import preprocess
 from dp_spark.engine.buckets import Buckets, in_buckets
 from dp_spark.engine.columns import require_key, require_numeric, require_value
-from dp_spark.engine.public_tables import PublicKeys, public_keys
+from dp_spark.engine.public_keys import PublicKeys, public_keys
 from dp_spark.engine.source_identity import source_identity, source_location
 from dp_spark.engine.sources import made_by_folders, open_checked, open_source
 from dp_spark.engine.units import pinned_unit, require_units, with_units

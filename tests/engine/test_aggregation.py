@@ -25,7 +25,7 @@ from dp_spark.engine import aggregation
 from dp_spark.engine.aggregation import ExactAggregates, fill_public, lattice_column
 from dp_spark.engine.bounding import Salt, bound_contributions
 from dp_spark.engine.buckets import Buckets
-from dp_spark.engine.public_tables import PublicKeys, public_keys
+from dp_spark.engine.public_keys import PublicKeys, public_keys
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.lattice import Lattice, centred_lattice, sum_lattice

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pyspark.sql import types as T
 
 from dp_spark.engine import aggregation
-from dp_spark.engine.public_tables import POSITION, PublicKeys
+from dp_spark.engine.public_keys import POSITION, PublicKeys
 from dp_spark.ledger import outbox
 from dp_spark.ledger.entries import Seal
 from dp_spark.ledger.outbox import Draw

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from dp_spark.engine.preprocess import check_steps
-from dp_spark.engine.public_tables import constant_of_type
+from dp_spark.engine.typed_literals import constant_of_type
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.release.preview import preview_release
 from dp_spark.schema.reading import parse_yaml

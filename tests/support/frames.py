@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from dp_spark.aggregates.queries import Query
 from dp_spark.engine import aggregation
 from dp_spark.engine.bounding import BoundedRows, PreparedRows, Salt, bound_contributions
-from dp_spark.engine.public_tables import PublicKeys
+from dp_spark.engine.public_keys import PublicKeys
 from dp_spark.privacy.bounds import ContributionBounds
 
 SALT = Salt(8_143_562_907_311, -5_127_804_413_207)
