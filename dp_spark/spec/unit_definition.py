@@ -17,8 +17,9 @@ from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.spec.expressions import Expression, check_expression, is_plain_name, tree_of
+from dp_spark.spec.expressions import Expression, check_expression
 from dp_spark.spec.release_spec import ReleaseSpec
+from dp_spark.spec.sql_parser import is_plain_name, tree_of
 
 _TIME_FUNCTION = re.compile(
     r"date|time|day|month|year|week|quarter|hour|minute|second|unix|utc|interval|^(extract|trunc)$", re.I

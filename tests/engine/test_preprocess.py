@@ -24,7 +24,8 @@ from dp_spark.engine.time_guard import guarded
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
-from dp_spark.spec.expressions import ALLOWED_FUNCTIONS, check_expression
+from dp_spark.spec.expressions import check_expression
+from dp_spark.spec.row_functions import ALLOWED_FUNCTIONS
 
 STR, INT, LONG, DOUBLE = pa.string(), pa.int32(), pa.int64(), pa.float64()
 

@@ -13,7 +13,7 @@ from release_helpers import COUNT, TOTAL, Place
 from dp_spark.errors import DpSparkError, SpecError
 from dp_spark.release.run import run_release
 from dp_spark.spark.session_functions import INTERNAL, check_functions, check_meanings
-from dp_spark.spec.expressions import ALLOWED_FUNCTIONS
+from dp_spark.spec.row_functions import ALLOWED_FUNCTIONS
 
 pytest_plugins = ("release_fixtures",)
 

@@ -12,7 +12,8 @@ from sqlglot.tokens import TokenType
 
 from dp_spark.engine.time_guard import check_compared
 from dp_spark.errors import SpecError
-from dp_spark.spec.expressions import ALLOWED_FUNCTIONS, check_expression, check_type
+from dp_spark.spec.expressions import check_expression, check_type
+from dp_spark.spec.row_functions import ALLOWED_FUNCTIONS
 
 PARAMETERS: dict[str, Any] = {"since": 0, "flag": True, "word": "now", "low": -5, "upper": "x", "rate": Decimal("0.5")}
 
