@@ -28,8 +28,9 @@ from dp_spark.spec.row_functions import (
 )
 from dp_spark.spec.spark_types import type_kind
 from dp_spark.spec.sql_parser import NO_COLUMNS, STRINGS, parse, quiet_parser, refused, tokens_of
+from dp_spark.spec.sql_tokens import arguments_of
 from dp_spark.spec.sql_words import words_to_quote
-from dp_spark.spec.text_rules import arguments_of, text_problems
+from dp_spark.spec.text_rules import text_problems
 from dp_spark.spec.tree_rules import is_constant, name_of, textless_classes, tree_problems
 
 _TIME_TYPES = re.compile(r"^(date|time)", re.IGNORECASE)

@@ -10,10 +10,10 @@ import sqlglot
 from sqlglot.tokenizer_core import Token, TokenType
 
 from dp_spark.spec.constants import UNIT_CALLS, argument_problems, literal_problems, unit_problems
-from dp_spark.spec.conversions import written_types
 from dp_spark.spec.row_functions import ALLOWED_FUNCTIONS, CONSTANT_ARGUMENTS, constant_problems
 from dp_spark.spec.spark_types import type_kind
 from dp_spark.spec.sql_parser import BARE_CALLS, STRINGS
+from dp_spark.spec.sql_tokens import arguments_of, written_types
 
 # Words that stand before a parenthesis without being a call.
 _KEYWORDS = frozenset(
@@ -91,21 +91,6 @@ def _token_problems(tokens: Sequence[Token], index: int) -> Iterator[str]:
         yield "all is not allowed before an argument"  # sqlglot would not see that it is a column
     elif name in BARE_CALLS and token.token_type != TokenType.IDENTIFIER:
         yield f"the function {name} is not allowed"
-
-
-def arguments_of(tokens: Sequence[Token], opening: int) -> list[list[Token]]:
-    """The tokens of each argument of the call whose bracket opens there."""
-    arguments: list[list[Token]] = [[]]
-    depth = 0
-    for token in tokens[opening:]:
-        depth += (token.token_type == TokenType.L_PAREN) - (token.token_type == TokenType.R_PAREN)
-        if depth == 0:
-            break
-        if depth == 1 and token.token_type == TokenType.COMMA:
-            arguments.append([])
-        elif depth > 1 or token.token_type != TokenType.L_PAREN:
-            arguments[-1].append(token)
-    return arguments
 
 
 def _call_problems(name: str, arguments: Sequence[Sequence[Token]]) -> Iterator[str]:
