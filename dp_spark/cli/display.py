@@ -25,7 +25,7 @@ from dp_spark.manifest import COMBINED_FORMAT, PARTIES
 from dp_spark.published.cells import cell, key_text, plain_rows
 from dp_spark.release.preview import Preview
 from dp_spark.release.publication import ReleaseResult
-from dp_spark.spec.file_checks import parsed_from_text
+from dp_spark.spec.columns_used import parsed_from_text
 from dp_spark.spec.release_spec import ClippedAggregate
 
 _SHOWN_ROWS = 12

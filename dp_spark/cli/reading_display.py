@@ -11,7 +11,7 @@ from rich.table import Table
 from dp_spark.cli.reading_mends import mends
 from dp_spark.published.cells import key_text
 from dp_spark.release.reading_check import Finding, Place, Reading
-from dp_spark.spec.file_checks import TEXT_FORMATS
+from dp_spark.spec.source_checks import TEXT_FORMATS
 
 
 def show_reading(console: Console, reading: Reading) -> None:

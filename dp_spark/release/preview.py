@@ -17,7 +17,8 @@ from dp_spark.places.paths import is_local
 from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.privacy.accounting import Account
 from dp_spark.release.prepare import check_public_sources
-from dp_spark.spec.file_checks import check_file, check_places
+from dp_spark.spec.file_checks import check_file
+from dp_spark.spec.file_places import check_places
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables import delta as tables
 from dp_spark.tables.refs import TableRef

@@ -21,8 +21,10 @@ from dp_spark.release.prepare import check_source
 from dp_spark.spark.errors import translated
 from dp_spark.spark.loggers import silence_value_quoting_loggers
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
-from dp_spark.spec.file_checks import TEXT_FORMATS, check_file, columns_used
+from dp_spark.spec.columns_used import columns_used
+from dp_spark.spec.file_checks import check_file
 from dp_spark.spec.release_spec import ReleaseSpec
+from dp_spark.spec.source_checks import TEXT_FORMATS
 from dp_spark.spec.spark_types import INTEGERS, NUMBERS, TIMES, type_kind
 
 #: What a text that became null looks like -> the kinds of types for which that says how to mend the reading.

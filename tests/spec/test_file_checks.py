@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,9 @@ from dp_spark.engine.typed_literals import constant_of_type
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.release.preview import preview_release
 from dp_spark.schema.reading import parse_yaml
-from dp_spark.spark.errors import SPARK_ERRORS
-from dp_spark.spec.file_checks import check_file, check_places, columns_used, parsed_from_text
+from dp_spark.spec.file_checks import check_file
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.source_options import reading_problems
-from dp_spark.spec.spark_types import type_kind
 from dp_spark.spec.typed_constants import constant_of
 
 SCHEMA = {"id": "bigint", "test": "string", "value": "double"}
@@ -42,61 +39,6 @@ def refused(tmp_path: Path, **changes: Any) -> SpecError:
     assert caught.value.exit_code == 2
     assert caught.value.mend
     return caught.value
-
-
-# --- types -----------------------------------------------------------------------------------------------------------
-
-GOOD = [
-    "string", "INT", " bigint ", "integer", "long", "short", "byte", "real", "float", "double", "boolean", "binary", "date",
-    "timestamp", "timestamp_ntz", "timestamp_ltz", "decimal", "dec(3)", "numeric( 4 , 2 )", "decimal(38,38)",
-]  # fmt: skip
-NESTED = [
-    "array<int>", "map<string, array<date>>", "struct<a: int, b: struct<`a b`: decimal(5,2)>>", "struct<a int>",
-    "struct<date:date,int:int>", "struct<1a: int>", "array<array<array<string>>>",
-]  # fmt: skip
-WRONG = [
-    "integr", "", "varchar2(10)", "decimal(39,1)", "decimal(5,7)", "decimal(5,-1)", "decimal()", "decimal(5,2",
-    "decimal(1,2,3)", "int(5)", "int int", "array<>", "array<int", "array<int>>", "map<int>", "struct<a:int,>",
-    "struct<a-b:int>", "float(3)",
-    "bigint unsigned", "double precision", "object", "null", "string) --",
-]  # fmt: skip
-#: Types that Spark knows, and that its CSV and JSON readers, our casts or keys do not.
-NOT_HERE = [
-    "struct<a:int,A:int>",
-    "int, other string",
-    "int comment 'x'",
-    "variant",
-    "void",
-    "interval",
-    "interval day",
-    "time",
-    "char(3)",
-    "varchar(3)",
-    "decimal(0,0)",
-    "struct<>",
-]
-
-
-@pytest.mark.parametrize("text", GOOD + NESTED)
-def test_a_type_is_known(text: str) -> None:
-    assert type_kind(text, nested=True) is not None
-    assert (type_kind(text) is not None) == (text in GOOD)
-
-
-@pytest.mark.parametrize("text", WRONG + NOT_HERE)
-def test_a_type_is_not_known(text: str) -> None:
-    assert type_kind(text, nested=True) is None
-
-
-def test_spark_agrees_about_types(spark: SparkSession) -> None:
-    for text in GOOD + NESTED:
-        found = T.StructType.fromDDL(f"`x` {text}")
-        assert isinstance(found, T.StructType)
-        simple = found[0].dataType.simpleString()
-        assert re.split(r"[(<]", simple)[0] == type_kind(text, nested=True)
-    for text in WRONG:
-        with pytest.raises(SPARK_ERRORS):
-            T.StructType.fromDDL(f"`x` {text}")
 
 
 @pytest.mark.parametrize("kind", ["integr", "decimal(39,1)", "decimal(2,3)", "array<int>", "varchar(3)", "variant"])
@@ -240,15 +182,7 @@ def test_the_mend_for_an_unfit_unit_works_as_it_is_written() -> None:
     check_file(release_spec(source=csv(schema={**SCHEMA, "id": "double"}), privacy_unit=unit))
 
 
-def test_what_has_to_be_parsed_from_text_is_named() -> None:
-    steps = [{"cast": {"when": "date"}}]
-    spec = release_spec(source=csv(schema={**SCHEMA, "when": "string", "other": "int"}), preprocess=steps, group_by=["when"])
-    assert parsed_from_text(spec) == {"id": "bigint", "when": "date"}
-    assert list(columns_used(spec)) == ["id", "when"]
-    assert parsed_from_text(release_spec()) == {}
-
-
-# --- constants, joins and places -------------------------------------------------------------------------------------
+# --- constants and joins ------------------------------------------------------------------------------------------------
 
 TYPES = {"s": "string", "t": "tinyint", "d": "date", "b": "boolean", "x": "double", "m": "decimal(3,1)", "at": "timestamp"}
 
@@ -338,49 +272,6 @@ def test_the_mend_for_a_join_on_another_type_works_as_it_is_written(tmp_path: Pa
     found = refused(tmp_path, source=source, preprocess=[{"join": join}])
     join["source"] = csv(schema=parse_yaml(found.mend.partition("write ")[2].partition(" in ")[0]))
     check_file(release_spec(source=source, preprocess=[{"join": join}]))
-
-
-@pytest.mark.parametrize(
-    ("places", "where"),
-    [
-        ({"sink": "l"}, "sink"),
-        ({"sink": "l/inside"}, "sink"),
-        ({"sink": "file:{}/l_outbox"}, "sink"),
-        ({"sink": "x/../s"}, "sink"),
-        ({"sink": "s/inside"}, "sink"),
-        ({"ledger": "s"}, "ledger"),
-        ({"sink": "k"}, "sink"),
-        ({}, ""),
-    ],
-)
-def test_places_that_touch_one_another_are_refused_by_plan(tmp_path: Path, places: dict[str, str], where: str) -> None:
-    at = {"ledger": "l", "sink": "out", **places}
-    at = {key: text.format(tmp_path) if "{" in text else str(tmp_path / text) for key, text in at.items()}
-    spec = release_spec(
-        source={"format": "delta", "path": str(tmp_path / "s")},
-        partitions={"public": {"source": {"format": "delta", "path": str(tmp_path / "k")}}},
-        **{key: {"path": path} for key, path in at.items()},
-    )
-    if not where:
-        check_places(spec)
-        return
-    with pytest.raises(SpecError) as caught:
-        preview_release(spec, no_spark)
-    assert caught.value.where == where
-
-
-@pytest.mark.parametrize("unit", ["Person.id", {"Person.id": "Person.id"}, {"u": "lower(person.id)"}])
-def test_a_field_of_a_struct_is_read_with_its_column(unit: object) -> None:
-    schema = {"person": "struct<id: bigint>", "p": "struct<x: double>", "a.b": "double", "a": "string", "k": "string"}
-    amount = {"function": "sum", "name": "s", "min_value": 0, "max_value": 1}
-    spec = release_spec(
-        source=csv(schema=schema) | {"format": "json"},
-        privacy_unit=unit,
-        group_by=["k"],
-        aggregates=[amount | {"column": "p.x"}, amount | {"name": "t", "column": "a.b"}],
-    )
-    assert list(columns_used(spec)) == ["person.id", "person", "k", "p.x", "p", "a.b"]
-    assert list(parsed_from_text(spec)) == ["person", "p", "a.b"]
 
 
 # --- all at once -----------------------------------------------------------------------------------------------------
