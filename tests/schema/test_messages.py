@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from dp_spark.cli import main
 from dp_spark.errors import SpecError
 from dp_spark.schema import messages as spec_errors
+from dp_spark.schema.faults import Fault, place_of
 from dp_spark.schema.reading import parse_yaml
 from dp_spark.spec.release_spec import ReleaseSpec
 
@@ -114,8 +115,8 @@ def test_what_any_error_of_pydantic_says_is_the_form_of_the_place() -> None:
     """Whatever type a later pydantic gives an error, the sentence is made of the model and not of its message."""
     for path in ("budget.epsilon", "source.path", "group_by", "noise.mechanism", "partitions", "aggregates"):
         found = ErrorDetails(type="a_new_type", loc=tuple(path.split(".")), msg="Input is a tuple[...]", input=object())
-        place = spec_errors._place(ReleaseSpec, found["loc"])
-        [told] = spec_errors._problems(spec_errors._Item(place, {**found, "input": 5}), ReleaseSpec)
+        place = place_of(ReleaseSpec, found["loc"])
+        [told] = spec_errors._problems(Fault(place, {**found, "input": 5}), ReleaseSpec)
         assert told.where == path
         assert told.message.startswith("must be ")
         assert in_plain_english(told)
