@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from dp_spark.cli.options import together
 from dp_spark.cli.terminal import AsJson, emit, log, out, report, session
 from dp_spark.errors import DamageError, DpSparkError, SpecError
 
@@ -28,21 +30,25 @@ class AccountantName(StrEnum):
     zcdp = "zcdp"
 
 
-@budget_app.command("open")
-def budget_open(
-    ledger: _LEDGER,
-    dataset: _DATASET,
-    epsilon: Annotated[str, typer.Option("--epsilon", help="The total epsilon, an exact decimal.")],
-    delta: Annotated[str, typer.Option("--delta", help="The total delta, an exact decimal.")] = "0",
+@dataclass(frozen=True)
+class NewAccount:
+    """The options that say what is opened."""
+
+    dataset: _DATASET
+    epsilon: Annotated[str, typer.Option("--epsilon", help="The total epsilon, an exact decimal.")]
+    delta: Annotated[str, typer.Option("--delta", help="The total delta, an exact decimal.")] = "0"
     accountant: Annotated[
         AccountantName | None, typer.Option("--accountant", help="Default: basic where delta is 0, else zcdp.")
-    ] = None,
+    ] = None
     group: Annotated[
         str | None, typer.Option("--group", help="Datasets of one group share users: a charge to one counts in all.")
-    ] = None,
-    reason: Annotated[str | None, typer.Option("--reason", help="Why, for those who read the history.")] = None,
-    as_json: AsJson = False,
-) -> None:
+    ] = None
+    reason: Annotated[str | None, typer.Option("--reason", help="Why, for those who read the history.")] = None
+
+
+@budget_app.command("open")
+@together
+def budget_open(ledger: _LEDGER, new: NewAccount, as_json: AsJson = False) -> None:
     """Open the budget of a dataset; makes the ledger where there is none yet."""
     from dp_spark.ledger.outbox import open_account
     from dp_spark.places.stores import unsafe_store
@@ -50,19 +56,19 @@ def budget_open(
     from dp_spark.spec.release_spec import Location
     from dp_spark.tables.refs import TableRef
 
-    total, loss = _budget(epsilon, delta)
+    total, loss = _budget(new.epsilon, new.delta)
     ref = TableRef.parse(ledger)
     Location.model_validate({"path": ref.path, "table": ref.name})
-    account = Account.open(total, loss, accountant.value if accountant is not None else None)
-    check_name(dataset, "--dataset")
-    if group is not None:
-        check_name(group, "--group")
+    account = Account.open(total, loss, new.accountant.value if new.accountant is not None else None)
+    check_name(new.dataset, "--dataset")
+    if new.group is not None:
+        check_name(new.group, "--group")
     spark = session()
     warning = unsafe_store(ref.path or "")
     if warning:
         log().print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True)
-    state = open_account(spark, ref, dataset, account, reason, group)
-    _show_account(state.account(dataset), as_json)
+    state = open_account(spark, ref, new.dataset, account, new.reason, new.group)
+    _show_account(state.account(new.dataset), as_json)
 
 
 @budget_app.command("raise")

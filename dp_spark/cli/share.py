@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dp_spark.cli.options import together
 from dp_spark.cli.terminal import AsJson, emit, home, log, out, session
 from dp_spark.errors import SpecError
 
@@ -29,21 +31,29 @@ _CONFIG = Annotated[
 ]
 
 
-@share_app.command("add")
-def share_add(
-    name: _NAME,
-    release: Annotated[str, typer.Argument(metavar="RELEASE", help="The published table: a path or a name a.b.c.")],
-    ledger: Annotated[str, typer.Option("--ledger", help="The ledger that paid for it: a path or a table name a.b.c.")],
+@dataclass(frozen=True)
+class Way:
+    """The options that say how a release is shared: by a server's configuration, or on Databricks by SQL."""
+
     config: Annotated[
         Path | None,
         typer.Option(
             "--config", metavar="FILE", callback=home, help="Add it to this server configuration; made where there is none."
         ),
-    ] = None,
-    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL that shares it on Databricks, and change nothing.")] = False,
+    ] = None
+    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL that shares it on Databricks, and change nothing.")] = False
     recipients: Annotated[
         list[str] | None, typer.Option("--recipient", help="With --sql: grant the share to this recipient; repeatable.")
-    ] = None,
+    ] = None
+
+
+@share_app.command("add")
+@together
+def share_add(
+    name: _NAME,
+    release: Annotated[str, typer.Argument(metavar="RELEASE", help="The published table: a path or a name a.b.c.")],
+    ledger: Annotated[str, typer.Option("--ledger", help="The ledger that paid for it: a path or a table name a.b.c.")],
+    way: Way,
     as_json: AsJson = False,
 ) -> None:
     """Share a release.
@@ -56,14 +66,14 @@ def share_add(
     from dp_spark.tables.refs import TableRef
 
     shared, ref = SharedName.parse(name), TableRef.parse(release)
-    if (config is None) == (not sql):
+    if (way.config is None) == (not way.sql):
         raise SpecError("give one of --config and --sql", where="share add", mend="--config FILE, or --sql for Databricks")
-    if config is None:
-        _print_sql(shared, ref, TableRef.parse(ledger), recipients or [], as_json)
-    elif recipients:
+    if way.config is None:
+        _print_sql(shared, ref, TableRef.parse(ledger), way.recipients or [], as_json)
+    elif way.recipients:
         raise SpecError("belongs to --sql", where="--recipient", mend="write profile files with `dp-spark share config`")
     else:
-        _add_to_config(shared, ref, TableRef.parse(ledger), config, as_json)
+        _add_to_config(shared, ref, TableRef.parse(ledger), way.config, as_json)
 
 
 def _print_sql(name: SharedName, release: TableRef, ledger: TableRef, recipients: list[str], as_json: bool) -> None:
