@@ -117,8 +117,8 @@ def check(
 
     For mending how the source is read, not for choosing bounds: the counts are exact and CONFIDENTIAL.
     """
-    from dp_spark.cli.reading_display import show_reading
-    from dp_spark.release.reading_check import check_reading
+    from dp_spark.cli.source_reading import show_reading
+    from dp_spark.release.source_reading import check_reading
     from dp_spark.spec.release_spec import ReleaseSpec
 
     if not (sys.stdout.isatty() or confidential):

@@ -1,6 +1,6 @@
 """A source's rows together with where each is and what its fields held as text: for the data owner's eyes only.
 
-``reading_check`` counts them; a release never reads this way. The rows and their values are those that a release reads.
+``source_reading`` counts them; a release never reads this way. The rows and their values are those that a release reads.
 """
 
 from __future__ import annotations

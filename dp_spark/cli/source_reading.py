@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dp_spark.cli.reading_mends import mends
+from dp_spark.cli.source_mends import mends
 from dp_spark.published.cells import key_text
-from dp_spark.release.reading_check import Finding, Place, Reading
+from dp_spark.release.source_reading import Finding, Place, Reading
 from dp_spark.spec.source_checks import TEXT_FORMATS
 
 

@@ -13,8 +13,8 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import COUNT, TOTAL, Outcome, Place, snapshot, write_delta
 
-from dp_spark.cli.reading_mends import mends
-from dp_spark.release.reading_check import Lost, Reading, check_reading
+from dp_spark.cli.source_mends import mends
+from dp_spark.release.source_reading import Lost, Reading, check_reading
 
 pytest_plugins = ("release_fixtures",)
 

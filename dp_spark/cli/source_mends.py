@@ -1,4 +1,4 @@
-"""How to mend the reading of a source, from the counts of ``reading_check``: words for a terminal."""
+"""How to mend the reading of a source, from the counts of ``source_reading``: words for a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from dp_spark.engine.columns import quoted
-from dp_spark.release.reading_check import Lost, Reading
+from dp_spark.release.source_reading import Lost, Reading
 from dp_spark.spec.spark_types import type_kind
 from dp_spark.spec.unit_definition import quoted_text
 
