@@ -13,6 +13,8 @@ from pyspark.sql import types as T
 
 from dp_spark.engine.catalog import describe
 from dp_spark.engine.columns import quoted
+from dp_spark.engine.csv_files import CsvFiles
+from dp_spark.engine.json_files import JsonFiles
 from dp_spark.engine.parquet_schema import readable_schema
 from dp_spark.engine.providers import provider_of
 from dp_spark.engine.source_identity import folders_outside, real_files
@@ -72,7 +74,8 @@ def text_files(spark: SparkSession, source: Source, *, where: str, types: Mappin
         SpecError: If it has no schema.
     """
     schema = _schema(source, where, types)
-    return TextFiles(spark, lambda *given: _load(spark, source, where, *given), str(source.format), source.options, schema)
+    files = CsvFiles if source.format == "csv" else JsonFiles
+    return files(spark, lambda *given: _load(spark, source, where, *given), source.options, schema)
 
 
 def made_by_folders(spark: SparkSession, source: Source) -> frozenset[str]:

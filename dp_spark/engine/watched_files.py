@@ -12,6 +12,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from dp_spark.engine.columns import column
+from dp_spark.engine.csv_files import CsvFiles
+from dp_spark.engine.json_files import JsonFiles
 from dp_spark.engine.text_files import LINE, MALFORMED, RECORD, TextFiles
 
 #: Where a row is: the name of its file, the byte at which the part of the file begins that was read with it, and its place
@@ -43,12 +45,13 @@ def placed(frame: DataFrame) -> DataFrame:
 
 def watched(files: TextFiles) -> DataFrame:
     """The records of CSV or JSON files as rows, with what they held."""
-    if files.format == "json":
-        return _watched_json(files)
-    return files.in_every_order(lambda schema, only: _watched_csv(files, schema, only))
+    if isinstance(files, CsvFiles):
+        return files.in_every_order(lambda schema, only: _watched_csv(files, schema, only))
+    assert isinstance(files, JsonFiles)
+    return _watched_json(files)
 
 
-def _watched_csv(files: TextFiles, schema: T.StructType, only: Sequence[str] | None) -> DataFrame:
+def _watched_csv(files: CsvFiles, schema: T.StructType, only: Sequence[str] | None) -> DataFrame:
     inside = [item.name for item in schema.fields if item in files.inside()]
     options = files.csv_options(mode="PERMISSIVE")
     line = T.StructField(MALFORMED, T.StringType())
@@ -59,7 +62,7 @@ def _watched_csv(files: TextFiles, schema: T.StructType, only: Sequence[str] | N
     return _marked(files, frame.withColumn(RECORD, texts), held)
 
 
-def _watched_json(files: TextFiles) -> DataFrame:
+def _watched_json(files: JsonFiles) -> DataFrame:
     lines = placed(files.lines())
     others = [column(name) for name in lines.columns if name != LINE]
     inside = files.inside()

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from release_helpers import Outcome, Place
 from source_helpers import DERBY, source
 
-from dp_spark.engine import text_files
+from dp_spark.engine import csv_files
 from dp_spark.engine.sources import made_by_folders, open_checked, open_source
 from dp_spark.errors import DpSparkError, SourceError, SpecError
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
@@ -305,8 +305,8 @@ def test_a_file_that_is_not_found_by_its_name_is_refused(
     write(tmp_path / "empty.csv", "\n")
     keys = {"format": "csv", "path": str(tmp_path), "schema": {"b": "int", "a": "int"}}
     assert tuples(checked(spark, **keys)) == [(2, 1)] * 2
-    real = text_files._in_files
-    monkeypatch.setattr(text_files, "_in_files", lambda frame, files: real(frame, [f.replace("odd", "0dd") for f in files]))
+    real = csv_files._in_files
+    monkeypatch.setattr(csv_files, "_in_files", lambda frame, files: real(frame, [f.replace("odd", "0dd") for f in files]))
     with pytest.raises(SourceError, match="header line of a file cannot be read") as caught:
         checked(spark, **keys)
     assert "odd" not in f"{caught.value} {caught.value.mend}"
@@ -334,7 +334,7 @@ def test_another_header_is_refused_before_the_charge(place: Place, cli: Callable
 def test_one_file_with_another_header_among_many_is_refused(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dp_spark.engine.text_files._FILES_AT_ONCE", 2)
+    monkeypatch.setattr("dp_spark.engine.csv_files._FILES_AT_ONCE", 2)
     for number in range(5):
         write(tmp_path / f"{number}.csv", "a,b\n1,2\n" if number != 4 else "a,c\n1,2\n")
     with pytest.raises(SourceError, match=r"is not exactly the columns of schema \(2: b, a\)"):
