@@ -1,4 +1,4 @@
-"""From the text of a release file to plain data: YAML 1.2 scalars, ``--set`` overrides and ``${NAME}``.
+"""From the text of a release file to plain data: scalars of YAML 1.2.
 
 PyYAML speaks YAML 1.1, where ``NO`` is false, ``12:30`` is 750 and ``1e-6`` is a string. A release file means what
 it looks like, so scalars are resolved by the YAML 1.2 core schema, and a number with a fraction or an exponent stays
@@ -8,9 +8,7 @@ the exact decimal that was written: budgets are never rounded to a double on the
 from __future__ import annotations
 
 import math
-import os
 import re
-from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,6 @@ import yaml
 
 from dp_spark.errors import SpecError
 from dp_spark.places.paths import at_home
-
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
 
 #: More than any release file that people or programs write; a longer list of keys belongs into a table.
 MAX_BYTES = 4 * 2**20
@@ -199,102 +194,3 @@ def read_release_file(path: str | Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise SpecError("a release file is a mapping of keys to values", where=str(path), mend="start from an example in conf/")
     return data
-
-
-# A command line that could swap the protected dataset or its unit would make the ledger's pin worthless.
-_FIXED = ("dataset", "privacy_unit")
-# Where a source is may change from machine to machine; how it is read says which of its columns is the unit.
-_FREE_IN_SOURCE = ("path", "table")
-
-
-def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Returns the data with every ``a.b=value`` of ``--set`` applied; values are read as YAML scalars.
-
-    Args:
-        data: The release file as plain data.
-        overrides: Texts of the form ``key.subkey=value``; a number as a key part picks a list element.
-
-    Raises:
-        SpecError: If an override has no ``=``, there is no such place, or it names ``dataset``, ``privacy_unit`` or anything in
-            ``source`` but its ``path`` or ``table``.
-
-    >>> apply_overrides({"budget": {"epsilon": 1}}, ["budget.epsilon=0.5"])
-    {'budget': {'epsilon': Decimal('0.5')}}
-    """
-    result: dict[str, Any] = _copy(data)
-    for text in overrides:
-        path, separator, value = text.partition("=")
-        where = f"--set {path}"
-        parts = path.strip().split(".")
-        if not separator or not all(parts):
-            raise SpecError("an override has the form a.b=value", where=f"--set {text}", mend="write --set key=value")
-        _check_free(parts, where)
-        _assign(result, parts, parse_yaml(value, where=where), where)
-    return result
-
-
-def _check_free(parts: Sequence[str], where: str) -> None:
-    names = [part.strip() for part in parts]
-    if names[0] in _FIXED:
-        raise SpecError(f"{names[0]} cannot be overridden from the command line", where=where, mend="change it in the file")
-    if names[0] == "source" and (len(names) == 1 or names[1] not in _FREE_IN_SOURCE):
-        raise SpecError(
-            f"{'.'.join(names[:2])} cannot be overridden from the command line: it can make another column the privacy unit",
-            where=where,
-            mend="change it in the file; source.path and source.table can be overridden",
-        )
-
-
-def _copy(data: Any) -> Any:
-    if isinstance(data, Mapping):
-        return {key: _copy(value) for key, value in data.items()}
-    return [_copy(value) for value in data] if isinstance(data, list) else data
-
-
-def _assign(target: Any, parts: list[str], value: Any, where: str) -> None:
-    for part in parts[:-1]:
-        target = _step(target, part, where)
-    if isinstance(target, list):
-        target[_index(target, parts[-1], where)] = value
-    elif isinstance(target, dict):
-        target[parts[-1]] = value
-    else:
-        raise SpecError("there are no keys below this value", where=where, mend="check the names and the dots")
-
-
-def _step(target: Any, part: str, where: str) -> Any:
-    if isinstance(target, list):
-        return target[_index(target, part, where)]
-    if not isinstance(target, dict):
-        raise SpecError("there are no keys below this value", where=where, mend="check the names and the dots")
-    if target.get(part) is None:
-        target[part] = {}
-    return target[part]
-
-
-def _index(target: list[Any], part: str, where: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,6}", part) or int(part) >= len(target):
-        raise SpecError(
-            f"the list there has no element {part!r}", where=where, mend=f"use a number from 0 to {len(target) - 1}"
-        )
-    return int(part)
-
-
-def expand_variables(text: str, *, where: str, environment: Mapping[str, str] | None = None) -> str:
-    """Replaces every ``${NAME}`` in a path, table name or option value by the environment variable NAME.
-
-    Raises:
-        SpecError: If a variable is not set. The error names the variable, never a value.
-
-    >>> expand_variables("/data/${REGION}/x", where="source.path", environment={"REGION": "eu"})
-    '/data/eu/x'
-    """
-    environment = os.environ if environment is None else environment
-
-    def replace(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name not in environment:
-            raise SpecError(f"the environment variable {name} is not set", where=where, mend=f"export {name}=...")
-        return environment[name]
-
-    return _VARIABLE.sub(replace, text)

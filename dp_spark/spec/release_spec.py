@@ -19,7 +19,9 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Type
 from dp_spark.errors import DpSparkError, SpecError, said_together
 from dp_spark.schema.forms import closest, keys_of, kind_of
 from dp_spark.schema.messages import ContradictionsError, problem_of
-from dp_spark.schema.reading import apply_overrides, expand_variables, read_release_file
+from dp_spark.schema.overrides import apply_overrides
+from dp_spark.schema.reading import read_release_file
+from dp_spark.schema.variables import expand_variables
 from dp_spark.spec.file_digests import file_digest, unparsed_digest
 from dp_spark.spec.parts import (
     MAX_PUBLIC_KEYS,
