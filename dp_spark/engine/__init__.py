@@ -1,1 +1,1 @@
-"""The only rooms that private rows pass."""
+"""The only rooms that private rows pass: sources, steps, bounding, exact aggregation."""

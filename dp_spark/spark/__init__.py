@@ -1,1 +1,1 @@
-"""Spark's exceptions, settings and memory, as the other packages see them."""
+"""Spark as the other packages see it: its exceptions, settings, loggers, functions and memory, and its Java."""
