@@ -465,6 +465,28 @@ def test_only_accounting_imports_dp_accounting_and_only_the_command_line_makes_a
     assert makers == {"cli/terminal.py"}
 
 
+def oversized(tree: ast.Module, lines: int = 45, parameters: int = 6) -> list[str]:
+    """The functions of a module that do not fit on a screen, or take more than a reader keeps in mind."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            own = [item for index, item in enumerate(given) if index or item.arg not in ("self", "cls")]
+            if len(own) > parameters or node.end_lineno - node.lineno >= lines:
+                found.append(node.name)
+    return found
+
+
+def test_modules_hold_one_concept_and_functions_fit_on_a_screen() -> None:
+    sample = ast.parse(
+        "class A:\n    def f(self, a, b, c): pass\n    def g(self, a, b, *, c, d): pass\n    def h(a):\n        a\n        a\n"
+    )
+    assert oversized(sample, lines=2, parameters=3) == ["g", "h"]
+    functions = {(module, name) for module, tree in trees() for name in oversized(tree)}
+    modules = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if len(path.read_text().splitlines()) > 320}
+    assert functions | modules == set()
+
+
 def _modules_after(statement: str) -> set[str]:
     code = f"import sys\n{statement}\nprint('\\n'.join(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
