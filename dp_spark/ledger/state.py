@@ -19,7 +19,8 @@ from dp_spark.errors import BudgetError, DamageError
 from dp_spark.ledger.entries import CHARGE, CORRECTION, GENESIS, KINDS, OPEN, PUBLISHED, Entry, Seal
 from dp_spark.places.identities import same_source, split_identities
 from dp_spark.privacy.accounting import NOTHING, Account, Accountant, Cost, cost_of
-from dp_spark.privacy.events import Event, decimal_text, events_from_json, unparsed_from_json
+from dp_spark.privacy.decimals import decimal_text
+from dp_spark.privacy.events import Event, events_from_json, unparsed_from_json
 from dp_spark.spec.unit_pin import agrees, gains_names, loses_names, unit_words
 
 _MEND = "restore the ledger from a backup of its files (docs/ledger.md); do not open a new one"

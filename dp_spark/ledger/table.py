@@ -30,7 +30,8 @@ from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.witness import Witness
 from dp_spark.places.paths import is_local
 from dp_spark.privacy.accounting import Account, cost_of
-from dp_spark.privacy.events import Event, decimal_text, events_to_json
+from dp_spark.privacy.decimals import decimal_text
+from dp_spark.privacy.events import Event, events_to_json
 from dp_spark.spark.errors import SPARK_ERRORS, is_concurrent, translated
 from dp_spark.tables.delta import TableRef, exists, has_local_log, operations, read
 from dp_spark.tables.store import create_table, local_lock, merge_rows

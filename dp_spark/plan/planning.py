@@ -14,8 +14,9 @@ from decimal import Decimal
 from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
 from dp_spark.errors import SpecError
 from dp_spark.manifest import stddevs_for
-from dp_spark.privacy.accounting import Accountant, Cost, cost_of, exact_half, split, zcdp_from_budget
+from dp_spark.privacy.accounting import Accountant, Cost, cost_of, zcdp_from_budget
 from dp_spark.privacy.bounds import ContributionBounds
+from dp_spark.privacy.decimals import exact_half, split
 from dp_spark.privacy.events import Event
 from dp_spark.privacy.mechanisms import Mechanism, MechanismName, calibrate
 from dp_spark.privacy.noise_grid import grid_bits

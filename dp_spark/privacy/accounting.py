@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, Inexact, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from typing import Literal
 
@@ -23,6 +23,7 @@ from dp_accounting import ZCDpEvent
 from dp_accounting.rdp import RdpAccountant
 
 from dp_spark.errors import BudgetError, SpecError
+from dp_spark.privacy.decimals import sum_exactly
 from dp_spark.privacy.events import Event
 
 Accountant = Literal["basic", "zcdp"]
@@ -33,8 +34,6 @@ _ORDERS = tuple(1 + np.geomspace(1.1e-2, 1e9, 2200))
 #: The conversion is computed in doubles; this relative margin is far above their error and far below what matters.
 _MARGIN = 1e-9
 _DIGITS = 15
-#: The most digits that a sum may need: budgets that are read now need far fewer, and no version stored more than 400.
-_MOST_DIGITS = 450
 
 
 def zcdp_to_epsilon(rho: Decimal | Fraction, delta: Decimal) -> float:
@@ -81,56 +80,6 @@ def zcdp_from_budget(epsilon: Decimal, delta: Decimal) -> Decimal:
     if low == 0:
         raise SpecError("is too small to be converted to zCDP", where="epsilon", mend="give more, or use a basic account")
     return Context(prec=_DIGITS, rounding=ROUND_FLOOR).create_decimal(Decimal(low))
-
-
-def sum_exactly(values: Iterable[Decimal]) -> Decimal:
-    """The sum of decimals without any rounding; the default context would round to 28 digits.
-
-    Raises:
-        BudgetError: If it needs more digits than anybody can mean.
-
-    >>> sum_exactly([Decimal("0.1")] * 10) == 1
-    True
-    """
-    numbers = [value for value in values if value]
-    if not numbers:
-        return Decimal(0)
-    highest = max(value.adjusted() for value in numbers) + len(str(len(numbers)))
-    digits = highest - min(int(value.as_tuple().exponent) for value in numbers) + 1
-    if digits > _MOST_DIGITS:
-        raise BudgetError(
-            f"a budget or a charge has more than {_MOST_DIGITS} digits, too many to be added up exactly",
-            mend="use another dataset and account",
-        )
-    with localcontext(Context(prec=max(1, digits), traps=[Inexact])):
-        return sum(numbers, Decimal(0)).normalize()
-
-
-def exact_half(value: Decimal) -> Decimal:
-    """Half of a decimal, without any rounding; division would round to 28 digits.
-
-    >>> exact_half(Decimal("0.3")) * 2
-    Decimal('0.30')
-    """
-    return Context(prec=len(value.as_tuple().digits) + 1, traps=[Inexact]).multiply(value, Decimal("0.5"))
-
-
-def split(total: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
-    """Splits a budget by weight into shares that sum to it exactly; the last digits go to the first share.
-
-    >>> split(Decimal(1), [Decimal(1)] * 3)[1]
-    Decimal('0.3333333333333333333333333333')
-    >>> sum_exactly(split(Decimal(1), [Decimal(1)] * 3))
-    Decimal('1')
-    """
-    whole = sum((Fraction(weight) for weight in weights), Fraction(0))
-    floor = Context(prec=28, rounding=ROUND_FLOOR)
-    shares = []
-    for weight in weights:
-        share = Fraction(total) * Fraction(weight) / whole
-        shares.append(floor.divide(Decimal(share.numerator), Decimal(share.denominator)).normalize())
-    shares[0] = sum_exactly((total, *(-share for share in shares[1:])))
-    return shares
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table
 from dp_spark.privacy.accounting import covers
-from dp_spark.privacy.events import Event, decimal_text, events_from_json
+from dp_spark.privacy.decimals import decimal_text
+from dp_spark.privacy.events import Event, events_from_json
 from dp_spark.release.prepare import Checked, digest_of_drawn, kept_apart, validate
 from dp_spark.release.publication import ReleaseResult, already_published, compare_file, publish
 from dp_spark.session import BUCKETING, RELEASE_SETTINGS, bookkeeping, settings, silence_value_quoting_loggers

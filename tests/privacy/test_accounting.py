@@ -9,18 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dp_spark.errors import BudgetError, SpecError
-from dp_spark.privacy.accounting import (
-    NOTHING,
-    Account,
-    Cost,
-    cost_of,
-    covers,
-    exact_half,
-    split,
-    sum_exactly,
-    zcdp_from_budget,
-    zcdp_to_epsilon,
-)
+from dp_spark.privacy.accounting import NOTHING, Account, Cost, cost_of, covers, zcdp_from_budget, zcdp_to_epsilon
+from dp_spark.privacy.decimals import exact_half, split, sum_exactly
 from dp_spark.privacy.events import Event
 
 DECIMALS = st.decimals(min_value=0, max_value=1000, places=20)
