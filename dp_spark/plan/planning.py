@@ -18,9 +18,11 @@ from dp_spark.privacy.accounting import Accountant, Cost, cost_of, zcdp_from_bud
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.decimals import exact_half, split
 from dp_spark.privacy.events import Event
-from dp_spark.privacy.mechanisms import Mechanism, MechanismName, calibrate
+from dp_spark.privacy.mechanisms.base import Mechanism
+from dp_spark.privacy.mechanisms.registry import MechanismName, calibrate
 from dp_spark.privacy.noise_grid import grid_bits
-from dp_spark.privacy.selection import Selection, calibrate_selection, least_delta
+from dp_spark.privacy.selection.base import Selection
+from dp_spark.privacy.selection.registry import SELECTIONS
 from dp_spark.spec.release_spec import Aggregate, ReleaseSpec
 
 
@@ -141,14 +143,15 @@ def plan_release(spec: ReleaseSpec, accountant: Accountant, public_keys: int | N
 
 def _selection(noise: Mechanism, delta: Decimal, accountant: Accountant) -> Selection:
     """Private partition selection, which a zcdp account pays with half of the delta."""
-    least = least_delta(noise) * (1 if accountant == "basic" else 2)
+    thresholding = SELECTIONS["thresholding"]
+    least = thresholding.least_delta(noise) * (1 if accountant == "basic" else 2)
     if delta < least:
         raise SpecError(
             f"is too small for private partitions where a unit may have {noise.sensitivity.l0} of them",
             where="budget.delta",
             mend=f"give a delta of {least:e} or more, or list public partitions",
         )
-    return calibrate_selection(noise, delta if accountant == "basic" else exact_half(delta))
+    return thresholding.calibrate(noise, delta if accountant == "basic" else exact_half(delta))
 
 
 def _mechanism(

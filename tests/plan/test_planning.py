@@ -15,7 +15,8 @@ from dp_spark.errors import SpecError
 from dp_spark.plan.planning import ReleasePlan, effective_bounds, is_ratio, plan_release
 from dp_spark.privacy.accounting import Account, zcdp_from_budget
 from dp_spark.privacy.bounds import ContributionBounds
-from dp_spark.privacy.mechanisms import noise_half_width, noise_stddev
+from dp_spark.privacy.integers import one_for_each
+from dp_spark.privacy.mechanisms.tails import noise_half_width, noise_stddev
 
 PURE = {"budget": {"epsilon": Decimal("1.0")}, "partitions": PUBLIC}
 ROW_UNIT: dict[str, Any] = {"privacy_unit": {"row": True}, "contribution_bounds": None}
@@ -240,7 +241,7 @@ def test_the_largest_bounds_and_the_smallest_epsilon_have_noise_that_can_be_draw
     [(query, mechanism)] = found.mechanisms.items()
     assert mechanism.scale <= 2**57
     assert mechanism.stddev * found.granularity(query) == pytest.approx(math.sqrt(2) * 10**12 * 30 / 1e-6, rel=1e-4)
-    drawn, _ = mechanism.draw([0, 2**84])
+    drawn, _ = mechanism.draw(one_for_each([0, 2**84]))
     assert all(abs(value) < 2**63 - 1 for value in drawn)
 
 

@@ -34,8 +34,8 @@ from release_helpers import (
 from dp_spark import ReleaseSpec
 from dp_spark.errors import BudgetError, ConflictError, DamageError, SourceError
 from dp_spark.ledger.table import Ledger
-from dp_spark.privacy.mechanisms import Mechanism
-from dp_spark.privacy.selection import Selection
+from dp_spark.privacy.mechanisms.base import Mechanism
+from dp_spark.privacy.selection.thresholding import Thresholding
 from dp_spark.release import run as release
 from dp_spark.release.run import run_release
 from dp_spark.tables import delta as tables
@@ -245,7 +245,7 @@ def test_only_what_the_outbox_holds_is_published(place: Place, monkeypatch: pyte
 
 @pytest.mark.slow
 def test_noise_is_drawn_once_for_each_query(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    mechanism, selection = Calls(monkeypatch, Mechanism, "draw"), Calls(monkeypatch, Selection, "draw")
+    mechanism, selection = Calls(monkeypatch, Mechanism, "draw"), Calls(monkeypatch, Thresholding, "draw")
     counted = {"function": "count", "column": "cost", "name": "costs"}
     # count and count of a column, a sum, and a mean that shares the count of its column: 4 queries for 6 columns.
     aggregates = [COUNT, {**COUNT, "name": "again"}, counted, TOTAL, MEAN, {**MEAN, "name": "repeated"}]
