@@ -33,7 +33,7 @@ from dp_spark.engine.aggregation import ExactAggregates
 from dp_spark.ledger.outbox import open_account
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table
-from dp_spark.privacy.accounting import Account
+from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.integers import one_for_each
 from dp_spark.privacy.noise_grid import to_grid
 from dp_spark.release import run as release

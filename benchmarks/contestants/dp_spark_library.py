@@ -24,7 +24,7 @@ from dp_spark.engine.sources import open_source
 from dp_spark.errors import BudgetError
 from dp_spark.ledger.table import Ledger
 from dp_spark.plan.planning import plan_release
-from dp_spark.privacy.accounting import Account
+from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.integers import one_for_each
 from dp_spark.session import RELEASE_SETTINGS, get_session, settings
 from dp_spark.tables.delta import TableRef

@@ -26,7 +26,7 @@ from dp_spark.installed import conf_file
 from dp_spark.ledger.outbox import open_account
 from dp_spark.ledger.table import Ledger
 from dp_spark.manifest import confidence_intervals, stddevs_for
-from dp_spark.privacy.accounting import Account
+from dp_spark.privacy.accountants.account import Account
 from dp_spark.published.cells import cell, key_text, shown
 from dp_spark.release.publication import ReleaseResult
 from dp_spark.release.reading import read_history

@@ -69,7 +69,7 @@ def _guarantee(plan: ReleasePlan) -> dict[str, Any]:
     return {
         "epsilon": epsilon,
         "delta": delta,
-        "rho": decimal_text(plan.cost.rho) if plan.accountant == "zcdp" else None,
+        "rho": decimal_text(plan.cost.amount) if plan.cost.currency == "rho" else None,
         "accountant": plan.accountant,
         "adjacency": "add or remove one privacy unit",
         "privacy_unit": "row" if row_unit else list(spec.unit_columns),

@@ -14,7 +14,9 @@ from decimal import Decimal
 from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
 from dp_spark.errors import SpecError
 from dp_spark.manifest import stddevs_for
-from dp_spark.privacy.accounting import Accountant, Cost, cost_of, zcdp_from_budget
+from dp_spark.privacy.accountants.base import Cost
+from dp_spark.privacy.accountants.conversion import zcdp_from_budget
+from dp_spark.privacy.accountants.registry import AccountantName, cost_of
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.decimals import exact_half, split
 from dp_spark.privacy.events import Event
@@ -41,7 +43,7 @@ class ReleasePlan:
     """
 
     spec: ReleaseSpec
-    accountant: Accountant
+    accountant: AccountantName
     bounds: ContributionBounds
     mechanisms: Mapping[Query, Mechanism]
     selection: Selection | None
@@ -114,7 +116,7 @@ def effective_bounds(spec: ReleaseSpec, public_keys: int | None) -> Contribution
     return ContributionBounds(k if public_keys is None else min(k, public_keys), m)
 
 
-def plan_release(spec: ReleaseSpec, accountant: Accountant, public_keys: int | None) -> ReleasePlan:
+def plan_release(spec: ReleaseSpec, accountant: AccountantName, public_keys: int | None) -> ReleasePlan:
     """Splits the budget over the queries and calibrates a mechanism for each.
 
     Args:
@@ -141,7 +143,7 @@ def plan_release(spec: ReleaseSpec, accountant: Accountant, public_keys: int | N
     return ReleasePlan(spec, accountant, bounds, mechanisms, selection, budget.epsilon, used_delta)
 
 
-def _selection(noise: Mechanism, delta: Decimal, accountant: Accountant) -> Selection:
+def _selection(noise: Mechanism, delta: Decimal, accountant: AccountantName) -> Selection:
     """Private partition selection, which a zcdp account pays with half of the delta."""
     thresholding = SELECTIONS["thresholding"]
     least = thresholding.least_delta(noise) * (1 if accountant == "basic" else 2)
@@ -155,7 +157,7 @@ def _selection(noise: Mechanism, delta: Decimal, accountant: Accountant) -> Sele
 
 
 def _mechanism(
-    name: MechanismName, query: Query, bounds: ContributionBounds, accountant: Accountant, share: Decimal
+    name: MechanismName, query: Query, bounds: ContributionBounds, accountant: AccountantName, share: Decimal
 ) -> Mechanism:
     exact = bounds.sensitivity(query)
     epsilon, rho = (share, None) if accountant == "basic" else (None, share)
@@ -173,7 +175,7 @@ def _selection_weight(spec: ReleaseSpec) -> Decimal | None:
     return spec.partitions.private.weight
 
 
-def _mechanism_name(spec: ReleaseSpec, accountant: Accountant) -> MechanismName:
+def _mechanism_name(spec: ReleaseSpec, accountant: AccountantName) -> MechanismName:
     if accountant == "basic":
         if spec.noise.mechanism == "gaussian":
             raise SpecError(

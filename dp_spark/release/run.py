@@ -29,7 +29,7 @@ from dp_spark.places.identities import covers_source
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table
-from dp_spark.privacy.accounting import covers
+from dp_spark.privacy.accountants.account import covers
 from dp_spark.privacy.decimals import decimal_text
 from dp_spark.privacy.events import Event, events_from_json
 from dp_spark.privacy.integers import one_for_each

@@ -93,7 +93,7 @@ def test_a_source_that_breaks_after_validation_is_charged_and_a_retry_is_not_cha
     assert done.document["status"] == "published"
     assert place.kinds() == [("charge", "r1"), ("published", "r1")]
     account = place.book().state().account("visits")
-    assert str(account.spent.epsilon) == "1"
+    assert str(account.spent.amount) == "1"
 
 
 def test_a_deleted_csv_data_file_fails_after_the_charge(place: Place, cli: Callable[..., Outcome]) -> None:
@@ -176,7 +176,7 @@ def test_without_a_release_id_each_run_is_a_release_of_its_own(place: Place, dra
     first, second = place.release(), place.release()
     assert first.release_id != second.release_id
     assert draws.count == 2
-    assert str(second.account.spent.epsilon) == "2"
+    assert str(second.account.spent.amount) == "2"
     assert second.version == first.version + 1
 
 
@@ -222,7 +222,7 @@ def test_a_run_that_dies_before_the_outbox_draws_once_more_without_a_second_char
     place.release("r1")
     assert draws.count == 2
     assert place.kinds() == [("charge", "r1"), ("published", "r1")]
-    assert str(place.book().state().account("visits").spent.epsilon) == "1"
+    assert str(place.book().state().account("visits").spent.amount) == "1"
 
 
 @pytest.mark.slow
