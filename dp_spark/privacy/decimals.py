@@ -68,5 +68,5 @@ def split(total: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
     for weight in weights:
         share = Fraction(total) * Fraction(weight) / whole
         shares.append(floor.divide(Decimal(share.numerator), Decimal(share.denominator)).normalize())
-    shares[0] = sum_exactly((total, *(-share for share in shares[1:])))
+    shares[0] = sum_exactly((total, *(share.copy_negate() for share in shares[1:])))
     return shares

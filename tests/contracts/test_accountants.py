@@ -19,7 +19,7 @@ from dp_spark.privacy.events import Event
 from dp_spark.privacy.mechanisms.registry import MechanismName, calibrate
 
 NAMES = list(ACCOUNTANTS)
-DECIMALS = st.decimals(min_value=0, max_value=1000, places=20)
+DECIMALS = st.decimals(min_value=0, max_value=1000, places=30)  # more digits than the default context has
 #: Of an event with both prices each accountant takes its own.
 EVENTS = st.lists(st.builds(Event, st.just("q"), st.just("laplace"), st.just(1.0), DECIMALS, DECIMALS, DECIMALS), max_size=8)
 ULP = Decimal("1e-40")

@@ -39,7 +39,8 @@ class Cost:
 
     def minus(self, other: Cost) -> Cost:
         """What is left of this cost, exactly, when another one is taken from it."""
-        return self._with(-other.amount, -other.delta, other.currency)
+        # Unary minus would round to the default context's 28 digits.
+        return self._with(other.amount.copy_negate(), other.delta.copy_negate(), other.currency)
 
     def within(self, total: Cost) -> bool:
         """Whether this cost is no more than another one in the same currency; exact."""
