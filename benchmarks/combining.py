@@ -33,7 +33,8 @@ from dp_spark.engine.aggregation import ExactAggregates
 from dp_spark.ledger.outbox import open_account
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table
-from dp_spark.privacy.accounting import Account
+from dp_spark.privacy.accountants.account import Account
+from dp_spark.privacy.integers import one_for_each
 from dp_spark.privacy.noise_grid import to_grid
 from dp_spark.release import run as release
 from dp_spark.release.run import run_release
@@ -65,7 +66,9 @@ class Side:
     def bounded(self) -> Party:
         """The release without noise."""
         grids = {query: self.plan.mechanisms[query].grid_bits for query in self.exact.values}
-        return self._of({query: [to_grid(value, grids[query]) for value in self.exact.values[query]] for query in grids})
+        return self._of(
+            {query: to_grid(one_for_each(self.exact.values[query]), grids[query]).ravel().tolist() for query in grids}
+        )
 
     def drawn(self) -> Party:
         """The release with fresh noise."""

@@ -14,7 +14,7 @@ from dp_spark.errors import DamageError, SpecError
 from dp_spark.manifest import column_comments, confidence_intervals, from_json, half_width, stddevs_for, to_json
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
-from dp_spark.privacy.mechanisms import upper_tail
+from dp_spark.privacy.mechanisms.tails import upper_tail
 
 WHEN = "2024-01-01T00:00:00Z"
 

@@ -52,7 +52,7 @@ def budget_open(ledger: _LEDGER, new: NewAccount, as_json: AsJson = False) -> No
     """Open the budget of a dataset; makes the ledger where there is none yet."""
     from dp_spark.ledger.outbox import open_account
     from dp_spark.places.stores import unsafe_store
-    from dp_spark.privacy.accounting import Account
+    from dp_spark.privacy.accountants.account import Account
     from dp_spark.spec.release_spec import Location
     from dp_spark.tables.refs import TableRef
 
@@ -82,7 +82,7 @@ def budget_raise(
 ) -> None:
     """Raise the budget of a dataset to new totals, each at least the old one."""
     from dp_spark.ledger.table import Ledger
-    from dp_spark.privacy.accounting import Account
+    from dp_spark.privacy.accountants.account import Account
     from dp_spark.tables.refs import TableRef
 
     if epsilon is None and delta is None:

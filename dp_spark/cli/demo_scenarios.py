@@ -11,7 +11,7 @@ from rich.console import Console
 
 from dp_spark.ledger.outbox import open_account
 from dp_spark.ledger.table import Ledger
-from dp_spark.privacy.accounting import Account
+from dp_spark.privacy.accountants.account import Account
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables.delta import exists
 from dp_spark.tables.refs import TableRef

@@ -15,7 +15,7 @@ from dp_spark.ledger.entries import OPEN, PUBLISHED, Entry
 from dp_spark.ledger.state import AccountState
 from dp_spark.ledger.verification import Verification
 from dp_spark.plan.planning import AggregateNoise
-from dp_spark.privacy.accounting import Cost
+from dp_spark.privacy.accountants.base import Cost
 from dp_spark.release.preview import Preview
 from dp_spark.release.publication import ReleaseResult
 
@@ -45,12 +45,12 @@ def remaining_document(state: AccountState) -> dict[str, float | None]:
 def account_document(state: AccountState) -> dict[str, Any]:
     """An account, as ``budget show --json`` prints it."""
     account, spent = state.account, state.spent
-    rho_left = None if account.rho is None else account.rho - spent.rho
+    rho_left = None if account.rho is None else account.rho - spent.amount
     return {
         "dataset": state.dataset,
         "accountant": account.accountant,
         "total": {**_pair((account.epsilon, account.delta)), "rho": number(account.rho)},
-        "spent": {**_pair(account.spent_display(spent)), "rho": None if account.rho is None else number(spent.rho)},
+        "spent": {**_pair(account.spent_display(spent)), "rho": None if account.rho is None else number(spent.amount)},
         "remaining": {**remaining_document(state), "rho": number(rho_left)},
         **({} if state.group is None else {"group": state.group}),
         "charges": [_charge_document(charge, state) for charge in state.charges],
@@ -173,7 +173,7 @@ def plan_document(preview: Preview) -> dict[str, Any]:
         "accountant": plan.accountant,
         "cost": {
             **_pair((plan.guarantee_epsilon, plan.guarantee_delta)),
-            "rho": number(plan.cost.rho) if plan.accountant == "zcdp" else None,
+            "rho": number(plan.cost.amount) if plan.cost.currency == "rho" else None,
         },
         "contribution_bounds": {
             "max_partitions_contributed": plan.bounds.max_partitions_contributed,

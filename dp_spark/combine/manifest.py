@@ -12,8 +12,7 @@ from typing import Any
 
 from dp_spark.combine.agreement import Party
 from dp_spark.manifest import COMBINED_FORMAT, defined_as
-from dp_spark.privacy.accounting import sum_exactly
-from dp_spark.privacy.events import decimal_text
+from dp_spark.privacy.decimals import decimal_text, sum_exactly
 from dp_spark.spec.file_digests import says_same_file
 
 

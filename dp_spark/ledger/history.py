@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 from dp_spark.errors import SpecError
 from dp_spark.ledger.entries import CHARGE, OPEN, Entry
 from dp_spark.ledger.state import LedgerState, account_of
-from dp_spark.privacy.accounting import NOTHING, Account, Accountant, Cost, cost_of
+from dp_spark.privacy.accountants.account import Account
+from dp_spark.privacy.accountants.base import Cost
+from dp_spark.privacy.accountants.registry import cost_of
 from dp_spark.privacy.events import events_from_json
 
 
@@ -45,11 +47,10 @@ class Step:
 
         Charges add up in epsilon in a basic account and in rho in a zcdp account, where half of delta is for selection.
         """
-        account, spent = self.account, self.spent
-        total, used = (account.epsilon, spent.epsilon) if account.rho is None else (account.rho, spent.rho)
-        shares = {"epsilon" if account.rho is None else "rho": _left(total, used)}
-        if account.delta:
-            shares["delta"] = _left(account.delta, spent.delta if account.rho is None else 2 * spent.delta)
+        total, spent = self.account.total, self.spent
+        shares: dict[str, float] = {total.currency: _left(total.amount, spent.amount)}
+        if total.delta:
+            shares["delta"] = _left(total.delta, spent.delta)
         return shares
 
 
@@ -102,13 +103,14 @@ def budget_history(state: LedgerState, manifest: Mapping[str, Any]) -> BudgetHis
 
 
 def _steps(state: LedgerState, dataset: str, counted: set[int]) -> Iterator[Step]:
-    account, spent = None, NOTHING
+    account, accountant = None, state.account(dataset).account.accountant  # it stays, and a group has one
+    spent = cost_of((), accountant)
     for entry in state.entries:
         opens = entry.entry == OPEN and entry.dataset == dataset
         if opens:
             account = account_of(entry)
         elif entry.sequence in counted:  # a charge of the group can be older than the account: it counts from its opening
-            spent = spent.plus(cost_of(events_from_json(entry.events), cast(Accountant, entry.accountant)))
+            spent = spent.plus(cost_of(events_from_json(entry.events), accountant))
         if account is not None and (opens or entry.sequence in counted):
             yield Step(entry, account, spent)
 

@@ -25,7 +25,7 @@ from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger.entries import PUBLISHED, Seal
 from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.table import Ledger
-from dp_spark.privacy.accounting import Account
+from dp_spark.privacy.accountants.account import Account
 from dp_spark.published.canonical_rows import one_chunk
 from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent, translated
 from dp_spark.spark.settings import bookkeeping

@@ -18,8 +18,11 @@ from typing import cast
 from dp_spark.errors import BudgetError, DamageError
 from dp_spark.ledger.entries import CHARGE, CORRECTION, GENESIS, KINDS, OPEN, PUBLISHED, Entry, Seal
 from dp_spark.places.identities import same_source, split_identities
-from dp_spark.privacy.accounting import NOTHING, Account, Accountant, Cost, cost_of
-from dp_spark.privacy.events import Event, decimal_text, events_from_json, unparsed_from_json
+from dp_spark.privacy.accountants.account import Account
+from dp_spark.privacy.accountants.base import Cost
+from dp_spark.privacy.accountants.registry import ACCOUNTANTS, AccountantName, cost_of
+from dp_spark.privacy.decimals import decimal_text
+from dp_spark.privacy.events import Event, events_from_json, unparsed_from_json
 from dp_spark.spec.unit_pin import agrees, gains_names, loses_names, unit_words
 
 _MEND = "restore the ledger from a backup of its files (docs/ledger.md); do not open a new one"
@@ -252,11 +255,11 @@ class LedgerState:
     def _members(self, group: str | None) -> list[AccountState]:
         return [state for state in self.accounts.values() if group is not None and state.group == group]
 
-    def _shared(self, dataset: str, group: str | None, accountant: Accountant) -> tuple[tuple[Entry, ...], Cost]:
+    def _shared(self, dataset: str, group: str | None, accountant: AccountantName) -> tuple[tuple[Entry, ...], Cost]:
         """The charges that count in an account, and their sum."""
         members = {dataset, *(state.dataset for state in self._members(group))}
         charges = tuple(entry for entry in self._entries if entry.entry == CHARGE and entry.dataset in members)
-        spent = NOTHING
+        spent = cost_of((), accountant)
         for charge in charges:
             spent = spent.plus(cost_of(events_from_json(charge.events), accountant))
         return charges, spent
@@ -374,7 +377,7 @@ def account_of(opening: Entry) -> Account:
     accountant, rho = opening.accountant, None if opening.rho is None else _amount(opening.rho)
     if (accountant, rho is None) not in (("basic", True), ("zcdp", False)):
         raise ValueError
-    return Account(cast(Accountant, accountant), _amount(opening.epsilon), _amount(opening.delta), rho)
+    return Account(cast(AccountantName, accountant), _amount(opening.epsilon), _amount(opening.delta), rho)
 
 
 def _group_of(opening: Entry) -> str | None:
@@ -400,11 +403,9 @@ def _refused(state: AccountState, cost: Cost, where: str) -> BudgetError:
     account = state.account
     epsilon, delta = account.remaining_display(state.spent)
     left = f"epsilon {decimal_text(epsilon)}, delta {decimal_text(delta)}"
-    if account.rho is None:
-        asked = f"epsilon {decimal_text(cost.epsilon)}, delta {decimal_text(cost.delta)}"
-    else:
-        asked = f"rho {cost.rho:.6g}, selection delta {cost.delta:.6g}"
-        left = f"rho {account.rho - state.spent.rho:.6g}, selection delta {float(delta) / 2:.6g}, that is {left}"
+    asked = ACCOUNTANTS[account.accountant].describe(cost)
+    if account.rho is not None:
+        left = f"rho {account.rho - state.spent.amount:.6g}, selection delta {float(delta) / 2:.6g}, that is {left}"
     mend = f"ask for at most epsilon {decimal_text(epsilon)} and delta {decimal_text(delta)}"
     if cost.delta and not delta:
         mend = "no delta is left for private partitions: list public partitions"

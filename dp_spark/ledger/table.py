@@ -29,8 +29,10 @@ from dp_spark.ledger.same_file import corrected_meanwhile, is_correction
 from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.witness import Witness
 from dp_spark.places.paths import is_local
-from dp_spark.privacy.accounting import Account, cost_of
-from dp_spark.privacy.events import Event, decimal_text, events_to_json
+from dp_spark.privacy.accountants.account import Account
+from dp_spark.privacy.accountants.registry import cost_of
+from dp_spark.privacy.decimals import decimal_text
+from dp_spark.privacy.events import Event, events_to_json
 from dp_spark.spark.errors import SPARK_ERRORS, is_concurrent, translated
 from dp_spark.tables.delta import exists, has_local_log, operations, read
 from dp_spark.tables.refs import TableRef
@@ -175,7 +177,7 @@ class Ledger:
                 events=events_to_json(events, unparsed),
                 epsilon=guarantee[0],
                 delta=guarantee[1],
-                rho=decimal_text(cost_of(events, accountant).rho) if accountant == "zcdp" else None,
+                rho=decimal_text(cost_of(events, accountant).amount) if accountant == "zcdp" else None,
             )
 
         return self._append(entry, known)

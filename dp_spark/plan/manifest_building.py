@@ -12,7 +12,7 @@ from typing import Any
 from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query, queries_of
 from dp_spark.manifest import FORMAT, defined_as
 from dp_spark.plan.planning import ReleasePlan
-from dp_spark.privacy.events import decimal_text
+from dp_spark.privacy.decimals import decimal_text
 from dp_spark.spec.release_spec import Aggregate, ClippedAggregate, Count, RowUnit
 
 _LIBRARIES = ("dp_spark", "pyspark", "delta-spark", "opendp", "dp-accounting")
@@ -69,7 +69,7 @@ def _guarantee(plan: ReleasePlan) -> dict[str, Any]:
     return {
         "epsilon": epsilon,
         "delta": delta,
-        "rho": decimal_text(plan.cost.rho) if plan.accountant == "zcdp" else None,
+        "rho": decimal_text(plan.cost.amount) if plan.cost.currency == "rho" else None,
         "accountant": plan.accountant,
         "adjacency": "add or remove one privacy unit",
         "privacy_unit": "row" if row_unit else list(spec.unit_columns),

@@ -14,12 +14,17 @@ from decimal import Decimal
 from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
 from dp_spark.errors import SpecError
 from dp_spark.manifest import stddevs_for
-from dp_spark.privacy.accounting import Accountant, Cost, cost_of, exact_half, split, zcdp_from_budget
+from dp_spark.privacy.accountants.base import Cost
+from dp_spark.privacy.accountants.conversion import zcdp_from_budget
+from dp_spark.privacy.accountants.registry import AccountantName, cost_of
 from dp_spark.privacy.bounds import ContributionBounds
+from dp_spark.privacy.decimals import exact_half, split
 from dp_spark.privacy.events import Event
-from dp_spark.privacy.mechanisms import Mechanism, MechanismName, calibrate
+from dp_spark.privacy.mechanisms.base import Mechanism
+from dp_spark.privacy.mechanisms.registry import MechanismName, calibrate
 from dp_spark.privacy.noise_grid import grid_bits
-from dp_spark.privacy.selection import Selection, calibrate_selection, least_delta
+from dp_spark.privacy.selection.base import Selection
+from dp_spark.privacy.selection.registry import SELECTIONS
 from dp_spark.spec.release_spec import Aggregate, ReleaseSpec
 
 
@@ -38,7 +43,7 @@ class ReleasePlan:
     """
 
     spec: ReleaseSpec
-    accountant: Accountant
+    accountant: AccountantName
     bounds: ContributionBounds
     mechanisms: Mapping[Query, Mechanism]
     selection: Selection | None
@@ -111,7 +116,7 @@ def effective_bounds(spec: ReleaseSpec, public_keys: int | None) -> Contribution
     return ContributionBounds(k if public_keys is None else min(k, public_keys), m)
 
 
-def plan_release(spec: ReleaseSpec, accountant: Accountant, public_keys: int | None) -> ReleasePlan:
+def plan_release(spec: ReleaseSpec, accountant: AccountantName, public_keys: int | None) -> ReleasePlan:
     """Splits the budget over the queries and calibrates a mechanism for each.
 
     Args:
@@ -138,20 +143,21 @@ def plan_release(spec: ReleaseSpec, accountant: Accountant, public_keys: int | N
     return ReleasePlan(spec, accountant, bounds, mechanisms, selection, budget.epsilon, used_delta)
 
 
-def _selection(noise: Mechanism, delta: Decimal, accountant: Accountant) -> Selection:
+def _selection(noise: Mechanism, delta: Decimal, accountant: AccountantName) -> Selection:
     """Private partition selection, which a zcdp account pays with half of the delta."""
-    least = least_delta(noise) * (1 if accountant == "basic" else 2)
+    thresholding = SELECTIONS["thresholding"]
+    least = thresholding.least_delta(noise) * (1 if accountant == "basic" else 2)
     if delta < least:
         raise SpecError(
             f"is too small for private partitions where a unit may have {noise.sensitivity.l0} of them",
             where="budget.delta",
             mend=f"give a delta of {least:e} or more, or list public partitions",
         )
-    return calibrate_selection(noise, delta if accountant == "basic" else exact_half(delta))
+    return thresholding.calibrate(noise, delta if accountant == "basic" else exact_half(delta))
 
 
 def _mechanism(
-    name: MechanismName, query: Query, bounds: ContributionBounds, accountant: Accountant, share: Decimal
+    name: MechanismName, query: Query, bounds: ContributionBounds, accountant: AccountantName, share: Decimal
 ) -> Mechanism:
     exact = bounds.sensitivity(query)
     epsilon, rho = (share, None) if accountant == "basic" else (None, share)
@@ -169,7 +175,7 @@ def _selection_weight(spec: ReleaseSpec) -> Decimal | None:
     return spec.partitions.private.weight
 
 
-def _mechanism_name(spec: ReleaseSpec, accountant: Accountant) -> MechanismName:
+def _mechanism_name(spec: ReleaseSpec, accountant: AccountantName) -> MechanismName:
     if accountant == "basic":
         if spec.noise.mechanism == "gaussian":
             raise SpecError(

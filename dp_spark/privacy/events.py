@@ -11,15 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-
-def decimal_text(value: Decimal) -> str:
-    """A decimal as plain text, exact and without an exponent.
-
-    >>> decimal_text(Decimal("1.0E-6"))
-    '0.000001'
-    """
-    text = format(value, "f")  # Decimal.normalize would round to the context's 28 digits
-    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
+from dp_spark.privacy.decimals import decimal_text
 
 
 @dataclass(frozen=True)

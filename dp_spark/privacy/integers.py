@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,3 +11,14 @@ import numpy.typing as npt
 Exact = npt.NDArray[np.object_]
 #: What was drawn: steps of the grid of the noise, which fit in 64 bits.
 Noisy = npt.NDArray[np.int64]
+
+
+def one_for_each(values: Sequence[int]) -> Exact:
+    """One integer for each partition, as an array.
+
+    >>> one_for_each([5, 2**70]).tolist()
+    [[5], [1180591620717411303424]]
+    """
+    found = np.empty((len(values), 1), dtype=np.object_)
+    found[:, 0] = values
+    return found

@@ -10,7 +10,10 @@ from __future__ import annotations
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
+
 from dp_spark.privacy.bounds import Sensitivity
+from dp_spark.privacy.integers import Exact, Noisy
 
 #: Rounded sums are clamped to this size, which leaves room for the noise.
 LARGEST_SUM = 2**62
@@ -57,14 +60,18 @@ def _squared_scale(exact: Sensitivity, *, epsilon: Decimal | None, rho: Decimal 
     return (exact.l2_squared if gaussian else exact.l1**2) / (2 * Fraction(rho))
 
 
-def to_grid(value: int, bits: int) -> int:
-    """A sum as steps of 2^bits: the nearest, half a step upwards, clamped to 62 bits.
+def to_grid(values: Exact, bits: int) -> Noisy:
+    """Sums as steps of 2^bits: the nearest, half a step upwards, clamped to 62 bits.
+
+    Args:
+        values: Exact sums in lattice units, of any shape and size.
+        bits: The binary logarithm of the grid's step.
 
     Guarantees: two sums that differ by d differ by at most ceil(d / 2^bits) steps. Rounding half to even would not do:
     1/2 and 3/2 would become 0 and 2. Clamping moves no two integers apart.
 
-    >>> [to_grid(value, 2) for value in (-7, -6, -2, 1, 2, 6)]
+    >>> to_grid(np.array([-7, -6, -2, 1, 2, 6], dtype=object), 2).tolist()
     [-2, -1, 0, 0, 1, 2]
     """
-    steps = value if bits == 0 else (value + (1 << (bits - 1))) >> bits
-    return max(-LARGEST_SUM, min(steps, LARGEST_SUM))
+    steps = values if bits == 0 else (values + (1 << (bits - 1))) >> bits  # elements stay Python integers: no overflow
+    return np.clip(steps, -LARGEST_SUM, LARGEST_SUM).astype(np.int64)

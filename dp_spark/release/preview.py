@@ -15,7 +15,7 @@ from dp_spark.ledger.state import AccountState, LedgerState
 from dp_spark.ledger.table import Ledger
 from dp_spark.places.paths import is_local
 from dp_spark.plan.planning import ReleasePlan, plan_release
-from dp_spark.privacy.accounting import Account
+from dp_spark.privacy.accountants.account import Account
 from dp_spark.release.prepare import check_public_sources
 from dp_spark.spec.file_checks import check_file
 from dp_spark.spec.file_places import check_places

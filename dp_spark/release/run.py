@@ -29,8 +29,10 @@ from dp_spark.places.identities import covers_source
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table
-from dp_spark.privacy.accounting import covers
-from dp_spark.privacy.events import Event, decimal_text, events_from_json
+from dp_spark.privacy.accountants.account import covers
+from dp_spark.privacy.decimals import decimal_text
+from dp_spark.privacy.events import Event, events_from_json
+from dp_spark.privacy.integers import one_for_each
 from dp_spark.release.prepare import Checked, digest_of_drawn, kept_apart, validate
 from dp_spark.release.publication import ReleaseResult, already_published, compare_file, publish
 from dp_spark.spark.errors import SPARK_ERRORS
@@ -287,13 +289,15 @@ def _add_noise(plan: ReleasePlan, exact: aggregation.ExactAggregates) -> tuple[p
     noisy: dict[Query, list[int]] = {}
     drawn: list[Event] = []
     if plan.selection is not None:
-        shown, event = plan.selection.draw(values.pop(PRIVACY_ID_COUNT))
-        positions = list(shown)
+        positions, counts, event = plan.selection.draw(one_for_each(values[PRIVACY_ID_COUNT]))
+        drawn.append(event)
         keys = keys.take(pa.array(positions, pa.int64()))
         values = {query: [column[position] for position in positions] for query, column in values.items()}
-        noisy[PRIVACY_ID_COUNT] = list(shown.values())
-        drawn.append(event)
+        if counts is not None:
+            del values[PRIVACY_ID_COUNT]
+            noisy[PRIVACY_ID_COUNT] = counts.ravel().tolist()
     for query, column in values.items():
-        noisy[query], event = plan.mechanisms[query].draw(column)
+        numbers, event = plan.mechanisms[query].draw(one_for_each(column))
+        noisy[query] = numbers.ravel().tolist()
         drawn.append(event)
     return keys, noisy, drawn

@@ -19,7 +19,7 @@ import pyarrow as pa
 from dp_spark.errors import SpecError
 from dp_spark.ledger.history import BudgetHistory, Step
 from dp_spark.manifest import FORMAT
-from dp_spark.privacy.events import decimal_text
+from dp_spark.privacy.decimals import decimal_text
 from dp_spark.published.cells import cell, key_text, plain_rows, significant
 from dp_spark.report import words
 from dp_spark.report.values import Released, by_rank, error_counts, error_labels, largest, released

@@ -14,7 +14,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from dp_spark.privacy.events import decimal_text
+from dp_spark.privacy.decimals import decimal_text
 
 #: The mark of the format that ``file_digest`` makes. A change of one existing digest is a new format, with a mark of its own.
 MARK = "sha256-2"

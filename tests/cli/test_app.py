@@ -538,4 +538,4 @@ def test_a_missing_release_file(published: Place, cli: Cli) -> None:
 
 def test_after_all_that_the_ledger_is_as_it_was(published: Place) -> None:
     assert published.kinds() == [("charge", "r0"), ("published", "r0")]
-    assert str(published.book().state().account("visits").spent.epsilon) == "1"
+    assert str(published.book().state().account("visits").spent.amount) == "1"

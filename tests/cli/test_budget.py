@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from release_helpers import COUNT, PATIENTS, Outcome, Place, visits, write_delta
 
 from dp_spark.ledger.entries import Entry
-from dp_spark.privacy.accounting import Account
+from dp_spark.privacy.accountants.account import Account
 from dp_spark.release import run as release
 
 pytest_plugins = ("release_fixtures",)

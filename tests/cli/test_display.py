@@ -19,7 +19,8 @@ from dp_spark.ledger.state import AccountState
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.plan.results import release_table
-from dp_spark.privacy.accounting import Account, Cost
+from dp_spark.privacy.accountants.account import Account
+from dp_spark.privacy.accountants.base import Cost
 from dp_spark.release.run import ReleaseResult
 
 
@@ -45,7 +46,7 @@ def charge(release_id: str = "r1", epsilon: str = "1", rho: str | None = None) -
 
 
 def state(spent: str = "1") -> AccountState:
-    cost = Cost(Decimal(spent), Decimal(0), Decimal("0.000001"))
+    cost = Cost("epsilon", Decimal(spent), Decimal("0.000001"))
     return AccountState("nafld", Account("basic", Decimal("3.3"), Decimal("0.00001"), None), None, (charge(),), cost)
 
 
@@ -143,7 +144,7 @@ def test_the_document_of_an_account() -> None:
 def test_the_document_of_a_zcdp_account() -> None:
     account = Account.open(Decimal(3), Decimal("0.00001"))
     assert account.rho is not None
-    half = Cost(Decimal(0), account.rho / 2, Decimal("0.000001"))
+    half = Cost("rho", account.rho / 2, Decimal("0.000001"))
     document = documents.account_document(AccountState("d", account, None, (), half))
     assert document["total"]["rho"] == float(account.rho)
     assert document["spent"]["rho"] == document["remaining"]["rho"] == pytest.approx(float(account.rho / 2))

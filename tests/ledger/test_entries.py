@@ -12,7 +12,9 @@ import pytest
 from dp_spark.errors import BudgetError, DamageError, SpecError
 from dp_spark.ledger.entries import CHARGE, GENESIS, OPEN, PUBLISHED, Entry, check_release_id, entry_of_row
 from dp_spark.ledger.state import LedgerState
-from dp_spark.privacy.accounting import Account, Cost, zcdp_from_budget
+from dp_spark.privacy.accountants.account import Account
+from dp_spark.privacy.accountants.base import Cost
+from dp_spark.privacy.accountants.conversion import zcdp_from_budget
 from dp_spark.privacy.events import Event, events_to_json
 from dp_spark.release.run import _check_resumable
 
@@ -82,8 +84,8 @@ def test_a_sound_ledger_is_read_in_any_order() -> None:
     assert state.entries == tuple(entries)
     assert state.next_sequence == 8
     assert state.last_digest == entries[-1].digest
-    assert state.account("a").spent == Cost(Decimal("0.3"), Decimal(0), Decimal(0))
-    assert state.account("b").spent == Cost(Decimal(0), Decimal("0.001"), Decimal(0))
+    assert state.account("a").spent == Cost("epsilon", Decimal("0.3"), Decimal(0))
+    assert state.account("b").spent == Cost("rho", Decimal("0.001"), Decimal(0))
     assert [entry.release_id for entry in state.account("a").charges] == ["r1", "r3"]
     assert state.account("b").account == Account.open(Decimal(2), Decimal("1e-6"))
 
@@ -187,7 +189,7 @@ def test_an_entry_without_an_account_is_damage() -> None:
 
 def test_an_over_spent_account_is_damage() -> None:
     damaged(book().charge("a", "r4", laplace("0.70000000000000000000000000001")).entries)
-    assert book().charge("a", "r4", laplace("0.7")).state().account("a").spent.epsilon == 1
+    assert book().charge("a", "r4", laplace("0.7")).state().account("a").spent.amount == 1
     damaged(book().charge("b", "r5", gaussian(Decimal(2)), source="/data/b").entries)
     damaged(book().charge("b", "r5", gaussian(Decimal(0), "5.1e-7"), source="/data/b").entries)
 

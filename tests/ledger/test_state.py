@@ -18,7 +18,9 @@ from dp_spark.errors import BudgetError, ConflictError, DamageError
 from dp_spark.ledger.entries import CORRECTION, PUBLISHED, Entry, Seal
 from dp_spark.ledger.same_file import check_comparable, is_correction
 from dp_spark.ledger.state import LedgerState
-from dp_spark.privacy.accounting import Account, Cost, zcdp_from_budget
+from dp_spark.privacy.accountants.account import Account
+from dp_spark.privacy.accountants.base import Cost
+from dp_spark.privacy.accountants.conversion import zcdp_from_budget
 from dp_spark.privacy.events import Event, events_to_json
 
 
@@ -27,7 +29,7 @@ def check(state: LedgerState, dataset: str, *events: Event, unit: str = '["id"]'
 
 
 def spent(state: LedgerState) -> dict[str, Decimal]:
-    return {name: found.spent.epsilon for name, found in state.accounts.items()}
+    return {name: found.spent.amount for name, found in state.accounts.items()}
 
 
 # --- raises ----------------------------------------------------------------------------------------------------------
@@ -80,7 +82,7 @@ def test_a_raise_of_a_zcdp_account_buys_rho_anew() -> None:
     chain = Chain().open("z", account("1", "1e-6")).charge("z", "r1", gaussian(old), accountant="zcdp")
     chain.open("z", account("2", "1e-6"), reason="more")
     found = chain.state().account("z")
-    assert (found.account.rho, found.spent.rho) == (new, old)
+    assert (found.account.rho, found.spent.amount) == (new, old)
     check(chain.state(), "z", gaussian(new - old))
     with pytest.raises(BudgetError):
         check(chain.state(), "z", gaussian(new - old), gaussian(Decimal("1e-30")))
@@ -173,7 +175,7 @@ def test_a_zcdp_group_sums_rho_and_delta() -> None:
     rho = zcdp_from_budget(Decimal(1), Decimal("1e-6"))
     chain = Chain().open("a", account("1", "1e-6"), group="g").open("b", account("1", "1e-6"), group="g")
     chain.charge("a", "r1", gaussian(rho / 2, "2e-7"), accountant="zcdp")
-    assert chain.state().account("b").spent == Cost(Decimal(0), (rho / 2).normalize(), Decimal("2e-7"))
+    assert chain.state().account("b").spent == Cost("rho", (rho / 2).normalize(), Decimal("2e-7"))
     check(chain.state(), "b", gaussian(rho - rho / 2, "3e-7"))
     with pytest.raises(BudgetError):
         check(chain.state(), "b", gaussian(Decimal(0), "3.1e-7"))
@@ -353,7 +355,7 @@ def test_a_correction_costs_nothing_and_the_last_file_counts() -> None:
     state = chain.publish("a", "text").state()
     assert state.digests_of("text") == ("sha256-2:1", "sha256-2:2", "sha256-2:3")
     assert state.digests_of("table") == ("sha256-2:t",)
-    assert state.account("a").spent.epsilon == Decimal("0.3")
+    assert state.account("a").spent.amount == Decimal("0.3")
     assert [entry.release_id for entry in state.account("a").charges] == ["text", "table"]
     charge = state.charge_of("text")
     assert charge is not None

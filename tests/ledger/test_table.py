@@ -21,7 +21,7 @@ from dp_spark.ledger.entries import EPOCH, GENESIS, Entry, check_release_id
 from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.table import Ledger
 from dp_spark.ledger.witness import Witness
-from dp_spark.privacy.accounting import Account
+from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.events import Event, events_from_json
 from dp_spark.tables.refs import TableRef
 
@@ -70,7 +70,7 @@ def one_unit(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> L
     state = ledger.open("visits", Account.open(Decimal(1), Decimal(0)), "approved by the board")
     for number in range(10):
         state = charge(ledger, f"r{number}")
-        assert state.account("visits").spent.epsilon == Decimal("0.1") * (number + 1)
+        assert state.account("visits").spent.amount == Decimal("0.1") * (number + 1)
     return ledger
 
 
@@ -86,7 +86,7 @@ def copy_of(ledger: Ledger, folder: Path) -> Ledger:
 
 def test_ten_charges_of_a_tenth_fit_and_the_eleventh_does_not(one_unit: Ledger) -> None:
     before, files = one_unit.state(), snapshot(Path(str(one_unit.ref.path)))
-    assert before.account("visits").spent.epsilon == Decimal(1)
+    assert before.account("visits").spent.amount == Decimal(1)
     assert len(before.account("visits").charges) == 10
     for more in ("0.1", "0.000000000000000000000000000001"):
         with pytest.raises(BudgetError) as caught:
@@ -165,8 +165,8 @@ def test_two_datasets_share_a_ledger_and_not_a_budget(place: Place) -> None:
     with pytest.raises(BudgetError):
         charge(ledger, "r2", "0.1", dataset="poor")
     state = charge(ledger, "r3", "0.1", dataset="visits")
-    assert state.account("poor").spent.epsilon == Decimal("0.25")
-    assert state.account("visits").spent.epsilon == Decimal("0.1")
+    assert state.account("poor").spent.amount == Decimal("0.25")
+    assert state.account("visits").spent.amount == Decimal("0.1")
 
 
 def test_the_first_charge_pins_the_unit_and_the_source(place: Place) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dp_spark.aggregates.queries import Query, QueryKind
 from dp_spark.privacy.bounds import ContributionBounds, Sensitivity
+from dp_spark.privacy.integers import one_for_each
 from dp_spark.privacy.lattice import Lattice
 from dp_spark.privacy.noise_grid import to_grid
 
@@ -49,7 +50,8 @@ def query_of(kind: QueryKind, lattice: Lattice) -> Query:
 def change(query: Query, others: list[Row], unit_rows: list[Row], bits: int = 0) -> list[int]:
     """What one unit's rows change in what noise is added to: exact sums on a grid of steps of 2^bits."""
     both, without = (vector(query, rows) for rows in (others + unit_rows, others))
-    return [to_grid(a, bits) - to_grid(b, bits) for a, b in zip(both, without, strict=True)]
+    steps = [to_grid(one_for_each(sums), bits).ravel().tolist() for sums in (both, without)]
+    return [a - b for a, b in zip(*steps, strict=True)]
 
 
 def sizes(moved: list[int]) -> Sensitivity:

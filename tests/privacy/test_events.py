@@ -7,7 +7,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dp_spark.privacy.events import Event, decimal_text, events_from_json, events_to_json
+from dp_spark.privacy.decimals import decimal_text
+from dp_spark.privacy.events import Event, events_from_json, events_to_json
 
 DECIMALS = st.decimals(min_value=0, max_value=10**9, allow_nan=False, allow_infinity=False)
 EVENTS = st.builds(

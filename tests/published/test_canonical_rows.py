@@ -9,6 +9,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from helpers import COUNT, MEAN, SUM, UNITS, release_spec
@@ -23,8 +24,10 @@ from dp_spark.ledger.entries import Seal
 from dp_spark.ledger.outbox import Draw
 from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.privacy.events import events_to_json
-from dp_spark.privacy.mechanisms import Mechanism
-from dp_spark.privacy.selection import Selection
+from dp_spark.privacy.integers import Exact, Noisy
+from dp_spark.privacy.mechanisms.base import Mechanism
+from dp_spark.privacy.selection.base import Shown
+from dp_spark.privacy.selection.thresholding import Thresholding
 from dp_spark.published.canonical_rows import canonical_order, one_chunk
 from dp_spark.release import run as release
 
@@ -73,16 +76,17 @@ def stored(
 ) -> dict[str, Any]:
     """What the outbox holds of a release whose exact table came from Spark like this, with noise that depends on the place."""
 
-    def add(_: Mechanism, values: Sequence[int]) -> list[int]:
-        return [value + 7 * place for place, value in enumerate(values)]
+    def add(_: Mechanism, values: Exact) -> Noisy:
+        return (values + 7 * np.arange(len(values))[:, None]).astype(np.int64)
 
-    def choose(selection: Selection, counts: Sequence[int]) -> tuple[dict[int, int], Any]:
-        return {place: count + 7 * place for place, count in enumerate(counts) if place % 3}, selection.noise.event
+    def choose(selection: Thresholding, counts: Exact) -> Shown:
+        places = np.array([place for place in range(len(counts)) if place % 3], dtype=np.int64)
+        return Shown(places, (counts[places] + 7 * places[:, None]).astype(np.int64), selection.noise.event)
 
     names = [name for name in exact.column_names if name.startswith("k")]
     with monkeypatch.context() as patch:
         patch.setattr(Mechanism, "draw", lambda self, values: (add(self, values), self.event))
-        patch.setattr(Selection, "draw", choose)
+        patch.setattr(Thresholding, "draw", choose)
         patch.setattr(aggregation, "prepare_rows", lambda *_, **__: None)
         patch.setattr(release, "bound_contributions", lambda *_: SimpleNamespace(keys=names, shifts={}))
         patch.setattr(aggregation, "aggregate", lambda *_: SimpleNamespace(toArrow=lambda: exact))

@@ -75,7 +75,7 @@ def test_a_charged_release_goes_on_with_corrected_parsing(place: Place, cli: Cli
     assert place.kinds() == [("charge", "r1"), ("correction", "r1"), ("published", "r1")], "written once"
     state = place.book().state()
     assert done.manifest["file_digest"] == place.spec(**right).digest() == state.digests_of("r1")[-1]
-    assert str(state.account("visits").spent.epsilon) == "1"
+    assert str(state.account("visits").spent.amount) == "1"
     history = cli("budget", "history", "--ledger", place.ledger, "--json").document
     assert [(item["entry"], item["epsilon"]) for item in history if item["entry"] == CORRECTION] == [("correction", 0.0)]
     assert "correction" in cli("budget", "history", "--ledger", place.ledger).out

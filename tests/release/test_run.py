@@ -34,8 +34,8 @@ from release_helpers import (
 from dp_spark import ReleaseSpec
 from dp_spark.errors import BudgetError, ConflictError, DamageError, SourceError
 from dp_spark.ledger.table import Ledger
-from dp_spark.privacy.mechanisms import Mechanism
-from dp_spark.privacy.selection import Selection
+from dp_spark.privacy.mechanisms.base import Mechanism
+from dp_spark.privacy.selection.thresholding import Thresholding
 from dp_spark.release import run as release
 from dp_spark.release.run import run_release
 from dp_spark.tables import delta as tables
@@ -94,7 +94,7 @@ def test_a_source_that_breaks_after_validation_is_charged_and_a_retry_is_not_cha
     assert done.document["status"] == "published"
     assert place.kinds() == [("charge", "r1"), ("published", "r1")]
     account = place.book().state().account("visits")
-    assert str(account.spent.epsilon) == "1"
+    assert str(account.spent.amount) == "1"
 
 
 def test_a_deleted_csv_data_file_fails_after_the_charge(place: Place, cli: Callable[..., Outcome]) -> None:
@@ -177,7 +177,7 @@ def test_without_a_release_id_each_run_is_a_release_of_its_own(place: Place, dra
     first, second = place.release(), place.release()
     assert first.release_id != second.release_id
     assert draws.count == 2
-    assert str(second.account.spent.epsilon) == "2"
+    assert str(second.account.spent.amount) == "2"
     assert second.version == first.version + 1
 
 
@@ -223,7 +223,7 @@ def test_a_run_that_dies_before_the_outbox_draws_once_more_without_a_second_char
     place.release("r1")
     assert draws.count == 2
     assert place.kinds() == [("charge", "r1"), ("published", "r1")]
-    assert str(place.book().state().account("visits").spent.epsilon) == "1"
+    assert str(place.book().state().account("visits").spent.amount) == "1"
 
 
 @pytest.mark.slow
@@ -246,7 +246,7 @@ def test_only_what_the_outbox_holds_is_published(place: Place, monkeypatch: pyte
 
 @pytest.mark.slow
 def test_noise_is_drawn_once_for_each_query(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    mechanism, selection = Calls(monkeypatch, Mechanism, "draw"), Calls(monkeypatch, Selection, "draw")
+    mechanism, selection = Calls(monkeypatch, Mechanism, "draw"), Calls(monkeypatch, Thresholding, "draw")
     counted = {"function": "count", "column": "cost", "name": "costs"}
     # count and count of a column, a sum, and a mean that shares the count of its column: 4 queries for 6 columns.
     aggregates = [COUNT, {**COUNT, "name": "again"}, counted, TOTAL, MEAN, {**MEAN, "name": "repeated"}]

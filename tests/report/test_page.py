@@ -29,7 +29,7 @@ from dp_spark.ledger.state import LedgerState
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.plan.results import release_table
-from dp_spark.privacy.accounting import Account
+from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.events import events_to_json
 from dp_spark.published import odds
 from dp_spark.report import page as report
@@ -70,7 +70,7 @@ def ledger(manifest: dict[str, Any], charges: int = 3, **changes: Any) -> Ledger
             "events": "[]" if kind == "open" else events_to_json(plan.events),
             "epsilon": str(account.epsilon) if kind == "open" else "1",
             "delta": str(account.delta) if kind == "open" else "0.000001",
-            "rho": str(account.rho) if kind == "open" else str(plan.cost.rho),
+            "rho": str(account.rho) if kind == "open" else str(plan.cost.amount),
             "reason": "classified reason" if kind == "open" else None,
             "at": opened + timedelta(days=30 * sequence),
             "who": "classified person",
@@ -232,7 +232,7 @@ def test_the_budget_over_time() -> None:
     found = history(manifest)
     rho = found.last.account.rho
     assert rho is not None
-    each = plan_release(release_spec(), "zcdp", None).cost.rho
+    each = plan_release(release_spec(), "zcdp", None).cost.amount
     assert [step.shares_left["rho"] for step in found.steps] == pytest.approx(
         [1 - index * float(each / rho) for index in range(4)]
     )

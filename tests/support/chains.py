@@ -13,8 +13,9 @@ import pytest
 from dp_spark.errors import DamageError
 from dp_spark.ledger.entries import CHARGE, GENESIS, OPEN, PUBLISHED, Entry
 from dp_spark.ledger.state import LedgerState
-from dp_spark.privacy.accounting import Account
-from dp_spark.privacy.events import Event, decimal_text, events_to_json
+from dp_spark.privacy.accountants.account import Account
+from dp_spark.privacy.decimals import decimal_text
+from dp_spark.privacy.events import Event, events_to_json
 
 START = datetime(2024, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 WHERE = "warehouse/ledger"

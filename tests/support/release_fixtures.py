@@ -14,7 +14,7 @@ from release_helpers import ACCOUNTS, Outcome, Place, visits, write_delta
 
 from dp_spark.cli import main
 from dp_spark.ledger.table import Ledger
-from dp_spark.privacy.accounting import Account
+from dp_spark.privacy.accountants.account import Account
 from dp_spark.tables.refs import TableRef
 
 

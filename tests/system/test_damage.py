@@ -17,7 +17,7 @@ from release_helpers import Outcome, Place, put_garbage, snapshot
 
 from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.table import Ledger
-from dp_spark.privacy.accounting import Account
+from dp_spark.privacy.accountants.account import Account
 from dp_spark.tables.refs import TableRef
 
 pytest_plugins = ("release_fixtures",)

@@ -125,7 +125,7 @@ def race_for_the_budget(place: Place, processes: int, bears: int) -> None:
     assert sorted(charged) == sorted(published)
     assert len(set(charged)) == len(charged) == bears
     account = place.book().state().account("race")
-    assert account.spent.epsilon == share * bears <= account.account.epsilon < share * (bears + 1)
+    assert account.spent.amount == share * bears <= account.account.epsilon < share * (bears + 1)
     assert verify(place.spark, TableRef(str(place.ledger), None)).damage == ()
     for outcome in outcomes:
         document = json.loads(outcome.out)

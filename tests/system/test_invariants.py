@@ -458,9 +458,16 @@ def test_noise_comes_from_opendp_and_no_other_source() -> None:
     assert found == {("ledger/table.py", "random")}
 
 
-def test_only_accounting_imports_dp_accounting_and_only_the_command_line_makes_a_session() -> None:
-    importers = {module for module, tree in trees() if any(name.startswith("dp_accounting") for name in modules_imported(tree))}
-    assert importers == {"privacy/accounting.py"}
+@pytest.mark.parametrize(
+    ("library", "importer"),
+    [("dp_accounting", "privacy/accountants/conversion.py"), ("opendp", "privacy/mechanisms/measurements.py")],
+)
+def test_a_library_of_privacy_has_one_importer(library: str, importer: str) -> None:
+    importers = {module for module, tree in trees() if any(name.startswith(library) for name in modules_imported(tree))}
+    assert importers == {importer}
+
+
+def test_only_the_command_line_makes_a_session() -> None:
     makers = {module for module, tree in trees() if "dp_spark.session.get_session" in set(modules_imported(tree))}
     assert makers == {"cli/terminal.py"}
 
@@ -507,6 +514,11 @@ def test_pure_rooms_load_no_pyspark() -> None:
     loaded = _modules_after("; ".join(f"import {name}" for name in sorted(modules)))
     assert modules <= loaded
     assert not loaded & {"pyspark", "py4j", "delta"}
+
+
+def test_the_tails_of_the_noise_need_no_sampler() -> None:
+    loaded = _modules_after("from dp_spark.privacy.mechanisms.tails import quantile; quantile('gaussian', 5.0, 0.025)")
+    assert not loaded & {"opendp", "dp_accounting", "pyspark"}
 
 
 def test_the_command_line_loads_no_pyspark_for_help() -> None:

@@ -1,0 +1,1 @@
+"""Noise for integer queries: one file for each mechanism, which ``registry`` names."""

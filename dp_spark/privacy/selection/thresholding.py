@@ -1,0 +1,129 @@
+"""Thresholding: a key is shown where its noisy privacy-unit count reaches a threshold.
+
+A key that only one user has must almost never be shown. Candidate keys keep their noisy count where it reaches the
+threshold T; a key with a single unit does so with probability P[1 + noise >= T], and a unit can bring k such keys:
+delta = 1 - (1 - P)^k (Rogers 2023, "A Unifying Privacy Analysis Framework for Unknown Domain Algorithms";
+Desfontaines, Voss, Gipson and Mandayam 2022 for the problem). With Linf = 1 a unit moves each count by at most 1.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, Context, Decimal
+from fractions import Fraction
+from typing import Self
+
+import numpy as np
+
+from dp_spark.errors import DpSparkError, SpecError
+from dp_spark.privacy.integers import Exact
+from dp_spark.privacy.mechanisms.base import Mechanism
+from dp_spark.privacy.mechanisms.drawing import check_integers, in_chunks
+from dp_spark.privacy.selection.base import Selection, Shown
+
+_INT64 = 2**63
+#: The highest threshold: twice as much is no 64-bit integer any more.
+_MOST = 2**62
+
+
+@dataclass(frozen=True)
+class Thresholding(Selection):
+    """Thresholding, calibrated: the noise of a privacy-id count, and the smallest noisy count that is shown.
+
+    Attributes:
+        noise: The mechanism of the privacy-id count; its event has the delta and the threshold as well.
+
+    Guarantees: with T the threshold, 1 - (1 - P[1 + noise >= T])^k is at most the event's delta.
+    """
+
+    noise: Mechanism
+
+    query = "privacy_id_count"
+
+    @classmethod
+    def calibrate(cls, noise: Mechanism, delta: Decimal) -> Self:
+        """The lowest threshold whose delta, as ``threshold_delta`` bounds it, is within the charge.
+
+        Args:
+            noise: The mechanism of the privacy-id count, with Linf = 1.
+            delta: The delta that selection may cost; at least ``least_delta``.
+
+        Raises:
+            SpecError: If the noise is so large that no threshold in 64 bits has this delta.
+        """
+        assert (noise.event.query, noise.sensitivity.linf) == (cls.query, 1), "selection counts privacy units"
+        assert delta >= cls.least_delta(noise), "no threshold has so small a delta"
+        fits = functools.partial(_fits, noise, Fraction(delta))
+        if not fits(_MOST):
+            raise SpecError(
+                "is too small for private partitions: the noise of their counts is beyond 64 bits",
+                where="budget.epsilon",
+                mend="give a larger epsilon, or list public partitions",
+            )
+        high = 2
+        while not fits(high):
+            high *= 2
+        low = high // 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if fits(middle) else (middle, high)
+        return cls(replace(noise, event=replace(noise.event, delta=delta, threshold=high)))
+
+    @staticmethod
+    def least_delta(noise: Mechanism) -> Decimal:
+        """The smallest delta that any threshold has, as ``threshold_delta`` bounds it in doubles; rounded up to two digits."""
+        least = Decimal(threshold_delta(replace(noise, event=replace(noise.event, scale=1.0)), _MOST))
+        return Context(prec=2, rounding=ROUND_CEILING).plus(least)
+
+    @property
+    def threshold(self) -> int:
+        """T: keys whose noisy count is at least this are shown."""
+        assert self.noise.event.threshold is not None
+        return self.noise.event.threshold
+
+    def units_for(self, probability: float) -> int:
+        """The number of privacy units from which on a partition is shown with at least this probability."""
+        return self.threshold + self.noise.quantile_at(self.noise.scale, 1 - probability)
+
+    def draw(self, counts: Exact) -> Shown:
+        """Draws noise once for all candidate keys, and shows those that reach the threshold, with their noisy counts.
+
+        Args:
+            counts: The exact privacy-unit count of each candidate key, each at least 1, of shape (candidates, 1).
+
+        Raises:
+            DpSparkError: If the counts are not in the mechanism's input domain. No value is shown.
+        """
+        check_integers(counts)
+        values = counts.ravel().tolist()
+        if counts.shape[1] != 1 or not all(-_INT64 <= value < _INT64 for value in values):
+            raise DpSparkError("the candidate counts are not one 64-bit integer for each key; no value is shown")
+        parts = in_chunks(self._draw, list(enumerate(values)))
+        shown = np.array([item for part in parts for item in sorted(part.items())], dtype=np.int64).reshape(-1, 2)
+        return Shown(shown[:, 0], shown[:, 1:], self.noise.event)
+
+    def _draw(self, counts: Sequence[tuple[int, int]]) -> dict[int, int]:
+        measurement = self.noise.thresholded(self.threshold)
+        candidates = dict(counts)
+        if not measurement.input_domain.member(candidates):
+            raise DpSparkError("the candidate counts do not form the vector that was planned")
+        return dict(measurement(candidates))
+
+
+def _fits(noise: Mechanism, delta: Fraction, threshold: int) -> bool:
+    return Fraction(threshold_delta(noise, threshold)) <= delta
+
+
+def threshold_delta(noise: Mechanism, threshold: int) -> float:
+    """1 - (1 - P[1 + noise >= threshold])^k, rounded up; k is the number of keys that a unit can bring.
+
+    OpenDP's own map at threshold T is the delta of keeping noisy counts *above* T, while its measurement keeps
+    those at T as well (docs/adr/0003). Asked at T - 1 it bounds what is really drawn, as counts are whole.
+    """
+    reach = noise.distance(noise.sensitivity)
+    distance = (noise.sensitivity.l0, reach, type(reach)(1))
+    delta = float(noise.thresholded(threshold - 1).map(distance)[1])
+    return delta if math.isfinite(delta) else 1.0
