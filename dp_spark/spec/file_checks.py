@@ -14,7 +14,7 @@ from dp_spark.places.paths import fixed_part, is_local, resolve
 from dp_spark.places.stores import overlap
 from dp_spark.published.cells import key_text
 from dp_spark.spec.expressions import check_expression, check_type
-from dp_spark.spec.release_spec import ClippedAggregate, Count, Join, ReleaseSpec, Source, Step
+from dp_spark.spec.release_spec import Join, ReleaseSpec, Source, Step
 from dp_spark.spec.source_options import reading_problems
 from dp_spark.spec.spark_types import KEYS, NESTED, NUMBERS, canonical_type, type_kind
 from dp_spark.spec.typed_constants import constant_of
@@ -57,10 +57,9 @@ def check_file(spec: ReleaseSpec) -> None:
         columns.require(name, "group_by", KEYS, "be a key")
     _check_listed_keys(spec, columns)
     for aggregate in spec.aggregates:
-        if isinstance(aggregate, ClippedAggregate):
-            columns.require(aggregate.column, f"aggregates.{aggregate.name}", NUMBERS, "be summed")
-        elif isinstance(aggregate, Count) and aggregate.column is not None:
-            columns.require(aggregate.column, f"aggregates.{aggregate.name}")
+        for need in aggregate.needs():
+            fit = (NUMBERS, "be summed") if need.numeric else ()
+            columns.require(need.column, f"aggregates.{aggregate.name}", *fit)
     if found or columns.found:
         raise said_together([*found, *columns.found])
 
@@ -295,13 +294,17 @@ def columns_used(spec: ReleaseSpec) -> dict[str, None]:
     Of a field of a struct, both the way to it and the column that holds it.
     """
     used = [*unit_sources(spec), *spec.group_by]
-    used += [item.column for item in spec.aggregates if isinstance(item, ClippedAggregate | Count) and item.column is not None]
+    used += _columns_of_aggregates(spec)
     for step in spec.preprocess:
         for text in [*(step.derive or {}).values(), *([step.filter] if step.filter is not None else [])]:
             used += sorted(check_expression(text, spec.parameters, where="preprocess").columns)
         used += [*(step.cast or {}), *(step.fill or {}), *(step.join.on if step.join is not None else ())]
     columns = {name.lower() for name in spec.source.columns or ()}
     return dict.fromkeys(part for name in used for part in _with_column(name.lower(), columns))
+
+
+def _columns_of_aggregates(spec: ReleaseSpec) -> list[str]:
+    return [need.column for item in spec.aggregates for need in item.needs()]
 
 
 def _with_column(name: str, columns: set[str]) -> tuple[str, ...]:
@@ -320,10 +323,7 @@ def parsed_from_text(spec: ReleaseSpec) -> dict[str, str]:
     if spec.source.format not in TEXT_FORMATS:
         return {}
     casts = {name.lower(): text for step in spec.preprocess for name, text in (step.cast or {}).items()}
-    needed = {*unit_sources(spec), *spec.group_by}
-    needed |= {
-        item.column for item in spec.aggregates if isinstance(item, ClippedAggregate | Count) and item.column is not None
-    }
+    needed = {*unit_sources(spec), *spec.group_by, *_columns_of_aggregates(spec)}
     columns = {name.lower() for name in spec.source.columns or ()}
     lowered = {part for name in needed for part in _with_column(name.lower(), columns)}
     found = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from dp_spark.aggregates.queries import Query, QueryKind
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dp_spark.aggregates.queries import Query, QueryKind
 from dp_spark.privacy.bounds import ContributionBounds, Sensitivity
 from dp_spark.privacy.lattice import Lattice
 from dp_spark.privacy.noise_grid import to_grid
