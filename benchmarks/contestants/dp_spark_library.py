@@ -82,7 +82,7 @@ def to_noisy_rows(spark: SparkSession, task: Task) -> Answer:
         bounded = bound_contributions(rows, plan.bounds, Salt.fresh())
         found = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)
         found = aggregation.fill_public(found, keys)
-        noisy = [plan.mechanisms[query].draw(column) for query, column in found.values.items()]
+        noisy = [plan.mechanisms[query].draw(integers[:, 0].tolist()) for query, integers in found.values.items()]
     return Answer(len(noisy[0][0]))
 
 

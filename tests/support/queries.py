@@ -12,6 +12,7 @@ from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table
 from dp_spark.privacy.integers import Noisy
 from dp_spark.privacy.lattice import sum_lattice
+from dp_spark.privacy.mechanisms import Mechanism
 
 
 def plain_sum(column: str, low: float, high: float) -> Query:
@@ -30,3 +31,8 @@ def steps(values: Sequence[int]) -> Noisy:
 
 def released(plan: ReleasePlan, keys: pa.Table, noisy: Mapping[Query, Sequence[int]]) -> pa.Table:
     return release_table(plan, keys, {query: steps(values) for query, values in noisy.items()})
+
+
+def drawn(mechanism: Mechanism, exact: Sequence[int]) -> Sequence[int]:
+    """Exact integers of a query that has one for each partition, with noise."""
+    return mechanism.draw(exact)[0]
