@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from typing_extensions import override
 
 from dp_spark.aggregates.base import Clipped, described, sql_name, stddev_column
 from dp_spark.aggregates.parts import (
-    MIN_DENOMINATOR_STDDEVS,
     SIZES,
     Accuracy,
     CannotCombine,
     Doubles,
     Drawn,
+    Flags,
     Noise,
     PartyCells,
     doubles,
+    too_few,
 )
 from dp_spark.aggregates.query import Query, centred_sum, count_of_column
 from dp_spark.errors import at_key
@@ -65,9 +65,9 @@ class Ratio:
         return np.asarray(np.sqrt(self.total_variance + self.value**2 * self.count_variance) / self.denominator)
 
     @property
-    def unknown(self) -> npt.NDArray[np.bool_]:
+    def unknown(self) -> Flags:
         """Where the noisy count says too little for an error bar."""
-        return (self.count < MIN_DENOMINATOR_STDDEVS * np.sqrt(self.count_variance)) | (self.count < 1)
+        return too_few(self.count, np.sqrt(self.count_variance))
 
 
 class Mean(Clipped):

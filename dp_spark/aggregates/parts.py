@@ -14,8 +14,10 @@ from dp_spark.privacy.integers import Noisy
 
 Doubles = npt.NDArray[np.float64]
 
-#: Below this many of its own stddevs a noisy denominator says too little for an error bar.
-MIN_DENOMINATOR_STDDEVS = 3.0
+Flags = npt.NDArray[np.bool_]
+
+#: Below this many of its own stddevs a noisy number says too little to divide by it.
+MIN_STDDEVS = 3.0
 
 
 @dataclass(frozen=True)
@@ -120,3 +122,13 @@ class CannotCombine(Exception):  # noqa: N818 - it is a reason, and becomes an e
 def doubles(column: pa.ChunkedArray) -> Doubles:
     """A released column as doubles; null is NaN."""
     return np.asarray(column.to_numpy(), dtype=np.float64)
+
+
+def too_few(count: Doubles, stddev: Doubles | float) -> Flags:
+    """Where a noisy count says too little for the error bar of what is divided by it.
+
+    Args:
+        count: The noisy counts.
+        stddev: The standard deviation of their noise.
+    """
+    return np.asarray((count < MIN_STDDEVS * stddev) | (count < 1))

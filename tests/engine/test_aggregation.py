@@ -21,7 +21,18 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from queries import plain_sum, steps, total_in
 
-from dp_spark.aggregates.query import PRIVACY_ID_COUNT, ROW_COUNT, Present, Query, Rows, Units, centred_sum, count_of_column
+from dp_spark.aggregates.query import (
+    PRIVACY_ID_COUNT,
+    ROW_COUNT,
+    Present,
+    Query,
+    Rows,
+    Total,
+    Units,
+    centred_sum,
+    count_of_column,
+    total_of_column,
+)
 from dp_spark.engine import aggregation
 from dp_spark.engine.aggregation import ExactAggregates, fill_public, lattice_column
 from dp_spark.engine.bounding import Salt, bound_contributions
@@ -29,7 +40,7 @@ from dp_spark.engine.public_tables import PublicKeys, public_keys
 from dp_spark.engine.sources import Buckets
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.privacy.bounds import ContributionBounds
-from dp_spark.privacy.lattice import Lattice, centred_lattice, sum_lattice
+from dp_spark.privacy.lattice import Lattice, centred_lattice, square_lattice, sum_lattice
 from dp_spark.session import BUCKETING, RELEASE_SETTINGS
 from dp_spark.session import settings as session_settings
 from dp_spark.spec.release_spec import PublicPartitions, Source
@@ -165,9 +176,14 @@ def in_python(rows: Sequence[tuple[Any, ...]], queries: Sequence[Query]) -> dict
     return {(key,): tuple(wanted_value(q, [row for row in named if row["g"] == key]) for q in queries) for key in keys}
 
 
+def squares(column: str, low: float, high: float) -> Query:
+    lattice = square_lattice(low, high)
+    return total_of_column("squares", Total(column, lattice, lattice.midpoint, power=2, shift=lattice.radius**2 // 2))
+
+
 ALL_KINDS = [
     total("x", 0, 10), centred("x", 0, 5), count_of("x"), count_of("y"), total("y", -2, 50), total("x", -5, 5), count_of("z"),
-    COUNT, PRIVACY_ID_COUNT, centred("y", 0, 4), total("x", 0, 1e6),
+    COUNT, PRIVACY_ID_COUNT, centred("y", 0, 4), total("x", 0, 1e6), squares("x", 0, 5), squares("y", 0.1, 4),
 ]  # fmt: skip
 
 
