@@ -25,6 +25,7 @@ from dp_spark.aggregates.query import Present, Query, Rows, Total, Units
 from dp_spark.aggregates.registry import BY_FUNCTION, aggregate_of, table
 from dp_spark.plan.planning import ReleasePlan, plan_release, weighted_queries
 from dp_spark.privacy.bounds import ContributionBounds
+from dp_spark.privacy.lattice import Lattice
 
 Row = Mapping[str, Any]
 BOUNDS = [ContributionBounds(1, 1), ContributionBounds(1, 3), ContributionBounds(2, 1), ContributionBounds(2, 2)]
@@ -101,6 +102,15 @@ def test_no_unit_changes_a_query_by_more_than_declared_and_one_does(aggregate: A
         assert declared.l1 == k * max(sum(map(abs, item)) for item in changes)  # never more, and attained
         assert declared.l2_squared == k * max(sum(value * value for value in item) for item in changes)
         assert query.touched == max(sum(value != 0 for value in item) for item in changes)
+
+
+def test_a_shifted_square_changes_a_sum_by_no_more_than_its_larger_part() -> None:
+    """Every z for small ranges; R^2 is odd for odd R."""
+    for radius in range(1, 65):
+        lattice = Lattice(-float(radius), float(radius), 0)
+        squares = Total("x", lattice, lattice.midpoint, power=2, shift=lattice.radius**2 // 2)
+        assert squares.change == max(abs(squares.term(z)) for z in range(-radius, radius + 1))
+        assert squares.change == radius**2 - radius**2 // 2
 
 
 @every
