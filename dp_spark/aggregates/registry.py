@@ -10,8 +10,9 @@ from dp_spark.aggregates.count import Count
 from dp_spark.aggregates.mean import Mean
 from dp_spark.aggregates.privacy_id_count import PrivacyIdCount
 from dp_spark.aggregates.sum import Sum
+from dp_spark.aggregates.variance import Stddev, Variance
 
-AnyAggregate = PrivacyIdCount | Count | Sum | Mean
+AnyAggregate = PrivacyIdCount | Count | Sum | Mean | Variance | Stddev
 
 BY_FUNCTION: Mapping[str, type[Aggregate]] = {
     get_args(found.model_fields["function"].annotation)[0]: found for found in get_args(AnyAggregate)
