@@ -15,7 +15,7 @@ from combine_helpers import ALL, VALUES, budget, party, plan
 from helpers import COUNT, MEAN, SUM, UNITS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from queries import released
+from queries import released_table
 
 from dp_spark.aggregates.query import Query
 from dp_spark.combine.agreement import Party
@@ -78,7 +78,7 @@ def test_a_key_that_is_missing_at_a_party_is_covered_by_the_others_only() -> Non
 def test_a_release_without_keys_is_one_row() -> None:
     whole = plan(*ALL, group_by=[], partitions=None)
     noisy = {item: [4 * UNIT] for item in whole.mechanisms}
-    rows = released(whole, party(whole, [None]).rows.select([]), noisy)
+    rows = released_table(whole, party(whole, [None]).rows.select([]), noisy)
     one = Party("A", party(whole, [None]).manifest, rows)
     found = combine_rows([one, one]).to_pylist()
     assert [(row["rows"], row[PARTIES]) for row in found] == [(8 * UNIT, 2)]

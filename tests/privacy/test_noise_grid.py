@@ -11,7 +11,7 @@ import pytest
 from helpers import PUBLIC, release_spec
 from hypothesis import given
 from hypothesis import strategies as st
-from queries import plain_sum, released, total_in
+from queries import plain_sum, released_table, total_in
 
 from dp_spark.aggregates.query import Query, centred_sum
 from dp_spark.manifest import confidence_intervals
@@ -109,7 +109,7 @@ def coverage(value: float, rows: int, *, high: float, epsilon: str, accountant: 
         noisy[query], _ = mechanism.draw([exact] * draws)
     import pyarrow as pa
 
-    table = released(plan, pa.table({"test": pa.array(range(draws))}), noisy)
+    table = released_table(plan, pa.table({"test": pa.array(range(draws))}), noisy)
     manifest = build_manifest(plan, release_id="r", file_digest="d", sequence=1, at="2026-01-01")
     found = {}
     for name, truth in (("total", value * rows), ("average", value)):

@@ -29,7 +29,7 @@ def steps(values: Sequence[int]) -> Noisy:
     return np.array(values, np.int64).reshape(-1, 1)
 
 
-def released(plan: ReleasePlan, keys: pa.Table, noisy: Mapping[Query, Sequence[int]]) -> pa.Table:
+def released_table(plan: ReleasePlan, keys: pa.Table, noisy: Mapping[Query, Sequence[int]]) -> pa.Table:
     return release_table(plan, keys, {query: steps(values) for query, values in noisy.items()})
 
 
