@@ -25,6 +25,7 @@ import pandas as pd
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
+from dp_spark.aggregates.query import Query
 from dp_spark.combine.agreement import Party
 from dp_spark.combine.arithmetic import combine_rows
 from dp_spark.combine.manifest import Users
@@ -34,7 +35,7 @@ from dp_spark.ledger.outbox import open_account
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table
 from dp_spark.privacy.accountants.account import Account
-from dp_spark.privacy.integers import one_for_each
+from dp_spark.privacy.integers import Noisy
 from dp_spark.privacy.noise_grid import to_grid
 from dp_spark.release import run as release
 from dp_spark.release.run import run_release
@@ -66,15 +67,13 @@ class Side:
     def bounded(self) -> Party:
         """The release without noise."""
         grids = {query: self.plan.mechanisms[query].grid_bits for query in self.exact.values}
-        return self._of(
-            {query: to_grid(one_for_each(self.exact.values[query]), grids[query]).ravel().tolist() for query in grids}
-        )
+        return self._of({query: to_grid(self.exact.values[query], grids[query]) for query in grids})
 
     def drawn(self) -> Party:
         """The release with fresh noise."""
         return self._of(release._add_noise(self.plan, self.exact)[1])
 
-    def _of(self, values: Mapping[Any, Sequence[int]]) -> Party:
+    def _of(self, values: Mapping[Query, Noisy]) -> Party:
         keys = self.exact.keys.rename_columns(list(self.plan.spec.group_by))
         return Party(self.published.label, self.published.manifest, release_table(self.plan, keys, values))
 

@@ -144,6 +144,15 @@ def collected(problems: list[DpSparkError]) -> Iterator[None]:
         problems += error.problems or [error]
 
 
+@contextlib.contextmanager
+def at_key(where: str) -> Iterator[None]:
+    """Says where a SpecError belongs that comes from something that does not know its key."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(error.message, where=where, mend=error.mend) from None
+
+
 class BudgetError(DpSparkError):
     """The ledger refuses the charge: nothing was written."""
 

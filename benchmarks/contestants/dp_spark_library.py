@@ -25,7 +25,6 @@ from dp_spark.errors import BudgetError
 from dp_spark.ledger.table import Ledger
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accountants.account import Account
-from dp_spark.privacy.integers import one_for_each
 from dp_spark.session import get_session
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 from dp_spark.tables.refs import TableRef
@@ -84,7 +83,7 @@ def to_noisy_rows(spark: SparkSession, task: Task) -> Answer:
         bounded = bound_contributions(rows, plan.bounds, Salt.fresh())
         found = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)
         found = aggregation.fill_public(found, keys)
-        noisy = [plan.mechanisms[query].draw(one_for_each(column)) for query, column in found.values.items()]
+        noisy = [plan.mechanisms[query].draw(integers) for query, integers in found.values.items()]
     return Answer(len(noisy[0][0]))
 
 

@@ -163,7 +163,7 @@ def check_name(name: str, where: str) -> str:
     """
     import re
 
-    from dp_spark.spec.parts import NAME, NAME_RULE
+    from dp_spark.schema.model import NAME, NAME_RULE
 
     if not re.fullmatch(NAME, name):
         raise SpecError("is not a plain name", where=where, mend=f"use {NAME_RULE.partition(': ')[2]}")

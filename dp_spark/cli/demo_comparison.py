@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import Column, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from rich.markup import escape
 from rich.table import Table
@@ -22,7 +22,7 @@ from dp_spark.manifest import confidence_intervals, stddevs_for
 from dp_spark.published.cells import cell, key_text, shown
 from dp_spark.release.publication import ReleaseResult
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
-from dp_spark.spec.release_spec import Aggregate, ClippedAggregate, Count, PrivacyIdCount, ReleaseSpec
+from dp_spark.spec.release_spec import ReleaseSpec
 
 _SHOWN_ROWS = 12
 
@@ -33,23 +33,14 @@ def compare(spark: SparkSession, spec: ReleaseSpec, result: ReleaseResult) -> li
         frame = preprocess.apply_steps(spark, open_source(spark, spec.source, where="source"), spec)
         for name in spec.unit_columns:
             frame = frame.where(column(name).isNotNull())
-        exact = frame.groupBy(*spec.group_by).agg(*(_exact(item, spec).alias(item.name) for item in spec.aggregates))
+        statistics = [F.expr(item.plain_sql(spec.unit_columns)).alias(item.name) for item in spec.aggregates]
+        exact = frame.groupBy(*spec.group_by).agg(*statistics)
         found = {tuple(row[key] for key in spec.group_by): row.asDict() for row in exact.collect()}
     rows = [] if result.rows is None else result.rows.to_pylist()
     for row in rows:
         partition = found.get(tuple(row[key] for key in spec.group_by), {})
         row.update({f"exact_{item.name}": partition.get(item.name, 0) for item in spec.aggregates})
     return rows
-
-
-def _exact(aggregate: Aggregate, spec: ReleaseSpec) -> Column:
-    if isinstance(aggregate, PrivacyIdCount):
-        units = [column(name) for name in spec.unit_columns]
-        return F.count_distinct(*units) if units else F.count(F.lit(1))
-    if isinstance(aggregate, Count):
-        return F.count(F.lit(1) if aggregate.column is None else column(aggregate.column))
-    assert isinstance(aggregate, ClippedAggregate)
-    return F.sum(column(aggregate.column)) if aggregate.function == "sum" else F.avg(column(aggregate.column))
 
 
 def comparison_table(rows: list[dict[str, Any]], result: ReleaseResult) -> Table:

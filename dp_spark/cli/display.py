@@ -26,7 +26,6 @@ from dp_spark.published.cells import cell, key_text, plain_rows
 from dp_spark.release.preview import Preview
 from dp_spark.release.publication import ReleaseResult
 from dp_spark.spec.columns_used import parsed_from_text
-from dp_spark.spec.release_spec import ClippedAggregate
 
 _SHOWN_ROWS = 12
 
@@ -82,13 +81,12 @@ def show_plan(console: Console, preview: Preview) -> None:
     for name, justify in (("aggregate", "left"), ("function", "left"), ("stddev", "right"), ("95 % half-width", "right")):
         table.add_column(name, justify="right" if justify == "right" else "left")
     for aggregate in plan.spec.aggregates:
-        noise = plan.aggregate_noise(aggregate)
-        clip = f" [{aggregate.min_value:g}, {aggregate.max_value:g}]" if isinstance(aggregate, ClippedAggregate) else ""
+        noise = plan.accuracy(aggregate)
         if noise.half_width_95_at is None:
-            table.add_row(aggregate.name, aggregate.function + clip, f"{noise.stddev:,.4g}", f"{noise.half_width_95:,.4g}")
+            table.add_row(aggregate.name, aggregate.in_short, f"{noise.stddev:,.4g}", f"{noise.half_width_95:,.4g}")
         else:
             widths = "; ".join(f"±{width:,.3g} at n = {n:,}" for n, width in noise.half_width_95_at.items())
-            table.add_row(aggregate.name, aggregate.function + clip, "depends on n", f"at most {widths}")
+            table.add_row(aggregate.name, aggregate.in_short, "depends on n", f"at most {widths}")
     console.print(table)
     if plan.selection is not None:
         console.print(

@@ -10,11 +10,11 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
+from dp_spark.aggregates.parts import Accuracy
 from dp_spark.combine.run import CombinedResult
 from dp_spark.ledger.entries import OPEN, PUBLISHED, Entry
 from dp_spark.ledger.state import AccountState
 from dp_spark.ledger.verification import Verification
-from dp_spark.plan.planning import AggregateNoise
 from dp_spark.privacy.accountants.base import Cost
 from dp_spark.release.preview import Preview
 from dp_spark.release.publication import ReleaseResult
@@ -180,7 +180,7 @@ def plan_document(preview: Preview) -> dict[str, Any]:
             "max_contributions_per_partition": plan.bounds.max_contributions_per_partition,
         },
         "aggregates": [
-            {"name": item.name, "function": item.function, **_noise_document(plan.aggregate_noise(item))}
+            {"name": item.name, "function": item.function, **_noise_document(plan.accuracy(item))}
             for item in plan.spec.aggregates
         ],
         "queries": [event.to_dict() for event in plan.events],
@@ -198,7 +198,7 @@ def plan_document(preview: Preview) -> dict[str, Any]:
     }
 
 
-def _noise_document(noise: AggregateNoise) -> dict[str, Any]:
+def _noise_document(noise: Accuracy) -> dict[str, Any]:
     at = noise.half_width_95_at
     return {
         "stddev": noise.stddev,

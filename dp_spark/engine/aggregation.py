@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from dp_spark.aggregates.queries import Query, QueryKind
+from dp_spark.aggregates.query import Measure, Present, Query, Rows, Total, Units
 from dp_spark.engine.bounding import FEATURE, FIRST, KEY, UNIT, BoundedRows, PreparedRows
 from dp_spark.engine.columns import located, readable_key
 from dp_spark.engine.public_keys import POSITION, PublicKeys
+from dp_spark.privacy.integers import Exact
 from dp_spark.privacy.lattice import LIMB_BITS, Lattice, join
-from dp_spark.published.canonical_rows import canonical_order, in_order, one_chunk
+from dp_spark.published.canonical_rows import canonical_order, one_chunk
 from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.spark.read_failures import reading_failed
 
@@ -31,34 +33,35 @@ class ExactAggregates:
 
     Attributes:
         keys: The partition keys, or the positions of public keys.
-        values: Query -> one integer per key, of any size.
+        values: Query -> Python integers of any size, an array of shape (keys, integers of the query).
     """
 
     keys: pa.Table = field(repr=False)
-    values: Mapping[Query, Sequence[int]] = field(repr=False)
+    values: Mapping[Query, Exact] = field(repr=False)
 
     def in_canonical_order(self) -> ExactAggregates:
         """The same, in the one order and layout of these keys: the order and pieces in which Spark returns groups are data."""
         if self.keys.num_columns == 0:  # one global row
             return self
         order = canonical_order(self.keys)
-        values = {query: in_order(column, order) for query, column in self.values.items()}
+        values = {query: integers[order.to_numpy()] for query, integers in self.values.items()}
         return ExactAggregates(one_chunk(self.keys, order), values)
 
 
 def features_of(queries: Sequence[Query]) -> dict[Query, str]:
     """The feature column that each query needs; queries that can share one do.
 
-    >>> list(features_of([Query(QueryKind.COUNT), Query(QueryKind.COUNT_OF_COLUMN, "x")]).values())
+    >>> from dp_spark.aggregates.query import ROW_COUNT, count_of_column
+    >>> list(features_of([ROW_COUNT, count_of_column("x")]).values())
     ['f0']
     """
-    sums = [query for query in queries if query.lattice is not None]
+    sums = {query: query.measure for query in queries if isinstance(query.measure, Total)}
     names = {query: f"{FEATURE}{index}" for index, query in enumerate(sums)}
-    by_column = {query.column: name for query, name in names.items()}
+    by_column = {total.column: names[query] for query, total in sums.items()}
     for query in queries:
-        if query.kind is QueryKind.COUNT_OF_COLUMN:
+        if isinstance(query.measure, Present):
             # A lattice integer is null exactly where its value is null or NaN, so it can be counted instead.
-            names[query] = by_column.setdefault(query.column, f"{FEATURE}{len(set(names.values()))}")
+            names[query] = by_column.setdefault(query.measure.column, f"{FEATURE}{len(set(names.values()))}")
     return names
 
 
@@ -82,8 +85,8 @@ def prepare_rows(
         clustered: Whether all rows of a unit are read by one task already (``buckets.Buckets``).
     """
     names = features_of(queries)
-    shifts = {query: shift for query in names if (shift := _shift(query, frame))}
-    features = {name: _feature(query, frame, shifts.get(query, 0)) for query, name in reversed(names.items())}
+    shifts = {query: shift for query in names if (shift := _shift(query.measure, frame))}
+    features = {name: _feature(query.measure, frame, shifts.get(query, 0)) for query, name in reversed(names.items())}
     selected = [
         *(_value(frame, name).alias(f"{UNIT}{index}") for index, name in enumerate(units)),
         *(readable_key(frame, name).alias(f"{KEY}{index}") for index, name in enumerate(group_by)),
@@ -112,27 +115,28 @@ def _to_positions(rows: DataFrame, keys: Sequence[str], public: DataFrame, other
     return rows.join(F.broadcast(known), same, "inner").select(*others, KEY)
 
 
-def _feature(query: Query, frame: DataFrame, shift: int) -> Column:
-    assert query.column is not None
-    source = _value(frame, query.column)
-    if query.lattice is not None:
-        summed = lattice_column(source, query.lattice) - F.lit(query.centre).cast("bigint")
-        return F.shiftright(summed, shift) if shift else summed
-    return F.when(_is_value(source, _type(query, frame)), F.lit(1).cast("bigint"))
+def _feature(measure: Measure, frame: DataFrame, shift: int) -> Column:
+    assert isinstance(measure, Total | Present)
+    source = _value(frame, measure.column)
+    if isinstance(measure, Present):
+        return F.when(_is_value(source, _type(measure.column, frame)), F.lit(1).cast("bigint"))
+    centred = lattice_column(source, measure.lattice) - F.lit(measure.centre).cast("bigint")
+    power = centred if measure.power == 1 else centred * centred
+    summed = power - F.lit(measure.shift).cast("bigint") if measure.shift else power
+    return F.shiftright(summed, shift) if shift else summed
 
 
-def _shift(query: Query, frame: DataFrame) -> int:
+def _shift(measure: Measure, frame: DataFrame) -> int:
     """How many low bits of a feature are zero in every row, as the column's type tells: then fewer limbs have to be summed."""
-    if query.lattice is None:
+    if not isinstance(measure, Total):
         return 0
-    kind = _type(query, frame)
+    kind = _type(measure.column, frame)
     whole = isinstance(kind, T.IntegralType) or (isinstance(kind, T.DecimalType) and kind.scale <= 0)
-    return query.zero_bits if whole else 0
+    return measure.zero_bits if whole else 0
 
 
-def _type(query: Query, frame: DataFrame) -> T.DataType:
-    assert query.column is not None
-    return frame.select(_value(frame, query.column)).schema.fields[0].dataType
+def _type(column: str, frame: DataFrame) -> T.DataType:
+    return frame.select(_value(frame, column)).schema.fields[0].dataType
 
 
 def _value(frame: DataFrame, name: str) -> Column:
@@ -167,26 +171,26 @@ def aggregate(rows: BoundedRows, queries: Sequence[Query]) -> DataFrame:
     names = features_of(queries)
     columns = []
     for index, query in enumerate(queries):
-        found = _aggregate(query, names.get(query, ""), two_limbs=_has_two_limbs(query, rows))
+        found = _aggregate(query.measure, names.get(query, ""), two_limbs=_has_two_limbs(query, rows))
         columns += [item.alias(name) for name, item in zip(_columns_of(index, query, rows), found, strict=True)]
     return rows.frame.groupBy(*rows.keys).agg(*columns)
 
 
 def _has_two_limbs(query: Query, rows: BoundedRows) -> bool:
     # What fits in one limb travels as one: each further sum costs time.
-    return query.per_row > 1 << (LIMB_BITS + rows.shifts.get(query, 0))
+    return query.change > 1 << (LIMB_BITS + rows.shifts.get(query, 0))
 
 
 def _columns_of(index: int, query: Query, rows: BoundedRows) -> tuple[str, ...]:
     return (f"q{index}_high", f"q{index}_low") if _has_two_limbs(query, rows) else (f"q{index}",)
 
 
-def _aggregate(query: Query, feature: str, *, two_limbs: bool) -> tuple[Column, ...]:
-    if query.kind is QueryKind.PRIVACY_ID_COUNT:
+def _aggregate(measure: Measure, feature: str, *, two_limbs: bool) -> tuple[Column, ...]:
+    if isinstance(measure, Units):
         return (F.count(F.when(F.col(FIRST), F.lit(1))),)
-    if query.kind is QueryKind.COUNT:
+    if isinstance(measure, Rows):
         return (F.count(F.lit(1)),)
-    if query.kind is QueryKind.COUNT_OF_COLUMN:
+    if isinstance(measure, Present):
         return (F.count(F.col(feature)),)
     value = F.col(feature)
     if not two_limbs:
@@ -218,18 +222,18 @@ def collect(frame: DataFrame, rows: BoundedRows, queries: Sequence[Query]) -> Ex
     return ExactAggregates(table.select(list(rows.keys)), values)
 
 
-def _joined(limbs: pa.Table, shift: int) -> list[int]:
+def _joined(limbs: pa.Table, shift: int) -> Exact:
     """Python integers, which do not overflow, from one BIGINT or two, with the low bits that the feature travelled without."""
     columns = [item.to_pylist() for item in limbs.columns]
     totals = columns[0] if len(columns) == 1 else [join(high, low) for high, low in zip(*columns, strict=True)]
-    return [total << shift for total in totals] if shift else totals
+    return np.array([total << shift for total in totals], dtype=object).reshape(-1, 1)
 
 
 def fill_public(exact: ExactAggregates, keys: PublicKeys) -> ExactAggregates:
-    """One integer for every public key, in the keys' own order; 0 where no row has the key."""
-    positions = exact.keys.column(KEY).to_pylist()
+    """Integers for every public key, in the keys' own order; 0 where no row has the key."""
+    positions = exact.keys.column(KEY).to_numpy().astype(np.int64)
     filled = {}
     for query, values in exact.values.items():
-        found = dict(zip(positions, values, strict=True))
-        filled[query] = [found.get(position, 0) for position in range(keys.table.num_rows)]
+        filled[query] = np.full((keys.table.num_rows, query.width), 0, dtype=object)
+        filled[query][positions] = values
     return ExactAggregates(keys.table, filled)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from dp_spark.aggregates.queries import Query
+from dp_spark.aggregates.query import Query
 from dp_spark.privacy.bounds import ContributionBounds
 
 #: Internal column names; the rows carry nothing else, so nothing else is shuffled.

@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib.metadata
 from typing import Any
 
-from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query, queries_of
+from dp_spark.aggregates.base import described
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Query
 from dp_spark.manifest import FORMAT, defined_as
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.privacy.decimals import decimal_text
-from dp_spark.spec.release_spec import Aggregate, ClippedAggregate, Count, RowUnit
+from dp_spark.spec.privacy_unit import RowUnit
 
 _LIBRARIES = ("dp_spark", "pyspark", "delta-spark", "opendp", "dp-accounting")
 
@@ -46,7 +47,8 @@ def build_manifest(
             "max_partitions_contributed": plan.bounds.max_partitions_contributed,
             "max_contributions_per_partition": plan.bounds.max_contributions_per_partition,
         },
-        "aggregates": [_aggregate(plan, aggregate) for aggregate in spec.aggregates],
+        "aggregates": [item.entry(plan.noises_of(item)) for item in spec.aggregates],
+        "columns": _columns(plan),
         "queries": [_query(plan, query) for query in plan.mechanisms],
         "timezone": spec.timezone,
         "libraries": {name: _version(name) for name in _LIBRARIES},
@@ -92,30 +94,21 @@ def _partitions(plan: ReleasePlan) -> dict[str, Any]:
     }
 
 
-def _aggregate(plan: ReleasePlan, aggregate: Aggregate) -> dict[str, Any]:
-    noise = plan.aggregate_noise(aggregate)
-    found: dict[str, Any] = {"name": aggregate.name, "function": aggregate.function}
-    if isinstance(aggregate, Count | ClippedAggregate):
-        found["column"] = aggregate.column
-    if isinstance(aggregate, ClippedAggregate):
-        found |= {"min_value": aggregate.min_value, "max_value": aggregate.max_value}
-    return found | {
-        "mechanism": plan.mechanisms[queries_of(aggregate)[0]].name,
-        "queries": [query.label for query in queries_of(aggregate)],
-        "stddev": noise.stddev,
-        "half_width_95": noise.half_width_95,
-    }
+def _columns(plan: ReleasePlan) -> list[dict[str, Any]]:
+    """The released columns in order, as a recipient's programs and people read them."""
+    keys = [described(name, "key", "partition key") for name in plan.spec.group_by]
+    return keys + [column for item in plan.spec.aggregates for column in item.describe(plan.noises_of(item))]
 
 
 def _query(plan: ReleasePlan, query: Query) -> dict[str, Any]:
-    mechanism = plan.mechanisms[query]
+    noise, mechanism = plan.noise_of(query), plan.mechanisms[query]
     event = plan.selection.noise.event if plan.selection and query == PRIVACY_ID_COUNT else mechanism.event
     return {
         "query": query.label,
-        "mechanism": mechanism.name,
-        "noise_scale": mechanism.scale,
-        "granularity": plan.granularity(query),
-        "stddev": mechanism.stddev * plan.granularity(query),
+        "mechanism": noise.mechanism,
+        "noise_scale": noise.scale,
+        "granularity": noise.granularity,
+        "stddev": noise.stddev,
         "epsilon": None if event.epsilon is None else decimal_text(event.epsilon),
         "rho": None if event.rho is None else decimal_text(event.rho),
         "delta": decimal_text(event.delta),

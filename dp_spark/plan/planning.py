@@ -7,13 +7,14 @@ shows exactly what ``dp-spark run`` charges.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
+from dp_spark.aggregates.base import Aggregate
+from dp_spark.aggregates.parts import Accuracy, Noise
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Query
 from dp_spark.errors import SpecError
-from dp_spark.manifest import stddevs_for
 from dp_spark.privacy.accountants.base import Cost
 from dp_spark.privacy.accountants.conversion import zcdp_from_budget
 from dp_spark.privacy.accountants.registry import AccountantName, cost_of
@@ -25,7 +26,7 @@ from dp_spark.privacy.mechanisms.registry import MechanismName, calibrate
 from dp_spark.privacy.noise_grid import grid_bits
 from dp_spark.privacy.selection.base import Selection
 from dp_spark.privacy.selection.registry import SELECTIONS
-from dp_spark.spec.release_spec import Aggregate, ReleaseSpec
+from dp_spark.spec.release_spec import ReleaseSpec
 
 
 @dataclass(frozen=True)
@@ -65,37 +66,35 @@ class ReleasePlan:
 
     def granularity(self, query: Query) -> float:
         """The step of the grid that a query's noise is drawn on, in the column's own unit; 1 for a count."""
-        if query.lattice is None:
-            return 1.0
-        return math.ldexp(query.lattice.granularity, self.mechanisms[query].grid_bits)
+        return math.ldexp(query.granularity, self.mechanisms[query].grid_bits)
 
-    def aggregate_noise(self, aggregate: Aggregate) -> AggregateNoise:
-        """The noise of one aggregate's cells, in the aggregate's own unit."""
-        queries = queries_of(aggregate)
-        last, unit = self.mechanisms[queries[-1]], self.granularity(queries[-1])
-        if len(queries) == 1:
-            return AggregateNoise(last.stddev * unit, last.half_width * unit, None)
-        assert queries[-1].lattice is not None
-        count, radius = self.mechanisms[queries[0]], queries[-1].lattice.to_value(queries[-1].lattice.radius)
-        # |S / n| <= R for the exact S and n, so this bounds the propagated error at n values.
-        most = stddevs_for(last.name) * math.hypot(last.stddev * unit, radius * count.stddev)
-        at = {n: most / n for n in (100, 1_000, 10_000)}
-        return AggregateNoise(None, None, at)
+    def noise_of(self, query: Query) -> Noise:
+        """A query's noise, in the column's own unit."""
+        mechanism, unit = self.mechanisms[query], self.granularity(query)
+        return Noise(mechanism.name, mechanism.scale, unit, mechanism.stddev * unit, mechanism.half_width * unit)
+
+    def noises_of(self, aggregate: Aggregate) -> list[Noise]:
+        """The noise of an aggregate's queries, in their order."""
+        return [self.noise_of(query) for query in aggregate.queries()]
+
+    def accuracy(self, aggregate: Aggregate) -> Accuracy:
+        """How wrong the aggregate's cells may be."""
+        return aggregate.accuracy(self.noises_of(aggregate))
 
 
-@dataclass(frozen=True)
-class AggregateNoise:
-    """How wrong a released cell may be.
+def weighted_queries(aggregates: Sequence[Aggregate], *, selection: Decimal | None) -> dict[Query, Decimal]:
+    """The distinct queries of a release with their weights; a query that several aggregates need has the largest.
 
-    Attributes:
-        stddev: The standard deviation of the noise; None for a mean, whose noise depends on the noisy count.
-        half_width_95: The 95 % half-width; None for a mean.
-        half_width_95_at: For a mean, a bound on its 95 % half-width by the number of values in the partition.
+    Args:
+        aggregates: The aggregates of the release.
+        selection: The weight of private partition selection, or None where the partitions are public. Selection is
+            a privacy-id count, so a requested privacy_id_count is the same draw.
     """
-
-    stddev: float | None
-    half_width_95: float | None
-    half_width_95_at: Mapping[int, float] | None
+    weights: dict[Query, Decimal] = {} if selection is None else {PRIVACY_ID_COUNT: selection}
+    for aggregate in aggregates:
+        for query in aggregate.queries():
+            weights[query] = max(weights.get(query, Decimal(0)), aggregate.weight)
+    return weights
 
 
 def effective_bounds(spec: ReleaseSpec, public_keys: int | None) -> ContributionBounds:
@@ -162,8 +161,8 @@ def _mechanism(
     exact = bounds.sensitivity(query)
     epsilon, rho = (share, None) if accountant == "basic" else (None, share)
     bits = 0
-    if query.lattice is not None:
-        bits = grid_bits(exact, query.per_row, epsilon=epsilon, rho=rho, gaussian=name == "gaussian")
+    if query.on_grid:
+        bits = grid_bits(exact, query.change, epsilon=epsilon, rho=rho, gaussian=name == "gaussian")
     return calibrate(name, query.label, exact, epsilon=epsilon, rho=rho, grid_bits=bits)
 
 
@@ -191,8 +190,3 @@ def _mechanism_name(spec: ReleaseSpec, accountant: AccountantName) -> MechanismN
             mend="give a delta, or open a basic account",
         )
     return "laplace" if spec.noise.mechanism == "laplace" else "gaussian"
-
-
-def is_ratio(aggregate: Aggregate) -> bool:
-    """Whether an aggregate is a quotient of two queries, whose noise differs from cell to cell."""
-    return queries_of(aggregate)[-1].kind is QueryKind.CENTRED_SUM

@@ -21,6 +21,10 @@ class Change(Protocol):
         """How many integers of a partition one row changes."""
 
     @property
+    def width(self) -> int:
+        """How many integers a partition has."""
+
+    @property
     def once_per_unit(self) -> bool:
         """Whether a unit counts once in a partition, however many rows it has there."""
 
@@ -34,24 +38,29 @@ class Sensitivity:
         l1: The L1 sensitivity.
         l2_squared: The square of the L2 sensitivity: its root is taken once, rounded up, when noise is calibrated.
         linf: The largest change of one integer.
+        in_each: How many integers of a partition can change.
     """
 
     l0: int
     l1: int
     l2_squared: int
     linf: int
+    in_each: int = 1
 
     def rounded(self, bits: int) -> Sensitivity:
         """The sensitivity after each integer is rounded to a multiple of W = 2^bits, counted in W (``noise_grid.to_grid``).
 
         Proof: floor(u + d / W) - floor(u) <= ceil(d / W) for every d >= 0. So an entry that changes by at most linf
-        changes by at most ceil(linf / W), and entries that do not change stay. Both are attained.
+        changes by at most ceil(linf / W), and entries that do not change stay: at most l0 * in_each change. Attained where a
+        partition has one integer; several small changes of different integers can each be rounded up.
 
         >>> Sensitivity(2, 18, 162, 9).rounded(2)
-        Sensitivity(l0=2, l1=6, l2_squared=18, linf=3)
+        Sensitivity(l0=2, l1=6, l2_squared=18, linf=3, in_each=1)
         """
-        linf = -(-self.linf >> bits)
-        return Sensitivity(self.l0, self.l0 * linf, self.l0 * linf**2, linf)
+        if bits == 0:
+            return self
+        linf, entries = -(-self.linf >> bits), self.l0 * self.in_each
+        return Sensitivity(self.l0, entries * linf, entries * linf**2, linf, self.in_each)
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,7 @@ class ContributionBounds:
         partition's by at most d m touched together and (d m)^2 touched in squares: all m rows can touch the same integers.
         Summing over k partitions gives L1 and L2^2; both are attained.
         """
-        k = self.max_partitions_contributed
-        largest = query.change * (1 if query.once_per_unit else self.max_contributions_per_partition)
-        return Sensitivity(l0=k, l1=k * query.touched * largest, l2_squared=k * query.touched * largest**2, linf=largest)
+        k, rows = self.max_partitions_contributed, 1 if query.once_per_unit else self.max_contributions_per_partition
+        largest, in_each = query.change * rows, min(query.width, query.touched * rows)
+        l1, l2_squared = k * query.touched * largest, k * query.touched * largest**2
+        return Sensitivity(k, l1, l2_squared, linf=largest, in_each=in_each)

@@ -20,6 +20,8 @@ MAX_LATTICE_VALUE = 2 ** (2 * LIMB_BITS)
 #: A double holds every integer up to here, so clipping and rounding below it are exact.
 _MAX_EXACT = 2**52
 _MAX_EXPONENT = 900
+#: The same for bounds whose squares are summed.
+_MAX_SQUARE = 450
 
 
 @dataclass(frozen=True)
@@ -138,14 +140,36 @@ def centred_lattice(min_value: float, max_value: float) -> Lattice:
     >>> centred_lattice(1000.0, 1001.0).radius <= 2 ** 44
     True
     """
-    _check_bounds(min_value, max_value)
-    coarse = _finest(min_value, max_value, lambda found: found.radius <= 2**LIMB_BITS and found.magnitude <= _MAX_EXACT)
-    if coarse.radius == 0:
-        raise SpecError("min_value and max_value are too close together", mend="widen the clipping bounds")
+    coarse = _coarse(min_value, max_value)
     for bits in range(LIMB_BITS, 0, -1):
         lattice = Lattice(min_value, max_value, coarse.exponent - bits, bits)
         if lattice.radius <= MAX_LATTICE_VALUE and lattice.magnitude <= _MAX_EXACT:
             return lattice
+    return coarse
+
+
+def square_lattice(min_value: float, max_value: float) -> Lattice:
+    """The lattice for a sum of squares of (x - midpoint), as a variance needs it; the midpoint is that of ``centred_lattice``.
+
+    Guarantees: no centred lattice value exceeds 2^22 in size, so that its square fits in two limbs.
+
+    Raises:
+        SpecError: If the bounds are not finite, not increasing, or so far out that their squares leave a double's range.
+
+    >>> square_lattice(0.0, 100.0).radius <= 2 ** 22, square_lattice(0.0, 100.0).granularity
+    (True, 1.52587890625e-05)
+    """
+    coarse = _coarse(min_value, max_value)
+    if not 2.0**-_MAX_SQUARE <= max(abs(min_value), abs(max_value)) <= 2.0**_MAX_SQUARE:
+        raise SpecError("the clipping bounds are out of range", mend="use bounds between 1e-135 and 1e135 in size")
+    return coarse
+
+
+def _coarse(min_value: float, max_value: float) -> Lattice:
+    _check_bounds(min_value, max_value)
+    coarse = _finest(min_value, max_value, lambda found: found.radius <= 2**LIMB_BITS and found.magnitude <= _MAX_EXACT)
+    if coarse.radius == 0:
+        raise SpecError("min_value and max_value are too close together", mend="widen the clipping bounds")
     return coarse
 
 

@@ -6,8 +6,6 @@ hashed or counted later must be a function of what is released alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,11 +34,6 @@ def one_chunk(table: pa.Table, order: pa.Array | None = None) -> pa.Table:
     columns = [_fresh(column, order) for column in table.columns]
     schema = pa.schema([pa.field(name, column.type) for name, column in zip(table.column_names, columns, strict=True)])
     return pa.Table.from_arrays(columns, schema=schema)
-
-
-def in_order(values: Sequence[int], order: pa.Array) -> list[int]:
-    """Values in the order of their keys."""
-    return [values[position] for position in order.to_pylist()]
 
 
 def _fresh(column: pa.ChunkedArray, order: pa.Array) -> pa.Array:

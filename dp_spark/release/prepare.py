@@ -27,7 +27,7 @@ from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.release.publication import check_order
 from dp_spark.spark.settings import BUCKETING, PARTITION_TYPES, check_held
 from dp_spark.spec.file_digests import is_current
-from dp_spark.spec.release_spec import ClippedAggregate, Count, ReleaseSpec, Source
+from dp_spark.spec.release_spec import ReleaseSpec, Source
 from dp_spark.tables import delta as tables
 from dp_spark.tables import sink as sinks
 from dp_spark.tables.refs import TableRef
@@ -206,10 +206,8 @@ def _check_columns(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> 
         require_key(frame, name, where="group_by")
     for aggregate in spec.aggregates:
         where = f"aggregates.{aggregate.name}"
-        if isinstance(aggregate, ClippedAggregate):
-            require_numeric(frame, aggregate.column, where=where)
-        elif isinstance(aggregate, Count) and aggregate.column is not None:
-            require_value(frame, aggregate.column, where=where)
+        for need in aggregate.needs():
+            (require_numeric if need.numeric else require_value)(frame, need.column, where=where)
     if spec.public_partitions is None:
         return None
     grouped = {name: require_key(frame, name, where="group_by") for name in spec.group_by}

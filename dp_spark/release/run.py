@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Query
 from dp_spark.engine import aggregation, preprocess
 from dp_spark.engine.bounding import Salt, bound_contributions
 from dp_spark.engine.trial import check_trial
@@ -32,7 +33,7 @@ from dp_spark.plan.results import release_table
 from dp_spark.privacy.accountants.account import covers
 from dp_spark.privacy.decimals import decimal_text
 from dp_spark.privacy.events import Event, events_from_json
-from dp_spark.privacy.integers import one_for_each
+from dp_spark.privacy.integers import Noisy
 from dp_spark.release.prepare import Checked, digest_of_drawn, kept_apart, validate
 from dp_spark.release.publication import ReleaseResult, already_published, compare_file, publish
 from dp_spark.spark.errors import SPARK_ERRORS
@@ -283,21 +284,24 @@ def _draw(spark: SparkSession, checked: Checked, charge: Entry, on_stage: Callab
     return Draw(release_table(plan, keys.rename_columns(list(spec.group_by)), noisy), manifest)
 
 
-def _add_noise(plan: ReleasePlan, exact: aggregation.ExactAggregates) -> tuple[pa.Table, dict[Query, list[int]], list[Event]]:
+def _add_noise(plan: ReleasePlan, exact: aggregation.ExactAggregates) -> tuple[pa.Table, dict[Query, Noisy], list[Event]]:
     """Selects partitions, then draws noise once for each query; returns the keys shown, the noisy values, the events."""
     keys, values = exact.keys, dict(exact.values)
-    noisy: dict[Query, list[int]] = {}
+    noisy: dict[Query, Noisy] = {}
     drawn: list[Event] = []
     if plan.selection is not None:
-        positions, counts, event = plan.selection.draw(one_for_each(values[PRIVACY_ID_COUNT]))
+        positions, counts, event = plan.selection.draw(values[PRIVACY_ID_COUNT])
         drawn.append(event)
         keys = keys.take(pa.array(positions, pa.int64()))
-        values = {query: [column[position] for position in positions] for query, column in values.items()}
+        values = {query: integers[positions] for query, integers in values.items()}
         if counts is not None:
             del values[PRIVACY_ID_COUNT]
-            noisy[PRIVACY_ID_COUNT] = counts.ravel().tolist()
-    for query, column in values.items():
-        numbers, event = plan.mechanisms[query].draw(one_for_each(column))
-        noisy[query] = numbers.ravel().tolist()
+            noisy[PRIVACY_ID_COUNT] = counts
+    for query, integers in values.items():
+        noisy[query], event = plan.mechanisms[query].draw(integers)
         drawn.append(event)
     return keys, noisy, drawn
+
+
+def _column(drawn: Sequence[int]) -> Noisy:
+    return np.array(drawn, np.int64).reshape(-1, 1)

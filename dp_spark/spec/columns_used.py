@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dp_spark.spec.expressions import check_expression
-from dp_spark.spec.release_spec import ClippedAggregate, Count, ReleaseSpec
+from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.source_checks import TEXT_FORMATS
 from dp_spark.spec.spark_types import type_kind
 from dp_spark.spec.unit_definition import check_definition
@@ -15,13 +15,17 @@ def columns_used(spec: ReleaseSpec) -> dict[str, None]:
     Of a field of a struct, both the way to it and the column that holds it.
     """
     used = [*unit_sources(spec), *spec.group_by]
-    used += [item.column for item in spec.aggregates if isinstance(item, ClippedAggregate | Count) and item.column is not None]
+    used += _columns_of_aggregates(spec)
     for step in spec.preprocess:
         for text in [*(step.derive or {}).values(), *([step.filter] if step.filter is not None else [])]:
             used += sorted(check_expression(text, spec.parameters, where="preprocess").columns)
         used += [*(step.cast or {}), *(step.fill or {}), *(step.join.on if step.join is not None else ())]
     columns = {name.lower() for name in spec.source.columns or ()}
     return dict.fromkeys(part for name in used for part in _with_column(name.lower(), columns))
+
+
+def _columns_of_aggregates(spec: ReleaseSpec) -> list[str]:
+    return [need.column for item in spec.aggregates for need in item.needs()]
 
 
 def _with_column(name: str, columns: set[str]) -> tuple[str, ...]:
@@ -40,10 +44,7 @@ def parsed_from_text(spec: ReleaseSpec) -> dict[str, str]:
     if spec.source.format not in TEXT_FORMATS:
         return {}
     casts = {name.lower(): text for step in spec.preprocess for name, text in (step.cast or {}).items()}
-    needed = {*unit_sources(spec), *spec.group_by}
-    needed |= {
-        item.column for item in spec.aggregates if isinstance(item, ClippedAggregate | Count) and item.column is not None
-    }
+    needed = {*unit_sources(spec), *spec.group_by, *_columns_of_aggregates(spec)}
     columns = {name.lower() for name in spec.source.columns or ()}
     lowered = {part for name in needed for part in _with_column(name.lower(), columns)}
     found = {

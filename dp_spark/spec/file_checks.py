@@ -11,7 +11,7 @@ import re
 from dp_spark.errors import DpSparkError, SpecError, collected, said_together
 from dp_spark.published.cells import key_text
 from dp_spark.spec.file_columns import FileColumns
-from dp_spark.spec.release_spec import ClippedAggregate, Count, ReleaseSpec
+from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.source_checks import check_source_file, sources_of
 from dp_spark.spec.spark_types import KEYS, NUMBERS
 from dp_spark.spec.unit_definition import ROW_UNIT, mend, quoted_text
@@ -46,10 +46,9 @@ def check_file(spec: ReleaseSpec) -> None:
         columns.require(name, "group_by", KEYS, "be a key")
     _check_listed_keys(spec, columns)
     for aggregate in spec.aggregates:
-        if isinstance(aggregate, ClippedAggregate):
-            columns.require(aggregate.column, f"aggregates.{aggregate.name}", NUMBERS, "be summed")
-        elif isinstance(aggregate, Count) and aggregate.column is not None:
-            columns.require(aggregate.column, f"aggregates.{aggregate.name}")
+        for need in aggregate.needs():
+            fit = (NUMBERS, "be summed") if need.numeric else ()
+            columns.require(need.column, f"aggregates.{aggregate.name}", *fit)
     if found or columns.found:
         raise said_together([*found, *columns.found])
 

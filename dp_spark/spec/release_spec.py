@@ -16,42 +16,29 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, TypeAdapter, ValidationError, model_validator
 
+from dp_spark.aggregates.registry import AnyAggregate
 from dp_spark.errors import DpSparkError, SpecError, said_together
 from dp_spark.schema.forms import closest, keys_of, kind_of
 from dp_spark.schema.messages import ContradictionsError, problem_of
+from dp_spark.schema.model import Column, ColumnName, Model, Name
 from dp_spark.schema.overrides import apply_overrides
 from dp_spark.schema.reading import read_release_file
 from dp_spark.schema.variables import expand_variables
+from dp_spark.spec.budget import Budget, Noise
+from dp_spark.spec.constants import is_region
 from dp_spark.spec.file_digests import file_digest, unparsed_digest
-from dp_spark.spec.parts import (
-    MAX_PUBLIC_KEYS,
-    Aggregate,
-    Bounds,
-    Budget,
-    ClippedAggregate,
-    Column,
-    ColumnName,
-    Count,
-    Join,
-    Location,
-    Model,
-    Name,
-    Noise,
-    Partitions,
-    PrivacyIdCount,
-    PublicPartitions,
-    RowUnit,
-    Source,
-    Step,
-    UnitDefinition,
-    known_timezone,
-    unit_form,
-)  # fmt: skip
+from dp_spark.spec.partitions import MAX_PUBLIC_KEYS, Bounds, Partitions, PublicPartitions
+from dp_spark.spec.privacy_unit import RowUnit, UnitDefinition, unit_form
+from dp_spark.spec.source import Location, Source
+from dp_spark.spec.steps import Join, Step
 
-__all__ = [
-    "Aggregate", "Budget", "ClippedAggregate", "Count", "Join", "Location", "PrivacyIdCount", "PublicPartitions",
-    "ReleaseSpec", "RowUnit", "Source", "Step", "json_schema",
-]  # fmt: skip
+__all__ = ["Budget", "Join", "Location", "PublicPartitions", "ReleaseSpec", "RowUnit", "Source", "Step", "json_schema"]
+
+
+def _known_timezone(value: str) -> str:
+    if not is_region(value):
+        raise ValueError("is not a time zone of the IANA database; write one, such as UTC or Europe/Berlin")
+    return value
 
 
 class ReleaseSpec(Model):
@@ -60,7 +47,7 @@ class ReleaseSpec(Model):
     version: Literal[1]
     name: Name
     parameters: dict[ColumnName, bool | int | Decimal | str] = Field(default_factory=dict)
-    timezone: Annotated[str, AfterValidator(known_timezone)] = "UTC"
+    timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
     dataset: Name
     source: Source
     preprocess: tuple[Step, ...] = ()
@@ -70,7 +57,7 @@ class ReleaseSpec(Model):
     contribution_bounds: Bounds = Bounds()
     group_by: tuple[ColumnName, ...]
     partitions: Partitions | None = None
-    aggregates: Annotated[tuple[Annotated[Aggregate, Discriminator("function")], ...], Field(min_length=1)]
+    aggregates: Annotated[tuple[Annotated[AnyAggregate, Discriminator("function")], ...], Field(min_length=1)]
     budget: Budget
     noise: Noise = Noise()
     ledger: Location
@@ -214,7 +201,7 @@ class ReleaseSpec(Model):
     def _name_clashes(self) -> Iterator[str]:
         names = [*self.group_by]
         for aggregate in self.aggregates:
-            names += [aggregate.name, f"{aggregate.name}_stddev"]
+            names += aggregate.column_names()
         yield from _repeated("group_by and aggregates", names)
 
     def _bound_errors(self) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from helpers import COUNT, MEAN, PUBLIC, UNITS, release_spec
+from queries import released_table
 from rich.console import Console
 
 from dp_spark.cli import display, documents
@@ -18,7 +19,6 @@ from dp_spark.ledger.entries import GENESIS, Entry
 from dp_spark.ledger.state import AccountState
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
-from dp_spark.plan.results import release_table
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.accountants.base import Cost
 from dp_spark.release.run import ReleaseResult
@@ -54,7 +54,7 @@ def result(keys: list[Any], *, status: Any = "published", rows: bool = True, sin
     spec = release_spec(aggregates=[COUNT, MEAN], partitions=PUBLIC)
     plan = plan_release(spec, "basic", 3)
     noisy = {query: [5000 - 4999 * (index == 1) for index, _ in enumerate(keys)] for query in plan.mechanisms}
-    table = release_table(plan, pa.table({"test": keys}), noisy)
+    table = released_table(plan, pa.table({"test": keys}), noisy)
     manifest = build_manifest(plan, release_id="r1", file_digest="sha256:f", sequence=2, at="2024-05-06T07:08:09+00:00")
     return ReleaseResult("r1", status, sink, 4, table if rows else None, manifest, charge(), state())
 
@@ -99,7 +99,7 @@ def test_a_release_that_says_nothing_warns_loudly() -> None:
     plan = plan_release(spec, "zcdp", None)
     assert plan.selection is not None
     manifest = build_manifest(plan, release_id="r1", file_digest="sha256:f", sequence=2, at="2024-05-06T07:08:09+00:00")
-    table = release_table(plan, pa.table({"test": pa.array([], pa.string())}), {query: [] for query in plan.mechanisms})
+    table = released_table(plan, pa.table({"test": pa.array([], pa.string())}), {query: [] for query in plan.mechanisms})
     empty = ReleaseResult("r1", "published", "/data/out", 0, table, manifest, charge(), state())
     [warning] = documents.result_document(empty)["warnings"]
     for word in ("EMPTY", "id is null", f"threshold of {plan.selection.threshold}", "contribution_bounds", "budget is spent"):
@@ -110,11 +110,11 @@ def test_a_release_that_says_nothing_warns_loudly() -> None:
     def public(*sizes: float) -> list[str]:
         """Of three counts, each so many half-widths."""
         plan = plan_release(release_spec(aggregates=[COUNT], partitions=PUBLIC), "basic", 3)
-        width = plan.aggregate_noise(plan.spec.aggregates[0]).half_width_95
+        width = plan.accuracy(plan.spec.aggregates[0]).half_width_95
         assert width is not None
         counts = [round(size * width) for size in sizes]
         manifest = build_manifest(plan, release_id="r1", file_digest="sha256:f", sequence=2, at="2024-05-06T07:08:09+00:00")
-        rows = release_table(plan, pa.table({"test": list("abc")}), dict.fromkeys(plan.mechanisms, counts))
+        rows = released_table(plan, pa.table({"test": list("abc")}), dict.fromkeys(plan.mechanisms, counts))
         return documents.result_warnings(ReleaseResult("r1", "published", "/x", 0, rows, manifest, charge(), state()))
 
     assert "noise alone" in public(0, -1, 0.5)[0]

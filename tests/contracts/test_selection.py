@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from charges import NAMES, counting
 
-from dp_spark.aggregates.queries import PRIVACY_ID_COUNT
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT
 from dp_spark.errors import DpSparkError
 from dp_spark.privacy.integers import one_for_each
 from dp_spark.privacy.mechanisms import drawing, measurements

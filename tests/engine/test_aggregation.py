@@ -19,8 +19,20 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
+from queries import plain_sum, steps, total_in
 
-from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query, QueryKind
+from dp_spark.aggregates.query import (
+    PRIVACY_ID_COUNT,
+    ROW_COUNT,
+    Present,
+    Query,
+    Rows,
+    Total,
+    Units,
+    centred_sum,
+    count_of_column,
+    total_of_column,
+)
 from dp_spark.engine import aggregation
 from dp_spark.engine.aggregation import ExactAggregates, fill_public, lattice_column
 from dp_spark.engine.bounding import Salt, bound_contributions
@@ -28,25 +40,13 @@ from dp_spark.engine.buckets import Buckets
 from dp_spark.engine.public_keys import PublicKeys, public_keys
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.privacy.bounds import ContributionBounds
-from dp_spark.privacy.lattice import Lattice, centred_lattice, sum_lattice
+from dp_spark.privacy.lattice import Lattice, centred_lattice, square_lattice, sum_lattice
 from dp_spark.spark.settings import BUCKETING, RELEASE_SETTINGS
 from dp_spark.spark.settings import settings as session_settings
 from dp_spark.spec.release_spec import PublicPartitions, Source
 
 STR, INT, DOUBLE = pa.string(), pa.int32(), pa.float64()
-COUNT = Query(QueryKind.COUNT)
-
-
-def count_of(column: str) -> Query:
-    return Query(QueryKind.COUNT_OF_COLUMN, column)
-
-
-def total(column: str, low: float, high: float) -> Query:
-    return Query(QueryKind.SUM, column, sum_lattice(low, high))
-
-
-def centred(column: str, low: float, high: float) -> Query:
-    return Query(QueryKind.CENTRED_SUM, column, centred_lattice(low, high))
+COUNT, count_of, total, centred = ROW_COUNT, count_of_column, plain_sum, centred_sum
 
 
 def keys_of(spark: SparkSession, frame: DataFrame, **values: Sequence[Any]) -> PublicKeys:
@@ -140,17 +140,16 @@ def test_integers_floats_and_decimals_have_the_same_lattice(spark: SparkSession)
 
 def wanted_value(query: Query, values: Sequence[dict[str, Any]]) -> int:
     """What a query is for the rows of one partition, in plain Python integers."""
-    if query.kind is QueryKind.COUNT:
+    measure = query.measure
+    if isinstance(measure, Rows):
         return len(values)
-    if query.kind is QueryKind.PRIVACY_ID_COUNT:
+    if isinstance(measure, Units):
         return len({row["id"] for row in values})
-    present = [row[query.column] for row in values if row[query.column] is not None]
+    present = [row[measure.column] for row in values if row[measure.column] is not None]
     present = [value for value in present if not (isinstance(value, float) and math.isnan(value))]
-    if query.kind is QueryKind.COUNT_OF_COLUMN:
+    if isinstance(measure, Present):
         return len(present)
-    assert query.lattice is not None
-    centre = query.lattice.midpoint if query.kind is QueryKind.CENTRED_SUM else 0
-    return sum(query.lattice.to_integer(float(value)) - centre for value in present)
+    return sum(measure.term(measure.lattice.to_integer(float(value))) for value in present)
 
 
 COLUMNS = {"id": STR, "g": INT, "x": DOUBLE, "y": INT, "z": STR}
@@ -177,9 +176,14 @@ def in_python(rows: Sequence[tuple[Any, ...]], queries: Sequence[Query]) -> dict
     return {(key,): tuple(wanted_value(q, [row for row in named if row["g"] == key]) for q in queries) for key in keys}
 
 
+def squares(column: str, low: float, high: float) -> Query:
+    lattice = square_lattice(low, high)
+    return total_of_column("squares", Total(column, lattice, lattice.midpoint, power=2, shift=lattice.radius**2 // 2))
+
+
 ALL_KINDS = [
     total("x", 0, 10), centred("x", 0, 5), count_of("x"), count_of("y"), total("y", -2, 50), total("x", -5, 5), count_of("z"),
-    COUNT, PRIVACY_ID_COUNT, centred("y", 0, 4), total("x", 0, 1e6),
+    COUNT, PRIVACY_ID_COUNT, centred("y", 0, 4), total("x", 0, 1e6), squares("x", 0, 5), squares("y", 0.1, 4),
 ]  # fmt: skip
 
 
@@ -207,7 +211,7 @@ def test_float_nan_and_null_count_for_nothing(spark: SparkSession) -> None:
     queries = [count_of("x"), COUNT]
     assert exact_values(spark, frame, queries) == {(0,): (3, 5)}
     bounded = total("x", 0, 2)
-    summed = int(3.5 / bounded.lattice.granularity)  # 1.5, and infinity clipped to 2
+    summed = int(3.5 / bounded.granularity)  # 1.5, and infinity clipped to 2
     assert exact_values(spark, frame, [*queries, bounded]) == {(0,): (3, 5, summed)}
 
 
@@ -270,7 +274,7 @@ def test_whole_numbers_travel_as_one_limb_and_are_summed_as_exactly(spark: Spark
         assert sums == [limbs for _, _, limbs in cases] * 2 + [2] * 2 * len(cases) or build is centred
         assert sums[0] == sums[len(cases)] == 1
         wanted = tuple(
-            sum(query.lattice.to_integer(float(x)) - query.centre for x in numbers if x is not None)  # type: ignore[union-attr]
+            sum(total_in(query).term(total_in(query).lattice.to_integer(float(x))) for x in numbers if x is not None)
             for query in queries
         )
         assert exact_values(spark, frame, queries, bounds=ContributionBounds(1, 1)) == {(0,): wanted}
@@ -290,7 +294,7 @@ def test_sums_of_limbs_are_exact_beyond_64_bits(spark: SparkSession) -> None:
         values = [[1.0], [-index / 7 for index in range(1, size, 8)], [-high], [high]][key]
         times = (5 if key == 3 else 1) * size // 8 // len(values)
         wanted[(key,)] = tuple(
-            times * sum(query.lattice.to_integer(value) - query.centre for value in values)  # type: ignore[union-attr]
+            times * sum(total_in(query).term(total_in(query).lattice.to_integer(value)) for value in values)
             for query in queries
         )
     found = exact_values(spark, frame, queries, units=[], bounds=ContributionBounds(1, 1))
@@ -320,9 +324,9 @@ def test_with_wide_bounds_the_aggregates_are_those_of_plain_spark(spark: SparkSe
     for key, units, number, values, summed, mean in tuples(plain):
         exact = found.pop((key,))
         assert exact[:3] == (units, number, values)
-        lattice = queries[3].lattice
+        lattice = total_in(queries[3]).lattice
         assert abs(lattice.to_value(exact[3]) - summed) <= values * lattice.granularity / 2 + 1e-9
-        lattice = queries[4].lattice
+        lattice = total_in(queries[4]).lattice
         centre = lattice.to_value(lattice.midpoint)
         assert abs(centre + lattice.to_value(exact[4]) / values - mean) <= lattice.granularity / 2 + 1e-9
     assert found == {}
@@ -353,7 +357,7 @@ def test_public_keys_come_in_their_own_order_with_zero_where_nobody_is(spark: Sp
     keys = keys_of(spark, frame, g=["z", None, "x"], h=[None, 1, 7])
     queries = [PRIVACY_ID_COUNT, total("x", 0, 8)]
     found = exact_values(spark, frame, queries, group_by=["g", "h"], keys=keys)
-    unit = 1 / queries[1].lattice.granularity
+    unit = 1 / queries[1].granularity
     wanted = {("x", 1): (2, 5), ("x", None): (1, 6), (None, 1): (1, 5), (None, None): (1, 7)}
     assert list(found) == [(g, h) for g in ("z", None, "x") for h in (None, 1, 7)]
     assert found == {key: (wanted.get(key, (0, 0))[0], wanted.get(key, (0, 0))[1] * unit) for key in found}
@@ -389,9 +393,13 @@ def test_a_key_that_is_no_utf8_is_null_and_a_unit_stays_itself(spark: SparkSessi
 
 def test_fill_public_puts_values_at_the_positions_of_their_keys() -> None:
     keys = PublicKeys(pa.table({"g": ["p", "q", "r", "s"]}), T.StructType(), "")
-    exact = ExactAggregates(pa.table({"k": pa.array([2, 0], pa.int32())}), {COUNT: [22, 7], PRIVACY_ID_COUNT: [2, 1]})
+    exact = ExactAggregates(
+        pa.table({"k": pa.array([2, 0], pa.int32())}),
+        {COUNT: steps([22, 7]).astype(object), PRIVACY_ID_COUNT: steps([2, 1]).astype(object)},
+    )
     filled = fill_public(exact, keys)
-    assert filled.values == {COUNT: [7, 0, 22, 0], PRIVACY_ID_COUNT: [1, 0, 2, 0]}
+    found = {query: integers[:, 0].tolist() for query, integers in filled.values.items()}
+    assert found == {COUNT: [7, 0, 22, 0], PRIVACY_ID_COUNT: [1, 0, 2, 0]}
     assert filled.keys is keys.table
 
 
@@ -399,7 +407,7 @@ def test_column_names_may_hold_dots_backticks_and_the_names_we_use_inside(spark:
     rows = [("a", 1, 2.0), ("b", 1, 3.0), ("b", 2, 4.0)]
     frame = frame_of(spark, {"u0": STR, "f0": INT, "key_hash.x`y": DOUBLE}, rows)
     query = total("key_hash.x`y", 0, 8)
-    unit = 1 / query.lattice.granularity
+    unit = 1 / query.granularity
     found = exact_values(spark, frame, [query, COUNT], units=["u0"], group_by=["f0"])
     assert found == {(1,): (5 * unit, 2), (2,): (4 * unit, 1)}
     keys = keys_of(spark, frame, f0=[2])

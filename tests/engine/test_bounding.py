@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from dp_spark.aggregates.queries import Query, QueryKind
+from dp_spark.aggregates.query import count_of_column
 from dp_spark.engine import aggregation, bounding
 from dp_spark.engine.bounding import FIRST, PreparedRows, Salt, bound_contributions
 from dp_spark.privacy.bounds import ContributionBounds
@@ -144,7 +144,7 @@ def test_null_units_are_dropped_and_row_units_are_untouched(spark: SparkSession)
     frame = frame_of(spark, columns, rows)
 
     def values(*units: str) -> set[int]:
-        query = Query(QueryKind.COUNT_OF_COLUMN, "x")
+        query = count_of_column("x")
         found = aggregation.prepare_rows(frame.where("x is not null"), units, ["g", "x"], [query], None)
         assert found.frame.columns == [*found.units, "k0", "k1", "f0"]
         return {item[0] for item in tuples(found.frame.select("k1"))}

@@ -7,10 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
+from queries import released_table
 
-from dp_spark.aggregates.queries import queries_of
 from dp_spark.plan.planning import ReleasePlan, plan_release
-from dp_spark.plan.results import release_table
 
 UNIT = 2**16  # [0, 100] around 50: 50 * 2^16 <= 2^22 < 50 * 2^17
 KEYS = pa.table({"test": ["a", "b", "c"]})
@@ -29,9 +28,9 @@ def laplace_stddev(scale: float) -> float:
 
 def mean_of(counts: list[int], sums: list[int], epsilon: int = 1) -> tuple[list[float], list[float | None]]:
     found = plan(MEAN, epsilon=epsilon)
-    count, total = queries_of(found.spec.aggregates[0])
+    count, total = found.spec.aggregates[0].queries()
     keys = pa.table({"test": [str(index) for index in range(len(counts))]})
-    table = release_table(found, keys, {count: counts, total: sums})
+    table = released_table(found, keys, {count: counts, total: sums})
     return table["average"].to_pylist(), table["average_stddev"].to_pylist()
 
 
@@ -73,9 +72,9 @@ def test_an_empty_partition_has_no_stddev_however_small_the_noise() -> None:
 
 def test_columns_are_keys_then_each_aggregate_with_its_stddev() -> None:
     found = plan(UNITS, SUM, COUNT, MEAN)
-    noisy = {query: [1, -2, 3] for aggregate in found.spec.aggregates for query in queries_of(aggregate)}
+    noisy = {query: [1, -2, 3] for aggregate in found.spec.aggregates for query in aggregate.queries()}
     keys = pa.table({"test": pa.array(["a", "b", None]), "year": pa.array([1, 2, 3], pa.int16())})
-    table = release_table(found, keys, noisy)
+    table = released_table(found, keys, noisy)
     names = [aggregate.name for aggregate in found.spec.aggregates]
     assert table.column_names == ["test", "year"] + [part for name in names for part in (name, f"{name}_stddev")]
     assert table.select(["test", "year"]).equals(keys)
@@ -89,7 +88,7 @@ def test_columns_are_keys_then_each_aggregate_with_its_stddev() -> None:
 def test_counts_are_the_noisy_integers_and_their_noise_is_the_same_in_each_row() -> None:
     found = plan(COUNT)
     (query,) = found.mechanisms
-    table = release_table(found, KEYS, {query: [2**53 + 1, 0, -5]})
+    table = released_table(found, KEYS, {query: [2**53 + 1, 0, -5]})
     assert table["rows"].to_pylist() == [2**53 + 1, 0, -5]
     assert table["rows_stddev"].to_pylist() == [laplace_stddev(1.0)] * 3
 
@@ -97,7 +96,7 @@ def test_counts_are_the_noisy_integers_and_their_noise_is_the_same_in_each_row()
 def test_sums_are_scaled_to_the_columns_unit() -> None:
     found = plan(SUM)  # [-10, 30]: 30 * 2^17 <= 2^22 < 30 * 2^18
     (query,) = found.mechanisms
-    table = release_table(found, KEYS, {query: [2**17, -(2**18), 2**16]})
+    table = released_table(found, KEYS, {query: [2**17, -(2**18), 2**16]})
     assert table["total"].to_pylist() == [1.0, -2.0, 0.5]
     assert table["total_stddev"].to_pylist() == pytest.approx([math.sqrt(2) * 30] * 3, rel=1e-6)
 
@@ -105,6 +104,6 @@ def test_sums_are_scaled_to_the_columns_unit() -> None:
 def test_no_rows_make_an_empty_table_of_the_same_shape() -> None:
     found = plan(COUNT, MEAN)
     noisy: dict[Any, list[int]] = {query: [] for query in found.mechanisms}
-    table = release_table(found, KEYS.slice(0, 0), noisy)
+    table = released_table(found, KEYS.slice(0, 0), noisy)
     assert table.num_rows == 0
     assert [str(field.type) for field in table.schema] == ["string", "int64", "double", "double", "double"]

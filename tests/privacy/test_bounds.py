@@ -1,111 +1,106 @@
-"""Brute force: with and without one privacy unit, a query's vector moves by at most the stated sensitivity."""
+"""Brute force: with and without one privacy unit, a vector over all partitions moves by at most the stated sensitivity.
+
+Of any query: how much a row changes, how many integers it touches and how many there are is drawn. What the aggregates'
+own queries change is in ``tests/contracts/test_aggregates.py``.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dp_spark.aggregates.queries import Query, QueryKind
-from dp_spark.privacy.bounds import ContributionBounds, Sensitivity
-from dp_spark.privacy.integers import one_for_each
-from dp_spark.privacy.lattice import Lattice
+from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.noise_grid import to_grid
 
 PARTITIONS = 5
-LATTICES = [
-    Lattice(-3.0, 5.0, 0), Lattice(-7.0, 2.0, 0), Lattice(0.0, 5.0, 0), Lattice(-9.0, -2.0, 0), Lattice(4.0, 9.0, 0),
-    Lattice(0.0, 3.0, -2), Lattice(-9.0, 6.0, -2, 3),
-]  # fmt: skip
-Row = tuple[int, int, int | None]  # unit, partition, lattice value or null
 
 
-def vector(query: Query, rows: list[Row]) -> list[int]:
-    """The definition of each query, one integer per partition."""
-    result = []
-    for partition in range(PARTITIONS):
-        here = [(unit, value) for unit, where, value in rows if where == partition]
-        values = [value for _, value in here if value is not None]
-        match query.kind:
-            case QueryKind.PRIVACY_ID_COUNT:
-                result.append(len({unit for unit, _ in here}))
-            case QueryKind.COUNT:
-                result.append(len(here))
-            case QueryKind.COUNT_OF_COLUMN:
-                result.append(len(values))
-            case QueryKind.SUM:
-                result.append(sum(values))
-            case QueryKind.CENTRED_SUM:
-                assert query.lattice is not None
-                result.append(sum(value - query.lattice.midpoint for value in values))
-    return result
+@dataclass(frozen=True)
+class Vector:
+    """A query of several integers for each partition, such as bins or the levels of a tree."""
+
+    change: int
+    touched: int
+    width: int
+    once_per_unit: bool = False
 
 
-def query_of(kind: QueryKind, lattice: Lattice) -> Query:
-    if kind in (QueryKind.SUM, QueryKind.CENTRED_SUM):
-        return Query(kind, "value", lattice)
-    return Query(kind, "value" if kind is QueryKind.COUNT_OF_COLUMN else None)
+Row = tuple[int, tuple[int, ...]]  # partition, and what it adds to each of the partition's integers
 
 
-def change(query: Query, others: list[Row], unit_rows: list[Row], bits: int = 0) -> list[int]:
+def sizes(moved: list[int]) -> tuple[int, int, int]:
+    return sum(map(abs, moved)), sum(x * x for x in moved), max(abs(x) for x in moved)
+
+
+def moved_by(query: Vector, others: list[Row], mine: list[Row], bits: int) -> list[int]:
     """What one unit's rows change in what noise is added to: exact sums on a grid of steps of 2^bits."""
-    both, without = (vector(query, rows) for rows in (others + unit_rows, others))
-    steps = [to_grid(one_for_each(sums), bits).ravel().tolist() for sums in (both, without)]
-    return [a - b for a, b in zip(*steps, strict=True)]
+
+    def vector(rows: list[Row]) -> list[int]:
+        sums = [[0] * query.width for _ in range(PARTITIONS)]
+        for partition, terms in rows:
+            sums[partition] = [total + term for total, term in zip(sums[partition], terms, strict=True)]
+        return to_grid(np.array(sums, dtype=object), bits).ravel().tolist()
+
+    return [a - b for a, b in zip(vector(others + mine), vector(others), strict=True)]
 
 
-def sizes(moved: list[int]) -> Sensitivity:
-    return Sensitivity(sum(x != 0 for x in moved), sum(map(abs, moved)), sum(x * x for x in moved), max(abs(x) for x in moved))
-
-
-def within(moved: Sensitivity, limits: Sensitivity) -> bool:
-    return (
-        moved.l0 <= limits.l0 and moved.l1 <= limits.l1 and moved.l2_squared <= limits.l2_squared and moved.linf <= limits.linf
-    )
-
-
-@st.composite
-def unit_rows(draw: st.DrawFn, bounds: ContributionBounds, lattice: Lattice, unit: int) -> list[Row]:
-    values = st.none() | st.integers(lattice.lower, lattice.upper) | st.sampled_from([lattice.lower, lattice.upper])
-    chosen = draw(st.sets(st.integers(0, PARTITIONS - 1), max_size=bounds.max_partitions_contributed))
-    rows: list[Row] = []
-    for partition in sorted(chosen):
-        for value in draw(st.lists(values, min_size=1, max_size=bounds.max_contributions_per_partition)):
-            rows.append((unit, partition, value))
-    return rows
-
-
+QUERIES = st.builds(
+    lambda change, width, share, once: Vector(change, max(1, width * share // 4), width, once),
+    st.integers(1, 9), st.integers(1, 5), st.integers(1, 4), st.booleans(),
+)  # fmt: skip
 BOUNDS = st.builds(ContributionBounds, st.integers(1, 4), st.integers(1, 4))
 
 
-@pytest.mark.parametrize("kind", list(QueryKind))
-@given(data=st.data(), bounds=BOUNDS, lattice=st.sampled_from(LATTICES))
-def test_one_unit_never_moves_a_query_further(
-    kind: QueryKind, data: st.DataObject, bounds: ContributionBounds, lattice: Lattice
-) -> None:
-    query = query_of(kind, lattice)
-    others = data.draw(unit_rows(bounds, lattice, 1)) + data.draw(unit_rows(bounds, lattice, 2))
-    mine = data.draw(unit_rows(bounds, lattice, 0))
-    bits = data.draw(st.integers(0, 5)) if query.lattice is not None else 0
-    assert within(sizes(change(query, others, mine, bits)), bounds.sensitivity(query).rounded(bits))
+def rows_of(random: Random, query: Vector, partitions: list[int], most: int) -> list[Row]:
+    rows = []
+    for partition in partitions:
+        for _ in range(random.randint(1, most)):
+            touched = random.sample(range(query.width), random.randint(0, query.touched))
+            terms = [random.randint(-query.change, query.change) if at in touched else 0 for at in range(query.width)]
+            rows.append((partition, tuple(terms)))
+    return rows
 
 
-@pytest.mark.parametrize("lattice", LATTICES)
+@given(st.randoms(use_true_random=False), QUERIES, BOUNDS, st.integers(0, 5))
+def test_one_unit_never_moves_a_query_further(random: Random, query: Vector, bounds: ContributionBounds, bits: int) -> None:
+    chosen = random.sample(range(PARTITIONS), bounds.max_partitions_contributed)
+    mine = rows_of(random, query, chosen, 1 if query.once_per_unit else bounds.max_contributions_per_partition)
+    others = rows_of(random, query, list(range(PARTITIONS)), 3)
+    moved = moved_by(query, others, mine, bits)
+    limits = bounds.sensitivity(query).rounded(bits)
+    l1, l2_squared, linf = sizes(moved)
+    assert l1 <= limits.l1
+    assert l2_squared <= limits.l2_squared
+    assert linf <= limits.linf
+
+
+def test_several_small_changes_are_each_rounded_up() -> None:
+    """Three rows, each in another bin: what rounds their sum would say 1."""
+    mine = [(0, (1, 0, 0)), (0, (0, 1, 0)), (0, (0, 0, 1))]
+    assert sizes(moved_by(Vector(1, 1, 3), [(0, (1, 1, 1))], mine, 2))[0] == 3
+    assert ContributionBounds(1, 3).sensitivity(Vector(1, 1, 3)).rounded(2).l1 == 3
+
+
+@pytest.mark.parametrize(
+    "query", [Vector(1, 1, 1, True), Vector(5, 1, 1), Vector(9, 1, 4), Vector(2, 3, 7), Vector(1, 2, 2, True)]
+)
 @pytest.mark.parametrize("k", [1, 2, 4])
 @pytest.mark.parametrize("m", [1, 3])
-@pytest.mark.parametrize("kind", list(QueryKind))
-def test_the_sensitivity_is_attained(kind: QueryKind, m: int, k: int, lattice: Lattice) -> None:
-    """On the lattice, and on every coarser grid, whatever others have: brute force over what lies in each partition."""
-    query = query_of(kind, lattice)
+def test_the_sensitivity_is_attained(m: int, k: int, query: Vector) -> None:
+    """On the lattice, and where a partition has one integer on every coarser grid, whatever others have."""
     exact = ContributionBounds(k, m).sensitivity(query)
-    odd = lattice.lower + (lattice.lower - query.centre + 1) % 2  # some number of these has any remainder
-    for bits in range(5) if query.lattice is not None else [0]:
+    terms = (query.change,) * query.touched + (0,) * (query.width - query.touched)
+    for bits in range(5) if query.width == 1 else [0]:
         attained = []
-        for value in (lattice.lower, lattice.upper):
-            for others in range(2**bits + 1):
-                rows: list[Row] = [(1 + n, partition, odd) for n in range(others) for partition in range(k)]
-                unit: list[Row] = [(0, partition, value) for partition in range(k) for _ in range(m)]
-                moved = sizes(change(query, rows, unit, bits))
-                assert within(moved, exact.rounded(bits))
-                attained.append(moved)
-        assert exact.rounded(bits) in attained, bits
+        for others in range(2**bits):
+            before = [(partition, (others,) * query.width) for partition in range(k)]
+            unit = [(partition, terms) for partition in range(k) for _ in range(1 if query.once_per_unit else m)]
+            attained.append(sizes(moved_by(query, before, unit, bits)))
+        limits = exact.rounded(bits)
+        assert max(attained) == (limits.l1, limits.l2_squared, limits.linf), bits
+        assert limits.l0 == k

@@ -8,7 +8,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dp_spark.errors import SpecError
-from dp_spark.privacy.lattice import LIMB_BITS, MAX_LATTICE_VALUE, Lattice, centred_lattice, join, split, sum_lattice
+from dp_spark.privacy.lattice import (
+    LIMB_BITS,
+    MAX_LATTICE_VALUE,
+    Lattice,
+    centred_lattice,
+    join,
+    split,
+    square_lattice,
+    sum_lattice,
+)
 
 SIZES = st.floats(min_value=1e-200, max_value=1e200) | st.sampled_from([1.0, 0.1, 2.0**22, 500.0, 1e-9, 2.0**53])
 NUMBERS = SIZES | SIZES.map(lambda value: -value) | st.just(0.0)
@@ -164,3 +173,17 @@ def test_bounds_that_a_double_cannot_part_are_refused_for_a_mean() -> None:
     with pytest.raises(SpecError, match="too close"):
         centred_lattice(1.0, math.nextafter(1.0, 2.0))
     assert centred_lattice(1.0, 1.0 + 2.0**-40).radius > 0
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 100.0), (-7.3, 0.001), (0.05, 0.3), (1e12, 1e12 + 1), (-1e100, 1e100), (0.0, 1e-100)])
+def test_squares_fit_in_two_limbs_and_are_centred_where_sums_are(bounds: tuple[float, float]) -> None:
+    coarse, fine = square_lattice(*bounds), centred_lattice(*bounds)
+    assert coarse.radius**2 <= MAX_LATTICE_VALUE
+    assert coarse.to_value(coarse.midpoint) == fine.to_value(fine.midpoint)
+    assert 0 < coarse.granularity**2 < math.inf
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1e200), (0.0, 1e-200), (1.0, 1.0), (0.0, math.inf)])
+def test_bounds_whose_squares_are_no_doubles_are_refused(bounds: tuple[float, float]) -> None:
+    with pytest.raises(SpecError):
+        square_lattice(*bounds)

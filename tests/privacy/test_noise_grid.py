@@ -11,24 +11,21 @@ import pytest
 from helpers import PUBLIC, release_spec
 from hypothesis import given
 from hypothesis import strategies as st
+from queries import plain_sum, released_table, total_in
 
-from dp_spark.aggregates.queries import Query, QueryKind
+from dp_spark.aggregates.query import Query, centred_sum
 from dp_spark.manifest import confidence_intervals
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
-from dp_spark.plan.results import release_table
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.integers import one_for_each
-from dp_spark.privacy.lattice import centred_lattice, join, split, sum_lattice
+from dp_spark.privacy.lattice import join, split
 from dp_spark.privacy.noise_grid import LARGEST_SUM, grid_bits, to_grid
 
 QUERIES = [
-    Query(kind, "x", lattice)
+    build("x", low, high)
     for low, high in ((0.0, 1e7), (0.0, 1.0), (-7.3, 0.001), (0.05, 0.3), (1000.0, 1001.0), (1e12, 1e12 + 1), (-1.0, 1.0))
-    for kind, lattice in (
-        (QueryKind.SUM, sum_lattice(low, high)),
-        (QueryKind.CENTRED_SUM, centred_lattice(low, high)),
-    )
+    for build in (plain_sum, centred_sum)
 ]
 BOUNDS = st.builds(ContributionBounds, st.integers(1, 10**6), st.integers(1, 10**6)) | st.sampled_from(
     [ContributionBounds(1, 1), ContributionBounds(4, 2), ContributionBounds(10**6, 10**6)]
@@ -62,9 +59,9 @@ def test_noise_and_sums_fit_in_64_bits_and_rounding_is_invisible(
 ) -> None:
     exact = bounds.sensitivity(query)
     epsilon, rho = (charge, None) if kind == "basic" else (None, charge)
-    bits = grid_bits(exact, query.per_row, epsilon=epsilon, rho=rho, gaussian=kind == "gaussian")
+    bits = grid_bits(exact, query.change, epsilon=epsilon, rho=rho, gaussian=kind == "gaussian")
     drawn = exact.rounded(bits)
-    per_row = Fraction(query.per_row, 2**bits)
+    per_row = Fraction(query.change, 2**bits)
     scale = math.sqrt(drawn.l2_squared / (2 * charge)) if kind == "gaussian" else drawn.l1 / math.sqrt(2 * charge)
     scale = float(drawn.l1 / charge) if kind == "basic" else scale
     assert drawn.l1 <= 2**48
@@ -72,7 +69,7 @@ def test_noise_and_sums_fit_in_64_bits_and_rounding_is_invisible(
     assert per_row <= 2**32
     assert per_row <= 2**22 or scale < 2**13, "2^40 rows fit, unless the noise is so small that a finer grid is needed"
     # Half a step is invisible beside the noise of every charge that protects anybody, and of any other nearly.
-    assert 0.5 / scale <= 2**-11 or (charge > 1000 and (bits == 0 or 0.5 / scale < 0.2)) or query.per_row <= 2**22
+    assert 0.5 / scale <= 2**-11 or (charge > 1000 and (bits == 0 or 0.5 / scale < 0.2)) or query.change <= 2**22
     # The grid costs no noise that could be seen: ceil(linf / step) exceeds linf / step by less than one.
     assert drawn.linf * 2**bits < exact.linf * (1 + 1e-4)
     if exact.l1 / charge < 2**79:
@@ -82,11 +79,10 @@ def test_noise_and_sums_fit_in_64_bits_and_rounding_is_invisible(
 def test_ordinary_bounds_have_the_noise_and_the_grid_that_they_always_had() -> None:
     """So what an earlier version charged for, this one draws."""
     for low, high, exponent in ((0.0, 100.0, -15), (0.0, 500.0, -13), (-10.0, 30.0, -17)):
-        query = Query(QueryKind.SUM, "x", sum_lattice(low, high))
+        query = plain_sum("x", low, high)
         exact = ContributionBounds(4, 2).sensitivity(query)
-        bits = grid_bits(exact, query.per_row, epsilon=Decimal(1), rho=None, gaussian=False)
-        assert query.lattice is not None
-        assert query.lattice.exponent + bits == exponent
+        bits = grid_bits(exact, query.change, epsilon=Decimal(1), rho=None, gaussian=False)
+        assert total_in(query).lattice.exponent + bits == exponent
         assert exact.rounded(bits).l1 == 8 * high * 2.0**-exponent
 
 
@@ -107,14 +103,14 @@ def coverage(value: float, rows: int, *, high: float, epsilon: str, accountant: 
     noisy = {}
     for query, mechanism in plan.mechanisms.items():
         exact = rows
-        if query.lattice is not None:
+        if query.on_grid:
             # What Spark does, row by row, and what the driver joins.
-            high_limb, low_limb = split(query.lattice.to_integer(value) - query.centre)
+            high_limb, low_limb = split(total_in(query).term(total_in(query).lattice.to_integer(value)))
             exact = join(int(np.full(rows, high_limb).sum()), int(np.full(rows, low_limb).sum()))
         noisy[query] = mechanism.draw(one_for_each([exact] * draws))[0].ravel().tolist()
     import pyarrow as pa
 
-    table = release_table(plan, pa.table({"test": pa.array(range(draws))}), noisy)
+    table = released_table(plan, pa.table({"test": pa.array(range(draws))}), noisy)
     manifest = build_manifest(plan, release_id="r", file_digest="d", sequence=1, at="2026-01-01")
     found = {}
     for name, truth in (("total", value * rows), ("average", value)):

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from browser import Browser, find_browser
 from helpers import COUNT, MEAN, PUBLIC, UNITS, release_spec
+from queries import released_table
 from release_helpers import COUNT as VISITS
 from release_helpers import MEAN as COST
 from release_helpers import PATIENTS, Outcome, Place
@@ -28,7 +29,6 @@ from dp_spark.ledger.history import BudgetHistory, budget_history
 from dp_spark.ledger.state import LedgerState
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
-from dp_spark.plan.results import release_table
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.events import events_to_json
 from dp_spark.published import odds
@@ -48,7 +48,7 @@ def release(keys: list[Any], counts: list[int] | None = None, **changes: Any) ->
     plan = plan_release(spec, "zcdp", 3 if spec.public_partitions else None)
     noisy = {query: counts or [900 - index for index, _ in enumerate(keys)] for query in plan.mechanisms}
     manifest = build_manifest(plan, release_id="r1", file_digest="sha256:f", sequence=2, at="2024-05-06T07:08:09+00:00")
-    return manifest, release_table(plan, pa.table({"test": keys}), noisy)
+    return manifest, released_table(plan, pa.table({"test": keys}), noisy)
 
 
 def ledger(manifest: dict[str, Any], charges: int = 3, **changes: Any) -> LedgerState:
@@ -139,7 +139,7 @@ def test_a_weak_guarantee_is_called_weak_and_one_without_delta_holds_always() ->
     spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"epsilon": Decimal(8), "delta": Decimal(0)})})
     plan = plan_release(spec, "basic", 3)
     manifest = build_manifest(plan, release_id="r1", file_digest="f", sequence=2, at="2024-05-06T07:08:09+00:00")
-    rows = release_table(plan, pa.table({"test": ["a", "b", None]}), {query: [-3, 5, 0] for query in plan.mechanisms})
+    rows = released_table(plan, pa.table({"test": ["a", "b", None]}), {query: [-3, 5, 0] for query in plan.mechanisms})
     page = text_of(report.report_page(manifest, rows))
     assert "2.12 times that is its 95 % half-width" in page
     assert "This limit is weak" in page

@@ -139,7 +139,12 @@ def test_what_any_error_of_pydantic_says_is_the_form_of_the_place() -> None:
         ),
         ({"aggregates": [{**MEAN, "function": "meen"}]}, "aggregates.0.function", "there is no function", "did you mean mean?"),
         ({"aggregates": ["count"]}, "aggregates.0", "must be a mapping with the key function; found a text", "write a mapping"),
-        ({"aggregates": [{**COUNT, "min_value": 1}]}, "aggregates.0.min_value", "not a key", "only sum, mean may have it"),
+        (
+            {"aggregates": [{**COUNT, "min_value": 1}]},
+            "aggregates.0.min_value",
+            "not a key",
+            "only sum, mean, variance, stddev may have it",
+        ),
         ({"aggregates": {"function": "count"}}, "aggregates", "must be a list; found a mapping", "lines that begin with -"),
         ({"noise": {"mechanism": "gausian"}}, "noise.mechanism", "there is no mechanism 'gausian'", "did you mean gaussian?"),
         (

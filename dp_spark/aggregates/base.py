@@ -1,0 +1,217 @@
+"""What every aggregate answers for itself; nothing outside its own file asks which function it is.
+
+An aggregate says what it needs of the source, which queries are drawn for it, how noisy integers become cells with their
+errors (post-processing), how wrong a cell may be, how its columns are described to recipients, how the cells of several
+parties combine or why they cannot, and what it is without noise (``reference``, for tests and demos).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+from pydantic import model_validator
+from typing_extensions import override
+
+from dp_spark.aggregates.parts import Accuracy, Doubles, Drawn, Need, Noise, PartyCells, doubles
+from dp_spark.aggregates.query import Query
+from dp_spark.schema.model import Clip, Column, ColumnName, Model, Weight
+
+
+class Aggregate(Model):
+    """One aggregate of a release file."""
+
+    #: What is released, for the documents.
+    released_as: ClassVar[str]
+
+    name: ColumnName
+    weight: Weight = Decimal(1)
+    function: str
+
+    @abstractmethod
+    def needs(self) -> tuple[Need, ...]:
+        """The columns that it reads."""
+
+    @abstractmethod
+    def queries(self) -> tuple[Query, ...]:
+        """The queries that it is computed from, in the order in which ``finish`` takes them.
+
+        Raises:
+            SpecError: If its clipping bounds make no lattice.
+        """
+
+    @abstractmethod
+    def finish(self, drawn: Sequence[Drawn]) -> list[pa.Array]:
+        """Its cells, one array for each of ``column_names``; a function of noisy integers and public settings."""
+
+    @abstractmethod
+    def accuracy(self, noises: Sequence[Noise]) -> Accuracy:
+        """How wrong its cells may be."""
+
+    @abstractmethod
+    def describe(self, noises: Sequence[Noise]) -> list[dict[str, Any]]:
+        """Its columns, as the manifest tells them: name, type, meaning, and where there are any range, error, notes."""
+
+    @abstractmethod
+    def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
+        """Its cells for the rows of one partition without bounds and noise, in the order of ``column_names``.
+
+        Args:
+            rows: The rows.
+            unit: The column that holds the privacy unit.
+        """
+
+    @abstractmethod
+    def plain_sql(self, units: Sequence[str]) -> str:
+        """The statistic without bounds, clipping and noise in Spark's own words, for a demo that shows what privacy cost.
+
+        Args:
+            units: The columns of the privacy unit; empty where each row is one.
+        """
+
+    @abstractmethod
+    def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
+        """What of one party's cells adds up over parties, by names of its own.
+
+        Raises:
+            CannotCombine: If that cannot be had.
+        """
+
+    @abstractmethod
+    def combined(self, added: Mapping[str, pa.ChunkedArray]) -> list[Any]:
+        """The cells, from the parts of all parties added up; in the order of ``column_names``."""
+
+    def combination_note(self, *, overlapping: bool) -> str:
+        """What a recipient of a combined table must know of it, or nothing.
+
+        Args:
+            overlapping: Whether one user can be in the data of several parties.
+        """
+        return ""
+
+    @property
+    def in_short(self) -> str:
+        """The function with what bounds its values, for a narrow column."""
+        return self.function
+
+    def column_names(self) -> list[str]:
+        """The released columns, in order."""
+        return [self.name, f"{self.name}_stddev"]
+
+    def entry(self, noises: Sequence[Noise]) -> dict[str, Any]:
+        """The aggregate in the manifest's list ``aggregates``."""
+        accuracy = self.accuracy(noises)
+        return {
+            "name": self.name,
+            "function": self.function,
+            **self.model_dump(exclude={"name", "function", "weight"}),
+            "mechanism": noises[0].mechanism,
+            "queries": [query.label for query in self.queries()],
+            "stddev": accuracy.stddev,
+            "half_width_95": accuracy.half_width_95,
+        }
+
+
+class OneQuery(Aggregate):
+    """An aggregate that is one query's noisy integer, in the column's own unit: counts and sums. Cells of parties add up."""
+
+    #: Whether cells are whole numbers.
+    whole: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def meaning(self) -> str:
+        """What a cell is, for people."""
+
+    @override
+    def finish(self, drawn: Sequence[Drawn]) -> list[pa.Array]:
+        [found] = drawn
+        values = pa.array(found.single if self.whole else found.amounts)
+        return [values, pa.array(np.full(len(values), found.noise.stddev))]
+
+    @override
+    def accuracy(self, noises: Sequence[Noise]) -> Accuracy:
+        return Accuracy(noises[0].stddev, noises[0].half_width)
+
+    @override
+    def describe(self, noises: Sequence[Noise]) -> list[dict[str, Any]]:
+        [noise] = noises
+        error = {
+            "rule": "constant",
+            "mechanism": noise.mechanism,
+            "noise_scale": noise.scale,
+            "granularity": noise.granularity,
+            "stddev": noise.stddev,
+            "stddev_column": f"{self.name}_stddev",
+        }
+        kind = "bigint" if self.whole else "double"
+        return [described(self.name, kind, self.meaning, aggregate=self.name, error=error), stddev_column(self.name)]
+
+    @override
+    def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
+        variance = doubles(party.column(f"{self.name}_stddev")) ** 2
+        return {"value": party.column(self.name), "var": pa.chunked_array([variance])}
+
+    @override
+    def combined(self, added: Mapping[str, pa.ChunkedArray]) -> list[Any]:
+        return [added["value"], pa.array(np.sqrt(doubles(added["var"])))]
+
+
+class Clipped(Aggregate):
+    """An aggregate of a numeric column whose values are clipped to [min_value, max_value]."""
+
+    column: Column
+    min_value: Clip
+    max_value: Clip
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min_value >= self.max_value:
+            raise ValueError("min_value must be below max_value; swap or widen them")
+        return self
+
+    @override
+    def needs(self) -> tuple[Need, ...]:
+        return (Need(self.column, numeric=True),)
+
+    @property
+    @override
+    def in_short(self) -> str:
+        return f"{self.function} [{self.min_value:g}, {self.max_value:g}]"
+
+    @property
+    def clipping(self) -> str:
+        """What is done to each value, for people."""
+        return f"each value first moved into [{self.min_value:g}, {self.max_value:g}]"
+
+    def clipped(self, rows: Sequence[Mapping[str, Any]]) -> Doubles:
+        """The values of the column that are neither null nor NaN, clipped."""
+        numbers = np.asarray([row[self.column] for row in rows if row[self.column] is not None], dtype=np.float64)
+        return np.clip(numbers[~np.isnan(numbers)], self.min_value, self.max_value)
+
+
+def described(name: str, kind: str, meaning: str, **more: Any) -> dict[str, Any]:
+    """One column in the manifest.
+
+    Args:
+        name: Its name.
+        kind: ``bigint`` or ``double``; ``key`` for a partition key, which has the source's type.
+        meaning: What it is, for people.
+        more: ``range``, ``error``, ``notes``, ``aggregate``; left out where empty.
+    """
+    return {"name": name, "type": kind, "meaning": meaning, **{key: value for key, value in more.items() if value}}
+
+
+def stddev_column(name: str, *, sometimes_null: bool = False) -> dict[str, Any]:
+    """The column behind an aggregate's that says how wrong its cells are."""
+    null = ["null where too few values are behind a cell to tell"] if sometimes_null else []
+    return described(f"{name}_stddev", "double", f"standard deviation of the noise in {name}", notes=null)
+
+
+def sql_name(column: str) -> str:
+    """A column as Spark SQL reads it literally."""
+    return "`" + column.replace("`", "``") + "`"

@@ -1,0 +1,43 @@
+"""Every aggregate there is: a new one is a file and its name here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from dp_spark.aggregates.base import Aggregate
+from dp_spark.aggregates.count import Count
+from dp_spark.aggregates.mean import Mean
+from dp_spark.aggregates.privacy_id_count import PrivacyIdCount
+from dp_spark.aggregates.sum import Sum
+from dp_spark.aggregates.variance import Stddev, Variance
+
+AnyAggregate = PrivacyIdCount | Count | Sum | Mean | Variance | Stddev
+
+BY_FUNCTION: Mapping[str, type[Aggregate]] = {
+    get_args(found.model_fields["function"].annotation)[0]: found for found in get_args(AnyAggregate)
+}
+
+
+def aggregate_of(entry: Mapping[str, Any]) -> Aggregate:
+    """The aggregate that an entry of a manifest's list ``aggregates`` describes.
+
+    Args:
+        entry: The entry, of any version.
+
+    Raises:
+        KeyError: If its function is not known to this version.
+        SpecError: If it is not what such an aggregate can be.
+    """
+    kind = BY_FUNCTION[entry["function"]]
+    return kind.model_validate({name: entry[name] for name in kind.model_fields if name in entry and name != "weight"})
+
+
+def table() -> str:
+    """The table of aggregates in docs/release-file.md."""
+    lines = ["| function | keys | released as |", "|---|---|---|"]
+    for function, kind in BY_FUNCTION.items():
+        fields = {name: field for name, field in kind.model_fields.items() if name not in ("function", "weight")}
+        keys = [f"`{name}`{'' if field.is_required() else ' (optional)'}" for name, field in fields.items()]
+        lines.append(f"| `{function}` | {', '.join(keys)} | {kind.released_as} |")
+    return "\n".join(lines)

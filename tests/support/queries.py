@@ -1,0 +1,38 @@
+"""Queries and drawn integers, as tests write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from dp_spark.aggregates.query import Query, Total, total_of_column
+from dp_spark.plan.planning import ReleasePlan
+from dp_spark.plan.results import release_table
+from dp_spark.privacy.integers import Noisy, one_for_each
+from dp_spark.privacy.lattice import sum_lattice
+from dp_spark.privacy.mechanisms.base import Mechanism
+
+
+def plain_sum(column: str, low: float, high: float) -> Query:
+    return total_of_column("sum", Total(column, sum_lattice(low, high)))
+
+
+def total_in(query: Query) -> Total:
+    assert isinstance(query.measure, Total)
+    return query.measure
+
+
+def steps(values: Sequence[int]) -> Noisy:
+    """What was drawn for a query that has one integer for each partition."""
+    return np.array(values, np.int64).reshape(-1, 1)
+
+
+def released_table(plan: ReleasePlan, keys: pa.Table, noisy: Mapping[Query, Sequence[int]]) -> pa.Table:
+    return release_table(plan, keys, {query: steps(values) for query, values in noisy.items()})
+
+
+def drawn(mechanism: Mechanism, exact: Sequence[int]) -> Sequence[int]:
+    """Exact integers of a query that has one for each partition, with noise."""
+    return mechanism.draw(one_for_each(exact))[0].ravel().tolist()
