@@ -219,7 +219,7 @@ def test_a_manifest_survives_its_stored_form() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "not json", "{", "[]", "[1]", "5", "null", '"dp_spark.manifest/1"', "{}", '{"format": "dp_spark.manifest/2"}',
+    ["", "not json", "{", "[]", "[1]", "5", "null", '"dp_spark.manifest/1"', "{}", '{"format": "dp_spark.manifest/3"}',
      '{"format": null}', '["format"]', '{"name": "x"}', "NaN"],
 )  # fmt: skip
 def test_what_is_no_manifest_is_damage(text: str) -> None:

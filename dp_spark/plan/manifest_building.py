@@ -10,7 +10,7 @@ import importlib.metadata
 from typing import Any
 
 from dp_spark.aggregates.queries import PRIVACY_ID_COUNT, Query, queries_of
-from dp_spark.manifest import FORMAT, defined_as
+from dp_spark.manifest import FORMAT_1, defined_as
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.privacy.events import decimal_text
 from dp_spark.spec.release_spec import Aggregate, ClippedAggregate, Count, RowUnit
@@ -33,7 +33,7 @@ def build_manifest(
     """
     spec = plan.spec
     return {
-        "format": FORMAT,
+        "format": FORMAT_1,
         "name": spec.name,
         "dataset": spec.dataset,
         "release_id": release_id,

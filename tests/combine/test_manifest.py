@@ -120,7 +120,7 @@ def test_recipients_read_it_and_take_intervals_from_the_stddevs() -> None:
 def test_mechanisms_that_differ_are_all_named() -> None:
     laplace = plan(COUNT, accountant="basic", budget={"epsilon": Decimal(1)})
     found = combined_manifest([party(plan(COUNT)), party(laplace, label="B")], Users.disjoint)
-    assert column_comments(found)["rows"] == "count; with discrete gaussian and laplace noise"
+    assert column_comments(found)["rows"] == "number of rows; with discrete gaussian and laplace noise"
 
 
 def test_no_release_can_have_the_dataset_of_a_combination() -> None:
