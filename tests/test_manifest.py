@@ -11,7 +11,16 @@ import pytest
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
 
 from dp_spark.errors import DamageError, SpecError
-from dp_spark.manifest import column_comments, confidence_intervals, from_json, half_width, stddevs_for, to_json
+from dp_spark.manifest import (
+    FORMAT,
+    column_comments,
+    columns_of,
+    confidence_intervals,
+    from_json,
+    half_width,
+    stddevs_for,
+    to_json,
+)
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.mechanisms import upper_tail
@@ -268,6 +277,23 @@ def test_intervals_are_around_the_cells_and_a_mean_needs_its_stddevs() -> None:
     assert "average_stddev" in caught.value.mend
     with pytest.raises(ValueError, match="zip"):
         confidence_intervals(found, "average", [50.0, 51.0], [1.0])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"rule": "quantiles", "mechanism": "gaussian", "stddev_column": "rows_stddev"},
+        {"rule": "constant", "mechanism": "staircase", "noise_scale": 5.0, "granularity": 1.0, "stddev": 7.0},
+        {"rule": "per_row", "mechanism": "gaussian and staircase", "stddev_column": "rows_stddev"},
+    ],
+)
+def test_no_interval_is_told_by_a_rule_or_for_noise_that_this_version_does_not_know(error: dict[str, Any]) -> None:
+    """A manifest of a later version is read; its keys that are known mean what they meant."""
+    columns = [column | ({"error": error} if column["name"] == "rows" else {}) for column in columns_of(manifest())]
+    later = from_json(to_json({**manifest(), "format": FORMAT, "columns": columns, "more": 1}), where="t")
+    assert half_width(later, "rows") is None
+    assert confidence_intervals(later, "rows", [10, 20], [1.0, 2.0]) == [None, None]
+    assert half_width(later, "total") == half_width(manifest(), "total") is not None
 
 
 def test_a_column_that_was_not_released_and_a_level_that_is_none_are_refused() -> None:

@@ -22,7 +22,7 @@ class Released:
         position: The row's position in the table.
         partition: The row's key as text.
         value: The cell; None where it is null.
-        interval: Its 95 % interval, cut at the range of the column, such as the clipping bounds of a mean; None where the noise is not known.
+        interval: Its 95 % interval, cut at the column's range (a mean's clipping bounds); None where the noise is not known.
         width: The half-width before cutting.
     """
 
