@@ -20,14 +20,20 @@ from statistics import NormalDist
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from dp_spark import first_manifest
 from dp_spark.errors import DamageError, SourceError, SpecError
 
 MANIFEST_PROPERTY = "dp_spark.manifest"
-FORMAT = "dp_spark.manifest/1"
+FORMAT = "dp_spark.manifest/2"
 #: Of a table that combines several organisations' releases (docs/combine.md): no charge, and ``inputs``.
-COMBINED_FORMAT = "dp_spark.combined/1"
+COMBINED_FORMAT = "dp_spark.combined/2"
+#: The formats before: they do not describe their columns.
+FORMAT_1, COMBINED_FORMAT_1 = "dp_spark.manifest/1", "dp_spark.combined/1"
 #: The column of a combined table that says how many parties a row covers.
 PARTIES = "parties"
+_FORMATS = (FORMAT, COMBINED_FORMAT, FORMAT_1, COMBINED_FORMAT_1)
+#: Whose noise this version can tell the width of.
+_MECHANISMS = {"gaussian", "laplace"}
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
@@ -85,14 +91,14 @@ def _properties_by_delta_rs(place: str) -> Mapping[str, str]:
 
 
 def from_json(text: str, *, where: str) -> dict[str, Any]:
-    """Reads a stored manifest.
+    """Reads a stored manifest, as it is: ``to_json`` makes of it the very text that was stored, whatever its format.
 
     Raises:
         DamageError: If it is not a manifest of a format that this version knows.
     """
     try:
         manifest = json.loads(text)
-        known = isinstance(manifest, dict) and manifest["format"] in (FORMAT, COMBINED_FORMAT)
+        known = isinstance(manifest, dict) and manifest["format"] in _FORMATS
     except (ValueError, KeyError):
         known = False
     if not known:
@@ -115,17 +121,70 @@ def defined_as(guarantee: Mapping[str, Any]) -> str:
     return f" with {', '.join(found)}" if found else ""
 
 
-def aggregate_of(manifest: Mapping[str, Any], column: str) -> dict[str, Any]:
-    """What the manifest says of one released column.
+def is_combined(manifest: Mapping[str, Any]) -> bool:
+    """Whether it is the manifest of a table that combines several releases.
+
+    >>> is_combined({"format": "dp_spark.combined/1"}), is_combined({"format": "dp_spark.manifest/2"})
+    (True, False)
+    """
+    return str(manifest["format"]).startswith("dp_spark.combined/")
+
+
+def columns_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The released columns in order, as the manifest describes them.
+
+    Each has a ``name``, a ``type`` (``key``, ``bigint``, ``double``, ``int``), a ``meaning`` for people and, where there are
+    any, ``notes``. A column with an ``error`` holds an aggregate's values (``aggregate`` names it), which lie within
+    ``range`` where one is given. The error's ``rule`` tells how wrong a cell may be:
+
+    - ``constant``: each cell has noise of one ``stddev``: ``noise_scale`` steps of ``granularity`` from ``mechanism``.
+    - ``per_row``: the standard deviation of a cell's noise stands in the row, in ``stddev_column``.
+
+    A later version can have rules that this one does not know; it tells no intervals there.
+
+    Args:
+        manifest: The manifest, of whatever format; it stays as it is. What the first one did not tell is told here.
+    """
+    if "columns" in manifest:
+        return [dict(column) for column in manifest["columns"]]
+    found = first_manifest.columns(manifest)
+    return [*found, parties_column(len(manifest["inputs"]))] if is_combined(manifest) else found
+
+
+def parties_column(number: int) -> dict[str, Any]:
+    """The column of a combined table that says how many of so many parties a row covers."""
+    return {"name": PARTIES, "type": "int", "meaning": f"how many of the {number} parties' releases hold this row's key"}
+
+
+def value_columns(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The columns that hold aggregates' values: those that have an error."""
+    return [column for column in columns_of(manifest) if "error" in column]
+
+
+def value_column(manifest: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What the manifest says of one column of values.
 
     Raises:
-        SpecError: If it is not an aggregate of this release.
+        SpecError: If it is none of this release.
     """
-    for aggregate in manifest["aggregates"]:
-        if aggregate["name"].lower() == column.lower():
-            return dict(aggregate)
-    known = ", ".join(aggregate["name"] for aggregate in manifest["aggregates"])
-    raise SpecError("is not an aggregate of this release", where=column, mend=f"use one of: {known}")
+    return _named(value_columns(manifest), name)
+
+
+def aggregate_of(manifest: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What the manifest says of one aggregate: its function, its settings, the queries that were drawn for it.
+
+    Raises:
+        SpecError: If it is none of this release.
+    """
+    return _named(manifest["aggregates"], name)
+
+
+def _named(items: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    known = {str(item["name"]): item for item in items}
+    for each, item in known.items():
+        if each.lower() == name.lower():
+            return dict(item)
+    raise SpecError("is not an aggregate of this release", where=name, mend=f"use one of: {', '.join(known)}")
 
 
 def half_width(manifest: Mapping[str, Any], column: str, *, level: float = 0.95) -> float | None:
@@ -136,21 +195,39 @@ def half_width(manifest: Mapping[str, Any], column: str, *, level: float = 0.95)
         column: A count or a sum; a mean's noise depends on the cell, and its ``_stddev`` column tells.
         level: The probability, above 0 and below 1.
 
+    Returns:
+        The half-width in the column's own unit; None, too, where this version does not know the rule of the error.
+
     Raises:
         SpecError: If the column is no aggregate of this release, or the level is no probability.
-
-    Guarantees: for Laplace noise w is the least that has P[|noise| <= w] >= level, from the tail of the discrete Laplace
-    distribution, P[|X| > w] = 2 q^(w+1) / (1 + q) with q = e^(-1/scale) (Ghosh, Roughgarden and Sundararajan 2009). For
-    Gaussian noise the normal quantile is rounded up by half a step: the discrete tails are at most one step heavier.
     """
     if not 0 < level < 1:
         raise SpecError("is not a probability", where="level", mend="write a number above 0 and below 1, such as 0.95")
-    aggregate = aggregate_of(manifest, column)
-    if aggregate["stddev"] is None:
+    return error_width(value_column(manifest, column)["error"], level=level)
+
+
+def error_width(error: Mapping[str, Any], stddev: float | None = None, *, level: float = 0.95) -> float | None:
+    """The half-width that a cell's noise keeps within with probability ``level``; None where it cannot be told.
+
+    Args:
+        error: What the manifest says of the error of the cell's column.
+        stddev: What stands in the column that it names, where the error differs by cell.
+        level: The probability, above 0 and below 1.
+
+    Guarantees: for Laplace noise w is the least that has P[|noise| <= w] >= level, from the tail of the discrete Laplace
+    distribution, P[|X| > w] = 2 q^(w+1) / (1 + q) with q = e^(-1/scale) (Ghosh, Roughgarden and Sundararajan 2009). For
+    Gaussian noise the normal quantile is rounded up by half a step: the discrete tails are at most one step heavier. Where
+    the error differs by cell it is ``stddevs_for`` its mechanism.
+    """
+    mechanism = str(error.get("mechanism"))
+    if not set(mechanism.split(" and ")) <= _MECHANISMS:
         return None
-    [query] = [query for query in manifest["queries"] if query["query"] == aggregate["queries"][-1]]
-    scale, granularity = float(query["noise_scale"]), float(query["granularity"])
-    if aggregate["mechanism"] == "laplace":
+    if error["rule"] == "per_row":
+        return None if stddev is None or math.isnan(stddev) else stddevs_for(mechanism, level) * stddev
+    if error["rule"] != "constant":
+        return None
+    scale, granularity = float(error["noise_scale"]), float(error["granularity"])
+    if mechanism == "laplace":
         q = math.exp(-1 / scale)
         steps = max(0, math.ceil(math.log((1 - level) * (1 + q) / 2) / math.log(q) - 1)) if q > 0 else 0
     else:
@@ -194,22 +271,20 @@ def confidence_intervals(
         level: The probability, at least, that an interval covers the value without noise; for a mean to first order.
 
     Returns:
-        (low, high) for each cell; None where the cell or its stddev is null.
+        (low, high) for each cell; None where the cell or its stddev is null, and everywhere where this version does not
+        know the rule of the error.
 
     Raises:
         SpecError: If the column is no aggregate of this release, or a mean comes without its stddevs.
     """
     width, cells = half_width(manifest, column, level=level), list(values)
-    if width is not None:
+    error = value_column(manifest, column)["error"]
+    if error["rule"] != "per_row":
         return [_interval(cell, width) for cell in cells]
     if stddevs is None:
-        raise SpecError("the noise of its cells differs", where=column, mend=f"give the column {column}_stddev as stddevs, too")
-    factor = stddevs_for(aggregate_of(manifest, column)["mechanism"], level)
-    return [_interval(cell, _times(factor, stddev)) for cell, stddev in zip(cells, stddevs, strict=True)]
-
-
-def _times(factor: float, stddev: float | None) -> float | None:
-    return None if stddev is None or math.isnan(stddev) else factor * stddev
+        mend = f"give the column {error['stddev_column']} as stddevs, too"
+        raise SpecError("the noise of its cells differs", where=column, mend=mend)
+    return [_interval(cell, error_width(error, own, level=level)) for cell, own in zip(cells, stddevs, strict=True)]
 
 
 def _interval(cell: float | None, around: float | None) -> tuple[float, float] | None:
@@ -220,17 +295,9 @@ def _interval(cell: float | None, around: float | None) -> tuple[float, float] |
 
 def column_comments(manifest: Mapping[str, Any]) -> dict[str, str]:
     """A comment for each released column, from the manifest alone."""
-    comments = dict.fromkeys(manifest["group_by"], "partition key")
-    for aggregate in manifest["aggregates"]:
-        name, function = aggregate["name"], aggregate["function"]
-        over = f" of {aggregate['column']}" if aggregate.get("column") else ""
-        clipped = (
-            f", values clipped to [{aggregate['min_value']}, {aggregate['max_value']}]" if "min_value" in aggregate else ""
-        )
-        comments[name] = f"{function}{over}{clipped}; with discrete {aggregate['mechanism']} noise"
-        if aggregate.get("note"):
-            comments[name] += f"; {aggregate['note']}"
-        comments[f"{name}_stddev"] = f"standard deviation of the noise in {name}"
-    if manifest["format"] == COMBINED_FORMAT:
-        comments[PARTIES] = f"how many of the {len(manifest['inputs'])} parties' releases hold this row's key"
-    return comments
+    return {column["name"]: column.get("comment") or _comment(column) for column in columns_of(manifest)}
+
+
+def _comment(column: Mapping[str, Any]) -> str:
+    noise = [f"with discrete {column['error']['mechanism']} noise"] if "mechanism" in column.get("error", {}) else []
+    return "; ".join([column["meaning"], *noise, *column.get("notes", [])])

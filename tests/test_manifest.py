@@ -11,7 +11,17 @@ import pytest
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
 
 from dp_spark.errors import DamageError, SpecError
-from dp_spark.manifest import column_comments, confidence_intervals, from_json, half_width, stddevs_for, to_json
+from dp_spark.manifest import (
+    FORMAT,
+    FORMAT_1,
+    column_comments,
+    columns_of,
+    confidence_intervals,
+    from_json,
+    half_width,
+    stddevs_for,
+    to_json,
+)
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.mechanisms.tails import upper_tail
@@ -211,16 +221,28 @@ def test_a_mean_with_laplace_noise_has_wider_intervals() -> None:
     assert (high - low) / 2 == pytest.approx(math.log(20) / math.sqrt(2))
 
 
+def of_first_format(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: item for name, item in found.items() if name != "columns"} | {"format": FORMAT_1}
+
+
+def described(found: dict[str, Any]) -> dict[str, Any]:
+    columns = [{name: item for name, item in column.items() if name != "comment"} for column in columns_of(found)]
+    return {**found, "format": FORMAT, "columns": columns}
+
+
 def test_each_column_has_a_comment() -> None:
-    comments = column_comments(manifest())
-    assert list(comments) == [
-        "test", "patients", "patients_stddev", "rows", "rows_stddev", "average", "average_stddev", "total", "total_stddev",
-    ]  # fmt: skip
-    assert comments["test"] == "partition key"
-    for word in ("mean", "value", "[0.0, 100.0]", "gaussian"):
-        assert word in comments["average"]
-    assert comments["rows"] == "count; with discrete gaussian noise"
-    assert "rows" in comments["rows_stddev"]
+    for found, rows, clipped in (
+        (of_first_format(manifest()), "count", "values clipped to [0.0, 100.0]"),
+        (described(manifest()), "number of rows", "each value first moved into [0, 100]"),
+    ):
+        comments = column_comments(found)
+        assert list(comments) == [
+            "test", "patients", "patients_stddev", "rows", "rows_stddev", "average", "average_stddev", "total", "total_stddev",
+        ]  # fmt: skip
+        assert comments["test"] == "partition key"
+        assert comments["average"] == f"mean of value, {clipped}; with discrete gaussian noise"
+        assert comments["rows"] == f"{rows}; with discrete gaussian noise"
+        assert "rows" in comments["rows_stddev"]
 
 
 def test_a_manifest_survives_its_stored_form() -> None:
@@ -233,13 +255,22 @@ def test_a_manifest_survives_its_stored_form() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "not json", "{", "[]", "[1]", "5", "null", '"dp_spark.manifest/1"', "{}", '{"format": "dp_spark.manifest/2"}',
+    ["", "not json", "{", "[]", "[1]", "5", "null", '"dp_spark.manifest/1"', "{}", '{"format": "dp_spark.manifest/3"}',
      '{"format": null}', '["format"]', '{"name": "x"}', "NaN"],
 )  # fmt: skip
 def test_what_is_no_manifest_is_damage(text: str) -> None:
     with pytest.raises(DamageError) as caught:
         from_json(text, where="warehouse/x")
     assert caught.value.where == "warehouse/x"
+
+
+@pytest.mark.parametrize("accountant", ["basic", "zcdp"])
+def test_the_first_format_tells_the_columns_that_this_version_writes(accountant: Any) -> None:
+    """An upgraded manifest and a new one of the same release describe the same columns."""
+    values = {"function": "count", "column": "value", "name": "values"}
+    found = manifest(accountant, 3, partitions=PUBLIC, aggregates=[UNITS, COUNT, values, MEAN, SUM])
+    for column, told in zip(columns_of(of_first_format(found)), columns_of(found), strict=True):
+        assert {**column, "comment": None} == {**told, "comment": None}
 
 
 # --- what a recipient computes -----------------------------------------------------------------------------------------
@@ -282,6 +313,24 @@ def test_intervals_are_around_the_cells_and_a_mean_needs_its_stddevs() -> None:
     assert "average_stddev" in caught.value.mend
     with pytest.raises(ValueError, match="zip"):
         confidence_intervals(found, "average", [50.0, 51.0], [1.0])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"rule": "quantiles", "mechanism": "gaussian", "stddev_column": "rows_stddev"},
+        {"rule": "constant", "mechanism": "staircase", "noise_scale": 5.0, "granularity": 1.0, "stddev": 7.0},
+        {"rule": "per_row", "mechanism": "gaussian and staircase", "stddev_column": "rows_stddev"},
+    ],
+)
+def test_no_interval_is_told_by_a_rule_or_for_noise_that_this_version_does_not_know(error: dict[str, Any]) -> None:
+    """A manifest of a later version is read; its keys that are known mean what they meant."""
+    found = described(manifest())
+    columns = [column | ({"error": error} if column["name"] == "rows" else {}) for column in found["columns"]]
+    later = from_json(to_json({**found, "columns": columns, "more": 1}), where="t")
+    assert half_width(later, "rows") is None
+    assert confidence_intervals(later, "rows", [10, 20], [1.0, 2.0]) == [None, None]
+    assert half_width(later, "total") == half_width(manifest(), "total") is not None
 
 
 def test_a_column_that_was_not_released_and_a_level_that_is_none_are_refused() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -21,8 +21,8 @@ from dp_spark.combine.run import CombinedResult
 from dp_spark.ledger.entries import Entry
 from dp_spark.ledger.state import AccountState
 from dp_spark.ledger.verification import Verification
-from dp_spark.manifest import COMBINED_FORMAT, PARTIES
-from dp_spark.published.cells import cell, key_text, plain_rows
+from dp_spark.manifest import PARTIES, error_width, is_combined, value_columns
+from dp_spark.published.cells import cell, computed, key_text, noise_words, plain_rows
 from dp_spark.release.preview import Preview
 from dp_spark.release.publication import ReleaseResult
 from dp_spark.spec.columns_used import parsed_from_text
@@ -66,11 +66,12 @@ def rows_table(rows: Sequence[dict[str, Any]], manifest: Any) -> Table:
     table = Table(title=f"{_safe(manifest['name'])} (± is the 95 % half-width of the noise)", title_justify="left")
     for key in manifest["group_by"]:
         table.add_column(_safe(key))
-    for aggregate in manifest["aggregates"]:
-        table.add_column(_safe(aggregate["name"]), justify="right")
+    values = value_columns(manifest)
+    for column in values:
+        table.add_column(_safe(column["name"]), justify="right")
     for row in rows:
         cells = [_safe(row[key]) for key in manifest["group_by"]]
-        table.add_row(*cells, *(cell(row, item) for item in manifest["aggregates"]))
+        table.add_row(*cells, *(cell(row, column) for column in values))
     return table
 
 
@@ -169,7 +170,7 @@ def show_verification(console: Console, found: Verification) -> None:
 def show_manifest(console: Console, manifest: dict[str, Any]) -> None:
     """A manifest for people."""
     guarantee, bounds = manifest["guarantee"], manifest["contribution_bounds"]
-    combined = manifest["format"] == COMBINED_FORMAT
+    combined = is_combined(manifest)
     kind = "combination" if combined else "release"
     console.print(f"[bold]{_safe(manifest['name'])}[/bold], a {kind} of {_safe(manifest['dataset'])}")
     console.print(_safe(guarantee["sentence"]), soft_wrap=True)
@@ -187,16 +188,22 @@ def show_manifest(console: Console, manifest: dict[str, Any]) -> None:
     )
     console.print(f"Partitions  {_safe(_selection(manifest['partitions']))}", soft_wrap=True)
     table = Table("aggregate", "function", "mechanism", "stddev", "95 % half-width")
-    for item in manifest["aggregates"]:
-        stddev, width = item["stddev"], item["half_width_95"]
+    for column in value_columns(manifest):
+        error, width = column["error"], error_width(column["error"])
         table.add_row(
-            _safe(item["name"]),
-            _safe(item["function"] + (f"({item['column']})" if item.get("column") else "")),
-            _safe(f"discrete {item['mechanism']}"),
-            _safe(f"see {item['name']}_stddev") if stddev is None else f"{stddev:,.4g}",
+            _safe(column["name"]),
+            _safe(computed(manifest, column)),
+            _safe(noise_words(error.get("mechanism"))),
+            _safe(_stddev(error)),
             "" if width is None else f"{width:,.4g}",
         )
     console.print(table)
+
+
+def _stddev(error: Mapping[str, Any]) -> str:
+    if "stddev" in error:
+        return f"{error['stddev']:,.4g}"
+    return f"see {error['stddev_column']}" if "stddev_column" in error else "not known"
 
 
 def _promise(manifest: dict[str, Any]) -> str:

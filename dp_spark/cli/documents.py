@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,7 @@ from dp_spark.combine.run import CombinedResult
 from dp_spark.ledger.entries import OPEN, PUBLISHED, Entry
 from dp_spark.ledger.state import AccountState
 from dp_spark.ledger.verification import Verification
+from dp_spark.manifest import half_width, value_columns
 from dp_spark.privacy.accountants.base import Cost
 from dp_spark.release.preview import Preview
 from dp_spark.release.publication import ReleaseResult
@@ -111,7 +112,7 @@ def result_document(result: ReleaseResult, warnings: Sequence[str] = ()) -> dict
         "rows": None if result.rows is None else result.rows.num_rows,
         "cost": cost_document(result.charge),
         "remaining": remaining_document(result.account),
-        "aggregates": [{"name": item["name"], "stddev": _stddev(result, item)} for item in result.manifest["aggregates"]],
+        "aggregates": [{"name": item["name"], "stddev": _stddev(result, item)} for item in value_columns(result.manifest)],
         **({"note": result.note} if result.note else {}),
         "warnings": [*warnings, *result_warnings(result)],
     }
@@ -143,22 +144,23 @@ def result_warnings(result: ReleaseResult) -> list[str]:
 
 def _all_noise(result: ReleaseResult) -> bool:
     """Whether every count is as near to 0 as noise around 0 would be, with 99 % probability for all of them together."""
-    counts = [item for item in result.manifest["aggregates"] if item["function"] in ("count", "privacy_id_count")]
+    counts = [item["name"] for item in value_columns(result.manifest) if item["type"] == "bigint"]
     widths = [
-        abs(value) / item["half_width_95"]
-        for item in counts
-        if item["half_width_95"] and result.rows is not None
-        for value in result.rows.column(item["name"]).to_pylist()
+        abs(value) / width
+        for name in counts
+        if (width := half_width(result.manifest, name)) and result.rows is not None
+        for value in result.rows.column(name).to_pylist()
     ]
     # The tail of Laplace noise at m half-widths is 20^-m; that of Gaussian noise is lighter.
     return bool(widths) and max(widths) <= math.log(100 * len(widths), 20)
 
 
-def _stddev(result: ReleaseResult, aggregate: dict[str, Any]) -> float | None:
-    """The stddev of an aggregate's cells; for a mean the median of its released stddevs."""
-    if aggregate["stddev"] is not None or result.rows is None:
-        return number(aggregate["stddev"])
-    cells = [cell for cell in result.rows.column(f"{aggregate['name']}_stddev").to_pylist() if cell is not None]
+def _stddev(result: ReleaseResult, column: Mapping[str, Any]) -> float | None:
+    """The stddev of a column's cells; where it differs by cell, as for a mean, the median of the released ones."""
+    error = column["error"]
+    if "stddev" in error or "stddev_column" not in error or result.rows is None:
+        return number(error.get("stddev"))
+    cells = [cell for cell in result.rows.column(error["stddev_column"]).to_pylist() if cell is not None]
     return statistics.median(cells) if cells else None
 
 

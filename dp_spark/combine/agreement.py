@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dp_spark.errors import DamageError, SourceError, SpecError
-from dp_spark.manifest import COMBINED_FORMAT, PARTIES
+from dp_spark.manifest import PARTIES, columns_of, is_combined, value_columns
 from dp_spark.published.cells import key_text, plain_rows
 from dp_spark.published.row_comparison import same_rows
 
@@ -21,6 +21,10 @@ from dp_spark.published.row_comparison import same_rows
 _SHOWN_KEYS = 5
 #: The most characters of a budget in a manifest: sums of such numbers are exact.
 _LONGEST_NUMBER = 100
+#: What a manifest calls a type, as Arrow writes it; a type that is not here is not compared.
+_ARROW_TYPES = {"bigint": "int64", "double": "double"}
+#: What an aggregate's entry in a manifest says of one release alone: the rest is its definition.
+_OF_ONE_RELEASE = ("name", "mechanism", "queries", "stddev", "half_width_95", "note")
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def _may_share_a_ledger(one: Mapping[str, Any], other: Mapping[str, Any]) -> boo
 
 
 def _check_whole(party: Party) -> None:
-    if party.manifest["format"] == COMBINED_FORMAT:
+    if is_combined(party.manifest):
         raise SourceError("is a combination already", where=party.label, mend="give the parties' own releases, all at once")
     wrong = DamageError(
         "the table does not hold what its manifest says",
@@ -111,13 +115,14 @@ def _check_whole(party: Party) -> None:
     )
     if not _is_readable(party):
         raise wrong
-    expected, keys = _columns(party.manifest), party.manifest["group_by"]
-    found = [(field.name, str(field.type)) for field in party.rows.schema]
-    if [name for name, _ in found[: len(keys)]] != keys or found[len(keys) :] != expected:
+    told, found = columns_of(party.manifest), party.rows.schema
+    if found.names != [column["name"] for column in told]:
+        raise wrong
+    if any(_ARROW_TYPES.get(column["type"], str(kind)) != str(kind) for column, kind in zip(told, found.types, strict=True)):
         raise wrong
     if key_presence([party]).num_rows != party.rows.num_rows:  # without keys, there is one row
         raise wrong
-    taken = [name for name in (*keys, *(name for name, _ in expected)) if name.lower() == PARTIES]
+    taken = [name for name in found.names if name.lower() == PARTIES]
     if taken:
         raise SourceError(
             f"the column {taken[0]} has the name of a column that a combined table adds",
@@ -130,7 +135,6 @@ def _is_readable(party: Party) -> bool:
     """Whether a manifest has all that combining reads of it, with values that a release can have."""
     manifest = party.manifest
     try:
-        _columns(manifest)
         _facts(party)
         stddevs = {query["query"]: float(query["stddev"]) for query in manifest["queries"]}
         drawn = {label for aggregate in manifest["aggregates"] for label in aggregate["queries"]}
@@ -138,6 +142,7 @@ def _is_readable(party: Party) -> bool:
             bool(party.identity)
             and drawn <= set(stddevs)
             and all(math.isfinite(stddev) and stddev >= 0 for stddev in stddevs.values())
+            and _describes_all(manifest)
             and all(
                 _bounds_agree(aggregate) and isinstance(aggregate["mechanism"], str) for aggregate in manifest["aggregates"]
             )
@@ -148,9 +153,17 @@ def _is_readable(party: Party) -> bool:
         return False
 
 
+def _describes_all(manifest: Mapping[str, Any]) -> bool:
+    """Whether the columns are those of the keys and of every aggregate, in order."""
+    keys = [column["name"] for column in columns_of(manifest) if column["type"] == "key"]
+    described = list(dict.fromkeys(column["aggregate"] for column in value_columns(manifest)))
+    return bool(keys == manifest["group_by"] and described == [aggregate["name"] for aggregate in manifest["aggregates"]])
+
+
 def _bounds_agree(aggregate: Mapping[str, Any]) -> bool:
-    if "min_value" not in aggregate:
-        return aggregate["function"] in ("count", "privacy_id_count")
+    """Whether clipping bounds, where an aggregate has any, are two numbers with room between them."""
+    if "min_value" not in aggregate and "max_value" not in aggregate:
+        return True
     low, high = float(aggregate["min_value"]), float(aggregate["max_value"])
     return math.isfinite(low) and math.isfinite(high) and low < high
 
@@ -169,15 +182,6 @@ def _is_guarantee(guarantee: Mapping[str, Any]) -> bool:
         item.is_finite() and 0 <= item < 10**12 and item.adjusted() > -_LONGEST_NUMBER for item in (epsilon, delta, *rho)
     )
     return small and epsilon > 0 and delta < 1 and guarantee["accountant"] in ("basic", "zcdp")
-
-
-def _columns(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The columns behind the keys, with their types."""
-    columns = []
-    for aggregate in manifest["aggregates"]:
-        whole = aggregate["function"] in ("count", "privacy_id_count")
-        columns += [(aggregate["name"], "int64" if whole else "double"), (f"{aggregate['name']}_stddev", "double")]
-    return columns
 
 
 def _check_each_once(parties: Sequence[Party]) -> None:
@@ -228,10 +232,26 @@ def _facts(party: Party) -> dict[str, str]:
     if definition is not None:
         facts["privacy_unit_definition"] = "; ".join(f"{name} = {text}" for name, text in definition.items())
     for aggregate in manifest["aggregates"]:
-        column = aggregate.get("column") or ""
-        clipped = f" clipped to [{aggregate['min_value']}, {aggregate['max_value']}]" if "min_value" in aggregate else ""
-        facts[f"aggregates.{aggregate['name']}"] = f"{aggregate['function']}({column}){clipped}"
+        facts[f"aggregates.{aggregate['name']}"] = _definition_text(definition_of(aggregate))
     return facts
+
+
+def definition_of(aggregate: Mapping[str, Any]) -> dict[str, Any]:
+    """What is computed, as an aggregate's entry in a manifest tells it: all that must be the same at all parties.
+
+    >>> definition_of({"name": "n", "function": "count", "column": None, "mechanism": "laplace", "stddev": 2.0})
+    {'function': 'count', 'column': None}
+    """
+    return {name: value for name, value in aggregate.items() if name not in _OF_ONE_RELEASE}
+
+
+def _definition_text(definition: Mapping[str, Any]) -> str:
+    """A definition in one line. What is null is not said: a version that has more settings writes those that are not used."""
+    said = {name: value for name, value in definition.items() if value is not None}
+    text = f"{said.pop('function')}({said.pop('column', '')})"
+    if "min_value" in said:
+        text += f" clipped to [{said.pop('min_value')}, {said.pop('max_value')}]"
+    return "".join([text, *(f", {name} {value}" for name, value in sorted(said.items()))])
 
 
 def _key_differences(parties: Sequence[Party]) -> list[str]:

@@ -10,8 +10,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from dp_spark.combine.agreement import Party
-from dp_spark.manifest import COMBINED_FORMAT, defined_as
+from dp_spark.combine.agreement import Party, definition_of
+from dp_spark.manifest import COMBINED_FORMAT, columns_of, defined_as, parties_column
 from dp_spark.privacy.decimals import decimal_text, sum_exactly
 from dp_spark.spec.file_digests import says_same_file
 
@@ -43,6 +43,7 @@ def combined_manifest(parties: Sequence[Party], users: Users) -> dict[str, Any]:
         "partitions": _partitions(manifests),
         "contribution_bounds": first["contribution_bounds"],
         "aggregates": [_aggregate(manifests, index, users) for index in range(len(first["aggregates"]))],
+        "columns": _columns(manifests, users),
         "timezone": first["timezone"],
         "same_file": all(says_same_file(str(first["file_digest"]), str(item["file_digest"])) for item in manifests),
         "libraries": {"dp_spark": importlib.metadata.version("dp_spark")},
@@ -131,19 +132,42 @@ def _partitions(manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _aggregate(manifests: Sequence[Mapping[str, Any]], index: int, users: Users) -> dict[str, Any]:
     """One aggregate: the definition that all share. Its noise is no single mechanism's, so no stddev but each row's own."""
-    everywhere = [manifest["aggregates"][index] for manifest in manifests]
-    shared = {
-        name: value for name, value in everywhere[0].items() if name in ("name", "function", "column", "min_value", "max_value")
-    }
+    entry = manifests[0]["aggregates"][index]
     found = {
-        **shared,
-        "mechanism": " and ".join(sorted({item["mechanism"] for item in everywhere})),
-        "queries": everywhere[0]["queries"],
+        "name": entry["name"],
+        **definition_of(entry),
+        "mechanism": _mechanisms(manifests, index),
+        "queries": entry["queries"],
         "stddev": None,
         "half_width_95": None,
     }
-    if shared["function"] == "privacy_id_count" and users is Users.overlapping:
-        found["note"] = "a user of several parties is counted once in each"
-    elif shared["function"] == "mean":
-        found["note"] = "weighted by the parties' noisy counts of values"
-    return found
+    note = _note(entry, users)
+    return {**found, "note": note} if note else found
+
+
+def _mechanisms(manifests: Sequence[Mapping[str, Any]], index: int) -> str:
+    return " and ".join(sorted({manifest["aggregates"][index]["mechanism"] for manifest in manifests}))
+
+
+def _note(entry: Mapping[str, Any], users: Users) -> str | None:
+    """What a recipient must know of an aggregate that was combined."""
+    if entry["function"] == "privacy_id_count" and users is Users.overlapping:
+        return "a user of several parties is counted once in each"
+    return "weighted by the parties' noisy counts of values" if entry["function"] == "mean" else None
+
+
+def _columns(manifests: Sequence[Mapping[str, Any]], users: Users) -> list[dict[str, Any]]:
+    """The columns of the first party, of whatever format, each with an error of its row's own; and the number of parties."""
+    first = manifests[0]
+    places = {entry["name"]: index for index, entry in enumerate(first["aggregates"])}
+    columns = []
+    for column in columns_of(first):
+        told = {name: value for name, value in column.items() if name != "comment"}
+        if "error" in column:
+            index = places[column["aggregate"]]
+            error = {"rule": "per_row", "mechanism": _mechanisms(manifests, index)}
+            note = _note(first["aggregates"][index], users)
+            told["error"] = {**error, "stddev_column": column["error"].get("stddev_column", f"{column['name']}_stddev")}
+            told |= {"notes": [*column.get("notes", []), note]} if note else {}
+        columns.append(told)
+    return [*columns, parties_column(len(manifests))]

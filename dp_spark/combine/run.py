@@ -17,7 +17,7 @@ from dp_spark.combine.arithmetic import combine_rows
 from dp_spark.combine.manifest import Users, combined_manifest
 from dp_spark.errors import ConflictError, DamageError, SpecError
 from dp_spark.ledger.outbox import Draw
-from dp_spark.manifest import COMBINED_FORMAT, PARTIES, to_json
+from dp_spark.manifest import PARTIES, is_combined, to_json
 from dp_spark.published.row_comparison import same_rows
 from dp_spark.release.reading import read_release
 from dp_spark.spark.errors import translated
@@ -87,7 +87,7 @@ def _check_sink(spark: SparkSession, sink: TableRef, releases: Sequence[TableRef
     """The manifest of the combination that the sink holds, or None where it is empty; anything else is refused."""
     apart = {f"release {ref}": tables.location_of(spark, ref) for ref in releases}
     present = tables.read_manifest(spark, sink) if tables.exists(spark, sink) else None
-    replaceable = present is not None and present["format"] == COMBINED_FORMAT
+    replaceable = present is not None and is_combined(present)
     try:
         dataset = str(present["dataset"]) if present is not None and replaceable else ""
         return sinks.check_sink(spark, sink, dataset, apart, drawn=lambda: [combined])

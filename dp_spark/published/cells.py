@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
-from dp_spark.manifest import stddevs_for
+from dp_spark.manifest import aggregate_of, error_width
 from dp_spark.schema.moments import text_of
 
 
@@ -33,17 +34,40 @@ def python_value(value: pa.Scalar) -> Any:
         return "(cannot be shown)"
 
 
-def cell(row: dict[str, Any], aggregate: dict[str, Any]) -> str:
-    """A released cell with its half-width.
+def cell(row: Mapping[str, Any], column: Mapping[str, Any]) -> str:
+    """A released cell with its 95 % half-width.
 
-    >>> cell({"mean": 12.3456, "mean_stddev": 0.5}, {"name": "mean", "half_width_95": None, "mechanism": "gaussian"})
+    Args:
+        row: The row.
+        column: What the manifest says of the cell's column.
+
+    >>> error = {"rule": "per_row", "mechanism": "gaussian", "stddev_column": "mean_stddev"}
+    >>> cell({"mean": 12.3456, "mean_stddev": 0.5}, {"name": "mean", "error": error})
     '12.35 ± 0.98'
     """
-    value, stddev = row[aggregate["name"]], row[f"{aggregate['name']}_stddev"]
-    width = aggregate["half_width_95"]
-    if width is None and stddev is not None:
-        width = stddevs_for(aggregate["mechanism"]) * stddev
+    value = row[column["name"]]
+    width = error_width(column["error"], row.get(column["error"].get("stddev_column")))
     return f"{shown(value, width)} ± {'?' if width is None else shown(width, width)}"
+
+
+def computed(manifest: Mapping[str, Any], column: Mapping[str, Any]) -> str:
+    """What is computed in a column of values, in the words of a release file.
+
+    >>> entry = {"name": "cost", "function": "mean", "column": "price"}
+    >>> computed({"aggregates": [entry]}, {"name": "cost", "aggregate": "cost"})
+    'mean(price)'
+    """
+    entry = aggregate_of(manifest, column["aggregate"])
+    return str(entry["function"]) + (f"({entry['column']})" if entry.get("column") else "")
+
+
+def noise_words(mechanism: str | None) -> str:
+    """From what noise was drawn, if that is known.
+
+    >>> noise_words("laplace"), noise_words(None)
+    ('discrete laplace', 'not known')
+    """
+    return "not known" if mechanism is None else f"discrete {mechanism}"
 
 
 def shown(value: float, width: float | None) -> str:

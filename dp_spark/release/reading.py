@@ -12,6 +12,7 @@ from dp_spark.ledger.history import BudgetHistory, budget_history
 from dp_spark.ledger.outbox import Outbox, read_books
 from dp_spark.ledger.table import Ledger
 from dp_spark.ledger.verification import verify_release
+from dp_spark.manifest import columns_of
 from dp_spark.spark.errors import translated
 from dp_spark.spark.settings import bookkeeping, settings
 from dp_spark.tables import delta as tables
@@ -30,8 +31,8 @@ def read_manifest(spark: SparkSession, ref: TableRef) -> dict[str, Any]:
         manifest = tables.require_manifest(spark, ref)
     try:
         texts = [manifest[name] for name in ("name", "dataset", "release_id", "timezone")]
-        texts += [*manifest["group_by"], *(aggregate["name"] for aggregate in manifest["aggregates"])]
-    except (LookupError, TypeError):
+        texts += [*manifest["group_by"], *(column["name"] for column in columns_of(manifest))]
+    except (LookupError, TypeError, ValueError, AttributeError):
         texts = [None]
     if not all(isinstance(text, str) for text in texts):
         raise DamageError("the manifest cannot be read", where=str(ref), mend=_MEND)
@@ -61,8 +62,7 @@ def read_release(spark: SparkSession, ref: TableRef, *, timezone: str | None = N
         rows = tables.read_rows(spark, ref, version)
         if tables.read_manifest(spark, ref) != manifest or tables.newest_version(spark, ref) != version:
             raise ConflictError("was published anew while it was read", where=str(ref), mend="run the same command again")
-    names = [aggregate["name"] for aggregate in manifest["aggregates"]]
-    for name in (*manifest["group_by"], *names, *(f"{name}_stddev" for name in names)):
+    for name in (column["name"] for column in columns_of(manifest)):
         if name not in rows.column_names:
             raise DamageError(f"the table lacks the column {name} that its manifest names", where=str(ref), mend=_MEND)
     return manifest, rows

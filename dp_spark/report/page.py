@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from dp_spark.errors import SpecError
 from dp_spark.ledger.history import BudgetHistory, Step
-from dp_spark.manifest import FORMAT
+from dp_spark.manifest import is_combined, value_columns
 from dp_spark.privacy.decimals import decimal_text
 from dp_spark.published.cells import cell, key_text, plain_rows, significant
 from dp_spark.report import words
@@ -54,7 +54,7 @@ def report_page(manifest: Mapping[str, Any], rows: pa.Table, history: BudgetHist
     """
     import jinja2
 
-    if manifest["format"] != FORMAT:
+    if is_combined(manifest):
         raise SpecError(
             "there is no report on this kind of table", where="--html", mend="make one of each release it came from"
         )
@@ -80,7 +80,7 @@ def write_page(file: Path, page: str) -> None:
 
 def _content(manifest: Mapping[str, Any], rows: pa.Table, history: BudgetHistory | None) -> dict[str, Any]:
     plain = plain_rows(rows)
-    values = {item["name"]: released(manifest, item, plain) for item in manifest["aggregates"]}
+    values = {column["name"]: released(manifest, column, plain) for column in value_columns(manifest)}
     return {
         "manifest": manifest,
         "charged_at": str(manifest["charge"]["at"])[:10],
@@ -97,7 +97,7 @@ def _content(manifest: Mapping[str, Any], rows: pa.Table, history: BudgetHistory
         "adding": words.adding_up(manifest, len(plain)),
         "missed": words.missed_intervals(next(iter(values.values()))),
         "negative": _negatives(manifest, values),
-        "biased": any(item["function"] == "privacy_id_count" for item in manifest["aggregates"]),
+        "biased": any(item["queries"] == ["privacy_id_count"] for item in manifest["aggregates"]),
         "budget": None if history is None else _budget(history, manifest),
     }
 
@@ -124,12 +124,12 @@ def _values_figure(name: str, cells: Sequence[Released]) -> dict[str, Any]:
 
 
 def _rows_table(manifest: Mapping[str, Any], plain: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    listed = plain[:ROWS_IN_THE_TABLE]
+    listed, columns = plain[:ROWS_IN_THE_TABLE], value_columns(manifest)
     return {
         "rows": [
             {
                 "keys": [key_text(row[key]) for key in manifest["group_by"]],
-                "cells": [cell(row, item) for item in manifest["aggregates"]],
+                "cells": [cell(row, column) for column in columns],
             }
             for row in listed
         ],
@@ -160,7 +160,7 @@ def _errors(values: Mapping[str, Sequence[Released]]) -> dict[str, Any]:
 
 def _negatives(manifest: Mapping[str, Any], values: Mapping[str, Sequence[Released]]) -> str | None:
     """How many released counts are below 0; None where the release has no counts."""
-    counts = [item["name"] for item in manifest["aggregates"] if item["function"] in ("count", "privacy_id_count")]
+    counts = [column["name"] for column in value_columns(manifest) if column["type"] == "bigint"]
     if not counts:
         return None
     number = sum(1 for name in counts for item in values[name] if (item.value or 0) < 0)

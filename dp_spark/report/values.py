@@ -1,4 +1,4 @@
-"""The released values of one aggregate with their intervals, as the report shows them: post-processing of published cells."""
+"""The released values of one column with their intervals, as the report shows them: post-processing of published cells."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Released:
         position: The row's position in the table.
         partition: The row's key as text.
         value: The cell; None where it is null.
-        interval: Its 95 % interval, cut at the clipping bounds of a mean; None where the noise is not known.
+        interval: Its 95 % interval, cut at the column's range (a mean's clipping bounds); None where the noise is not known.
         width: The half-width before cutting.
     """
 
@@ -45,28 +45,26 @@ def partition_text(row: Mapping[str, Any], group_by: Sequence[str]) -> str:
     return ", ".join(key_text(row[name]) for name in group_by) or "all rows"
 
 
-def released(manifest: Mapping[str, Any], aggregate: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Released]:
-    """The cells of one aggregate, in the table's order."""
-    name, keys = aggregate["name"], manifest["group_by"]
+def released(manifest: Mapping[str, Any], column: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Released]:
+    """The cells of one column of values, in the table's order."""
+    name, keys, stddev = column["name"], manifest["group_by"], column["error"].get("stddev_column")
     values = [row[name] for row in rows]
-    found = confidence_intervals(manifest, name, values, [row[f"{name}_stddev"] for row in rows])
+    found = confidence_intervals(manifest, name, values, [row.get(stddev) for row in rows])
     return [
         Released(
             position,
             partition_text(row, keys),
             value,
-            None if interval is None else _cut(interval, aggregate),
+            None if interval is None else _cut(interval, column),
             None if interval is None else interval[1] - value,
         )
         for position, (row, value, interval) in enumerate(zip(rows, values, found, strict=True))
     ]
 
 
-def _cut(interval: tuple[float, float], aggregate: Mapping[str, Any]) -> tuple[float, float]:
+def _cut(interval: tuple[float, float], column: Mapping[str, Any]) -> tuple[float, float]:
     """A mean of clipped values lies within the clipping bounds, so an interval loses nothing that is cut off there."""
-    if aggregate["function"] != "mean":
-        return interval
-    low, high = aggregate["min_value"], aggregate["max_value"]
+    low, high = column.get("range", (-math.inf, math.inf))
     return min(max(interval[0], low), high), min(max(interval[1], low), high)
 
 

@@ -9,17 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from dp_spark.manifest import defined_as, stddevs_for
-from dp_spark.published.cells import shown, significant
+from dp_spark.manifest import aggregate_of, columns_of, defined_as, error_width, stddevs_for, value_columns
+from dp_spark.published.cells import computed, noise_words, shown, significant
 from dp_spark.published.odds import PRIORS, delta_for_contents, factor, one_in, percent_down, percent_up, posteriors
 from dp_spark.report.values import Released
 
-_MEANINGS = {
-    "privacy_id_count": "number of different privacy units",
-    "count": "number of rows",
-    "sum": "sum",
-    "mean": "mean",
-}
 #: From a suspicion of 50 % to over 95 %: with such an epsilon the limit says little.
 _WEAK_EPSILON = math.log(0.95 / 0.05)
 
@@ -34,27 +28,22 @@ def unit_words(manifest: Mapping[str, Any]) -> str:
 
 def columns(manifest: Mapping[str, Any], schema: pa.Schema) -> list[dict[str, str]]:
     """Each column of the table: name, type, meaning."""
-    meanings = dict.fromkeys(manifest["group_by"], "Partition key: each row of the table is about one combination of the keys.")
-    for item in manifest["aggregates"]:
-        meanings[item["name"]] = f"{_meaning(item)}, with noise."
-        meanings[f"{item['name']}_stddev"] = f"Standard deviation of the noise in {item['name']}" + (
-            "; empty where too few rows are behind a mean to tell." if item["stddev"] is None else "."
-        )
-    return [{"name": name, "type": str(schema.field(name).type), "meaning": text} for name, text in meanings.items()]
+    return [
+        {"name": column["name"], "type": str(schema.field(column["name"]).type), "meaning": _meaning(column)}
+        for column in columns_of(manifest)
+    ]
 
 
-def _meaning(item: Mapping[str, Any]) -> str:
-    column, words = item.get("column"), _MEANINGS.get(item["function"], item["function"])
-    if item["function"] == "count" and column:
-        words = f"number of rows in which {column} has a value"
-    elif column:
-        words = f"{words} of {column}"
-    clipped = f", each value first moved into {_bounds(item)}" if "min_value" in item else ""
-    return f"{words}{clipped}"[:1].upper() + f"{words}{clipped}"[1:]
+def _meaning(column: Mapping[str, Any]) -> str:
+    if column["type"] == "key":
+        return "Partition key: each row of the table is about one combination of the keys."
+    text = "; ".join([column["meaning"] + (", with noise" if "error" in column else ""), *column.get("notes", [])])
+    return f"{text[:1].upper()}{text[1:]}."
 
 
-def _bounds(item: Mapping[str, Any]) -> str:
-    return f"[{item['min_value']:g}, {item['max_value']:g}]"
+def _clipping(manifest: Mapping[str, Any], column: Mapping[str, Any]) -> str:
+    entry = aggregate_of(manifest, column["aggregate"])
+    return f"[{entry['min_value']:g}, {entry['max_value']:g}]" if "min_value" in entry else "none needed"
 
 
 def guarantee(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,27 +97,32 @@ def _factor_text(epsilon: float) -> str:
 
 
 def mechanisms(manifest: Mapping[str, Any], values: Mapping[str, Sequence[Released]]) -> list[dict[str, str]]:
-    """Each aggregate: what is computed, within which bounds, with which noise, and how wrong it may be."""
+    """Each column of values: what is computed, within which bounds, with which noise, and how wrong it may be."""
     return [
         {
-            "name": item["name"],
-            "computed": item["function"] + (f"({item['column']})" if item.get("column") else ""),
-            "clipping": _bounds(item) if "min_value" in item else "none needed",
-            "mechanism": f"discrete {item['mechanism'].capitalize()}",
-            **_error(item, values[item["name"]]),
+            "name": column["name"],
+            "computed": computed(manifest, column),
+            "clipping": _clipping(manifest, column),
+            "mechanism": _mechanism(column["error"].get("mechanism")),
+            **_error(column["error"], values[column["name"]]),
         }
-        for item in manifest["aggregates"]
+        for column in value_columns(manifest)
     ]
 
 
-def _error(item: Mapping[str, Any], cells: Sequence[Released]) -> dict[str, str]:
-    if item["stddev"] is not None:
-        return {"stddev": significant(item["stddev"]), "width": f"± {shown(item['half_width_95'], item['half_width_95'])}"}
+def _mechanism(name: str | None) -> str:
+    return noise_words(None if name is None else name.capitalize())
+
+
+def _error(error: Mapping[str, Any], cells: Sequence[Released]) -> dict[str, str]:
+    width = error_width(error)
+    if width is not None:
+        return {"stddev": significant(error["stddev"]), "width": f"± {shown(width, width)}"}
     widths = [cell.width for cell in cells if cell.width is not None]
     if not widths:
         return {"stddev": "not known", "width": "not known"}
     text = f"± {significant(min(widths), 2)} to ± {significant(max(widths), 2)}, median ± {significant(median(widths), 2)}"
-    return {"stddev": f"differs by row: see {item['name']}_stddev", "width": text}
+    return {"stddev": f"differs by row: see {error['stddev_column']}", "width": text}
 
 
 def draws(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -136,7 +130,7 @@ def draws(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "query": query["query"],
-            "mechanism": f"discrete {query['mechanism'].capitalize()}",
+            "mechanism": _mechanism(query["mechanism"]),
             "scale": significant(float(query["noise_scale"]) * float(query["granularity"])),
             "stddev": significant(float(query["stddev"])),
             "cost": f"epsilon {significant(float(query['epsilon']))}"
@@ -149,9 +143,9 @@ def draws(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def typical_errors(manifest: Mapping[str, Any], values: Mapping[str, Sequence[Released]]) -> list[dict[str, str]]:
-    """One line for each aggregate: the half-width that half of its values keep within."""
+    """One line for each column of values: the half-width that half of its values keep within."""
     found = []
-    for item in manifest["aggregates"]:
+    for item in value_columns(manifest):
         widths = [cell.width for cell in values[item["name"]] if cell.width is not None]
         found.append({"name": item["name"], "width": shown(median(widths), median(widths)) if widths else "not known"})
     return found
@@ -159,18 +153,20 @@ def typical_errors(manifest: Mapping[str, Any], values: Mapping[str, Sequence[Re
 
 def adding_up(manifest: Mapping[str, Any], number: int) -> dict[str, str] | None:
     """An example of adding all values of a column; None where there is one row, or no column with one noise for all rows."""
-    same = next((item for item in manifest["aggregates"] if item["stddev"] is not None), None)
-    if same is None or number < 2:
+    known = [(column, error_width(column["error"])) for column in value_columns(manifest)]
+    same, width = next(((column, width) for column, width in known if width is not None), (None, None))
+    if same is None or width is None or number < 2:
         return None
-    total = same["stddev"] * math.sqrt(number)
+    error = same["error"]
+    total, factor_95 = error["stddev"] * math.sqrt(number), stddevs_for(error["mechanism"])
     return {
         "name": same["name"],
         "number": f"{number:,}",
-        "stddev": significant(same["stddev"]),
+        "stddev": significant(error["stddev"]),
         "total": significant(total),
-        "factor": significant(stddevs_for(same["mechanism"])),
-        "width": significant(stddevs_for(same["mechanism"]) * total),
-        "wrong": significant(number * same["half_width_95"]),
+        "factor": significant(factor_95),
+        "width": significant(factor_95 * total),
+        "wrong": significant(number * width),
     }
 
 

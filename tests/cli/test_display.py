@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,6 +19,7 @@ from rich.console import Console
 from dp_spark.cli import display, documents
 from dp_spark.ledger.entries import GENESIS, Entry
 from dp_spark.ledger.state import AccountState
+from dp_spark.manifest import FORMAT, columns_of
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accountants.account import Account
@@ -181,6 +184,7 @@ def test_what_others_wrote_is_neither_markup_nor_a_command_to_the_terminal() -> 
     manifest = {**found.manifest, "name": "lab[/x]", "guarantee": guarantee, "charge": {"at": "\x1b[2J", "sequence": "[/x]"}}
     manifest["aggregates"] = [{**item, "name": "a[/x]", "column": "weight[kg]"} for item in found.manifest["aggregates"]]
     manifest["partitions"] = {"selection": "[/x]"}
+    manifest.pop("columns", None)  # as the first format has it: the columns are told from the aggregates
     text = shown(display.show_manifest, manifest)
     assert "\x1b" not in text
     for words in ("lab[/x]", "patient [id] \\u001b[2J [/x]", "mean(weight[kg])", "see a[/x]_stddev"):
@@ -196,18 +200,33 @@ def test_the_document_of_a_manifest_for_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "stddev", "width", "text"),
+    ("value", "stddev", "noise", "text"),
     [
-        (12_345, 10.0, 20.0, "12,345 ± 20"),
-        (-3, 10.0, 1236.5, "-3 ± 1,236"),
+        (12_345, 10.0, (10.0, 1.0), "12,345 ± 20"),
+        (-3, 10.0, (1261.0, 0.5), "-3 ± 1,236"),
         (2.54, 1.0, None, "2.5 ± 2.0"),
         (50.0, 10.0, None, "50 ± 20"),
         (2.5, None, None, "2.50 ± ?"),
-        (1234.5678, 0.01, 0.0196, "1,234.568 ± 0.020"),
+        (1234.5678, 0.01, (100.0, 0.0001), "1,234.568 ± 0.020"),
     ],
 )
-def test_cells(value: float, stddev: float | None, width: float | None, text: str) -> None:
-    aggregate = {"name": "a", "half_width_95": width, "mechanism": "gaussian"}
-    assert display.cell({"a": value, "a_stddev": stddev}, aggregate) == text
-    if width is None and stddev == 10:  # one draw of Laplace noise is beyond 1.96 stddevs more often
-        assert display.cell({"a": value, "a_stddev": stddev}, {**aggregate, "mechanism": "laplace"}) == "50 ± 21"
+def test_cells(value: float, stddev: float | None, noise: tuple[float, float] | None, text: str) -> None:
+    row, error = {"a": value, "a_stddev": stddev}, {"rule": "per_row", "mechanism": "gaussian", "stddev_column": "a_stddev"}
+    if noise is not None:
+        error |= {"rule": "constant", "noise_scale": noise[0], "granularity": noise[1], "stddev": stddev}
+    assert display.cell(row, {"name": "a", "error": error}) == text
+    if noise is None and stddev == 10:  # one draw of Laplace noise is beyond 1.96 stddevs more often
+        assert display.cell(row, {"name": "a", "error": {**error, "mechanism": "laplace"}}) == "50 ± 21"
+
+
+def test_an_error_that_this_version_does_not_know_is_said_to_be_unknown() -> None:
+    """A manifest of a later version: the table is shown, and no half-width is made up."""
+    found = result(["a", "b", "c"])
+    assert found.rows is not None
+    later = {"rule": "quantiles", "low": "rows_low", "high": "rows_high"}
+    columns = [column | ({"error": later} if column["name"] == "rows" else {}) for column in columns_of(found.manifest)]
+    manifest = {**found.manifest, "format": FORMAT, "columns": columns}
+    assert re.search(r"rows +│ count +│ not known +│ not known +│ +│", shown(display.show_manifest, manifest))
+    again = replace(found, manifest=manifest)
+    assert documents.result_document(again)["aggregates"][0] == {"name": "rows", "stddev": None}
+    assert f"{found.rows['rows'][0].as_py():,} ± ?" in shown(display.show_result, again)

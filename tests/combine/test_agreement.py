@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from combine_helpers import ALL, budget, party, plan
+from combine_helpers import ALL, budget, described, party, plan, undescribed
 from helpers import COUNT, MEAN, SUM, UNITS
 
 from dp_spark.combine.agreement import Party, check_disjoint, check_parties, key_presence
@@ -138,10 +138,38 @@ def test_a_combination_is_no_party() -> None:
         lambda item: item.update(partitions={"selection": "private"}),
     ],
 )
-def test_a_manifest_that_does_not_fit_its_table_is_damage(change: Callable[[dict[str, Any]], object]) -> None:
+@pytest.mark.parametrize("of_format", [undescribed, described])
+def test_a_manifest_that_does_not_fit_its_table_is_damage(
+    change: Callable[[dict[str, Any]], object], of_format: Callable[[Party], Party]
+) -> None:
+    check_parties([party(BASE), of_format(party(BASE, label="B"))])
     with pytest.raises(DamageError) as caught:
-        check_parties([party(BASE), changed(party(BASE, label="B"), change)])
+        check_parties([party(BASE), changed(of_format(party(BASE, label="B")), change)])
     assert caught.value.where == "B"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda columns: columns.pop(),
+        lambda columns: columns.reverse(),
+        lambda columns: columns[0].update(type="bigint"),
+        lambda columns: columns[1].update(type="double"),
+        lambda columns: columns[1].update(aggregate="rows"),
+        lambda columns: columns[1].pop("error"),
+    ],
+)
+def test_columns_that_are_not_those_of_the_table_are_damage(change: Callable[[list[dict[str, Any]]], object]) -> None:
+    with pytest.raises(DamageError):
+        check_parties([party(BASE), changed(described(party(BASE, label="B")), lambda item: change(item["columns"]))])
+
+
+def test_parties_of_different_versions_agree_and_a_setting_that_only_one_has_is_a_difference() -> None:
+    """Whatever a later version tells of an aggregate is part of its definition, if it is not null there."""
+    old, new = undescribed(party(BASE)), described(party(BASE, label="B"))
+    check_parties([old, changed(new, lambda item: item["aggregates"][1].update(where=None))])
+    error = refusal(old, changed(new, lambda item: item["aggregates"][1].update(where="x > 1")))
+    assert "aggregates.rows is count() in A, count(), where x > 1 in B" in error.message
 
 
 def test_a_key_that_stands_twice_is_damage() -> None:

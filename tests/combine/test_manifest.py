@@ -6,12 +6,20 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from combine_helpers import ALL, budget, party, plan
+from combine_helpers import ALL, budget, described, party, plan, undescribed
 from helpers import COUNT
 
 from dp_spark.combine.manifest import Users, combined_manifest, joint_guarantee
 from dp_spark.errors import SpecError
-from dp_spark.manifest import column_comments, confidence_intervals, from_json, half_width, to_json
+from dp_spark.manifest import (
+    column_comments,
+    columns_of,
+    confidence_intervals,
+    from_json,
+    half_width,
+    to_json,
+    value_column,
+)
 from dp_spark.plan.manifest_building import build_manifest
 
 ONE, TWO = plan(*ALL, budget=budget("0.5", "1e-6")), plan(*ALL, budget=budget("1.25", "3e-7"), dataset="clinic")
@@ -117,10 +125,28 @@ def test_recipients_read_it_and_take_intervals_from_the_stddevs() -> None:
         confidence_intervals(found, "rows", [10.0])
 
 
+def test_the_columns_are_described_whatever_the_parties_format() -> None:
+    parties = [party(ONE), party(TWO, label="B")]
+    told = [
+        combined_manifest([of_format(item) for item in parties], Users.disjoint)["columns"]
+        for of_format in (undescribed, described)
+    ]
+    assert told[0] == told[1]
+    found = columns_of(manifest())
+    assert [column["name"] for column in found] == [*parties[0].rows.column_names, "parties"]
+    average = value_column(manifest(), "average")
+    assert average["error"] == {"rule": "per_row", "mechanism": "gaussian", "stddev_column": "average_stddev"}
+    assert average["range"] == [0, 100]
+    first = {**manifest(), "format": "dp_spark.combined/1"}
+    del first["columns"]
+    for column, same in zip(columns_of(first), found, strict=True):  # as 0.1.0 combined
+        assert {name: item for name, item in column.items() if name != "comment"} == same
+
+
 def test_mechanisms_that_differ_are_all_named() -> None:
     laplace = plan(COUNT, accountant="basic", budget={"epsilon": Decimal(1)})
     found = combined_manifest([party(plan(COUNT)), party(laplace, label="B")], Users.disjoint)
-    assert column_comments(found)["rows"] == "count; with discrete gaussian and laplace noise"
+    assert column_comments(found)["rows"] == "number of rows; with discrete gaussian and laplace noise"
 
 
 def test_no_release_can_have_the_dataset_of_a_combination() -> None:

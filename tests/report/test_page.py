@@ -27,6 +27,7 @@ from dp_spark.errors import SpecError
 from dp_spark.ledger.entries import GENESIS, Entry
 from dp_spark.ledger.history import BudgetHistory, budget_history
 from dp_spark.ledger.state import LedgerState
+from dp_spark.manifest import value_columns
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accountants.account import Account
@@ -167,13 +168,13 @@ def test_bounds_mechanism_and_selection_are_those_of_the_manifest() -> None:
 
 def test_relative_errors_near_zero() -> None:
     manifest, rows = release(list("abcd"), [0, -900, 900, 3])
-    cells = released(manifest, manifest["aggregates"][1], rows.to_pylist())
+    cells = released(manifest, value_columns(manifest)[1], rows.to_pylist())
     width = manifest["aggregates"][1]["half_width_95"]
     assert cells[0].relative_error == math.inf
     assert cells[1].relative_error == cells[2].relative_error == pytest.approx(width / 900)
     named = dict(zip(error_labels(), error_counts(cells), strict=True))
     assert (named["5 to 10 %"], named["over 100 %"], sum(named.values())) == (2, 2, 4)
-    mean = released(manifest, manifest["aggregates"][2], rows.to_pylist())
+    mean = released(manifest, value_columns(manifest)[2], rows.to_pylist())
     assert dict(zip(error_labels(), error_counts(mean), strict=True))["no error bar"] == 3
     known = mean[2].interval
     assert known is not None
@@ -190,7 +191,7 @@ def test_many_partitions_are_cut_aloud() -> None:
     assert "the 60 largest of 2,003 values. The other 1,943 are not drawn here" in shown
     assert "all 2,003 values, the largest first" in shown
     assert "The first 2,000 rows are listed; 3 more" in shown
-    cells = released(manifest, manifest["aggregates"][1], rows.to_pylist())
+    cells = released(manifest, value_columns(manifest)[1], rows.to_pylist())
     chosen = largest(cells, 60)
     assert {item.value for item in chosen} == set(range(number - 60, number))
     assert [item.position for item in chosen] == sorted(item.position for item in chosen)

@@ -12,6 +12,7 @@ from queries import released_table
 
 from dp_spark.aggregates.query import Query
 from dp_spark.combine.agreement import Party
+from dp_spark.manifest import FORMAT, FORMAT_1, columns_of
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan, plan_release
 
@@ -42,6 +43,18 @@ def party(
         found, release_id=f"r-{label}", file_digest=digest, sequence=sequence, at=at, ledger=f"sha256:{label}"
     )
     return Party(label, manifest, rows)
+
+
+def described(given: Party) -> Party:
+    """The party with a manifest of format 2."""
+    columns = [{name: item for name, item in column.items() if name != "comment"} for column in columns_of(given.manifest)]
+    return Party(given.label, {**given.manifest, "format": FORMAT, "columns": columns}, given.rows)
+
+
+def undescribed(given: Party) -> Party:
+    """The party with a manifest of format 1."""
+    manifest = {name: item for name, item in given.manifest.items() if name != "columns"}
+    return Party(given.label, {**manifest, "format": FORMAT_1}, given.rows)
 
 
 def budget(epsilon: str, delta: str = "1e-6") -> dict[str, Decimal]:
