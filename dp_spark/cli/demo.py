@@ -23,7 +23,7 @@ from dp_spark.engine import preprocess
 from dp_spark.engine.sources import column, open_source
 from dp_spark.errors import DpSparkError
 from dp_spark.installed import conf_file
-from dp_spark.ledger.outbox import open_account
+from dp_spark.ledger.books import open_account
 from dp_spark.ledger.table import Ledger
 from dp_spark.manifest import confidence_intervals, stddevs_for
 from dp_spark.privacy.accounting import Account
