@@ -170,25 +170,33 @@ def test_what_is_drawn_is_not_judged_anew(place: Place, monkeypatch: pytest.Monk
         place.release("r1", **wrong)
 
 
-def test_a_release_without_an_id_tells_it_in_python(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    class OddError(Exception):
-        pass
+class OddError(Exception):
+    """Not one of ours."""
 
+
+@pytest.mark.parametrize("kind", [OddError, KeyboardInterrupt, SourceError])
+def test_a_release_without_an_id_tells_it_in_python(
+    place: Place, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
     def odd(*_: Any) -> NoReturn:
-        raise OddError
+        raise kind("odd")
 
     with monkeypatch.context() as patch:
         patch.setattr(Outbox, "create", odd)
-        with pytest.raises(OddError):
+        with pytest.raises(kind) as free:
             place.release()
     assert place.kinds() == [], "an outbox that cannot be made costs nothing"
-    monkeypatch.setattr(release, "draw_quietly", odd)
-    with pytest.raises(OddError) as caught:
-        place.release()
+    assert getattr(free.value, "release_id", None) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(release, "draw_quietly", odd)
+        with pytest.raises(kind) as caught:
+            place.release()
     error: Any = caught.value
     [(_, release_id)] = place.kinds()
     assert (error.charged, error.release_id, error.resumable) == (True, release_id, True)
-    assert release_id in error.__notes__[0]
+    assert f"--release-id {release_id}" in error.mend if kind is SourceError else release_id in error.__notes__[0]
+    assert place.release(error.release_id).status == "published"
+    assert place.kinds() == [("charge", release_id), ("published", release_id)], "the mend, followed: charged once"
     with pytest.raises(BudgetError) as refused:
         place.release(budget={"epsilon": 1000})
     assert (refused.value.charged, refused.value.release_id) == (False, None)
