@@ -20,7 +20,6 @@ from dp_spark.ledger.rows import CHARGE, GENESIS, OPEN, PUBLISHED, Row, Seal
 from dp_spark.ledger.state import LedgerState
 from dp_spark.privacy.accounting import Account, Cost, zcdp_from_budget
 from dp_spark.privacy.events import Event, events_to_json
-from dp_spark.release.charging import check_resumable
 
 START = datetime(2024, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -333,18 +332,6 @@ def test_a_source_that_another_account_was_charged_for_is_refused(source: str) -
 @pytest.mark.parametrize("source", ["/data/a", "/data/a/part=1", "/data/bb", "/data/c", "table:a.b", "s3a://x/data/b"])
 def test_other_sources_are_not(source: str) -> None:
     charge(book().state(), "a", source=source)
-
-
-def test_a_charge_does_not_go_on_with_what_another_account_was_charged_for() -> None:
-    """An earlier version's charge does not tell which server a setting of the URL names."""
-    old, new = "jdbc:1:2", '["jdbc:1:2", "db:h1:p:t..d", "db:h9:p:t..d"]'
-    books = Book().open("a").open("b").charge("a", "r1", laplace("0.1"), source=old)
-    state = books.state()
-    charge = state.charges[0].entry
-    check_resumable(state, charge, new, '["id"]', [laplace("0.1")])
-    state = books.charge("b", "r2", laplace("0.1"), source='["jdbc:9:2", "db:h9:p:t..d"]').state()
-    with pytest.raises(BudgetError, match="another dataset"):
-        check_resumable(state, charge, new, '["id"]', [laplace("0.1")])
 
 
 def test_a_table_or_database_is_pinned_by_its_name() -> None:
