@@ -31,13 +31,13 @@ from dp_spark.combine.arithmetic import combine_rows
 from dp_spark.combine.manifest import Users
 from dp_spark.combine.run import CombinedResult, combine
 from dp_spark.engine.aggregation import ExactAggregates
-from dp_spark.ledger.outbox import open_account
+from dp_spark.ledger.books import open_account
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.plan.results import release_table
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.integers import Noisy
 from dp_spark.privacy.noise_grid import to_grid
-from dp_spark.release import run as release
+from dp_spark.release import draw as drawing
 from dp_spark.release.run import run_release
 from dp_spark.session import get_session
 from dp_spark.spec.release_spec import ReleaseSpec
@@ -71,7 +71,7 @@ class Side:
 
     def drawn(self) -> Party:
         """The release with fresh noise."""
-        return self._of(release._add_noise(self.plan, self.exact)[1])
+        return self._of(drawing._add_noise(self.plan, self.exact)[1])
 
     def _of(self, values: Mapping[Query, Noisy]) -> Party:
         keys = self.exact.keys.rename_columns(list(self.plan.spec.group_by))
@@ -109,13 +109,13 @@ def release_file() -> str:
 
 @contextmanager
 def _watching(found: dict[str, tuple[ReleasePlan, ExactAggregates]], site: str) -> Iterator[None]:
-    original = release._add_noise
+    original = drawing._add_noise
 
     def add_noise(plan: ReleasePlan, exact: ExactAggregates) -> Any:
         found[site] = (plan, exact)
         return original(plan, exact)
 
-    with mock.patch.object(release, "_add_noise", add_noise):
+    with mock.patch.object(drawing, "_add_noise", add_noise):
         yield
 
 

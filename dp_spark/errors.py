@@ -96,7 +96,8 @@ def say_charged(error: BaseException, release_id: str, *, charged: bool | None, 
         error.mend = f"{error.mend}; {advice}".strip("; ")
         return
     error.charged, error.release_id, error.resumable, error.advice = charged, release_id, True, advice  # type: ignore[attr-defined]
-    error.add_note(f"charged: {'perhaps' if charged is None else 'yes'}; release id: {release_id}")
+    was = "perhaps" if charged is None else "yes"
+    error.add_note(f"charged: {was}; release id: {release_id}; run again with this id, it is not charged again")
 
 
 def foreseen(error: BaseException, known: DpSparkError) -> DpSparkError:

@@ -14,7 +14,7 @@ from dp_spark.cli.terminal import AsJson, emit, log, out, report, session
 from dp_spark.errors import DamageError, DpSparkError, SpecError
 
 if TYPE_CHECKING:
-    from dp_spark.ledger.state import AccountState
+    from dp_spark.ledger.accounts import AccountState
 
 budget_app = typer.Typer(name="budget", help="Open, show, raise and verify privacy budgets.", no_args_is_help=True)
 
@@ -50,7 +50,7 @@ class NewAccount:
 @together
 def budget_open(ledger: _LEDGER, new: NewAccount, as_json: AsJson = False) -> None:
     """Open the budget of a dataset; makes the ledger where there is none yet."""
-    from dp_spark.ledger.outbox import open_account
+    from dp_spark.ledger.books import open_account
     from dp_spark.places.stores import unsafe_store
     from dp_spark.privacy.accountants.account import Account
     from dp_spark.spec.release_spec import Location
@@ -127,13 +127,13 @@ def budget_history(ledger: _LEDGER, dataset: _ANY_DATASET = None, as_json: AsJso
     from dp_spark.tables.refs import TableRef
 
     state, damage = Ledger(session(), TableRef.parse(ledger)).examine()
-    entries = [entry for entry in state.entries if dataset in (None, entry.dataset)]
+    rows = [row for row in state.rows if dataset in (None, row.dataset)]
     if not as_json:
-        show_entries(out(), entries)
+        show_entries(out(), rows)
     elif damage is not None:
-        emit({"error": damage.to_dict(), "sound_part": history_documents(entries)})
+        emit({"error": damage.to_dict(), "sound_part": history_documents(rows)})
     else:
-        emit(history_documents(entries))
+        emit(history_documents(rows))
     if damage is not None:
         _stop(damage, as_json)
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from dp_spark.ledger.outbox import open_account
+from dp_spark.ledger.books import open_account
 from dp_spark.ledger.table import Ledger
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.spec.release_spec import ReleaseSpec

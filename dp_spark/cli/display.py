@@ -18,8 +18,8 @@ from dp_spark.cli.documents import (
     result_warnings,
 )
 from dp_spark.combine.run import CombinedResult
-from dp_spark.ledger.entries import Entry
-from dp_spark.ledger.state import AccountState
+from dp_spark.ledger.accounts import AccountState
+from dp_spark.ledger.rows import Row
 from dp_spark.ledger.verification import Verification
 from dp_spark.manifest import PARTIES, error_width, is_combined, value_columns
 from dp_spark.published.cells import cell, computed, key_text, noise_words, plain_rows
@@ -45,7 +45,7 @@ def show_result(console: Console, result: ReleaseResult) -> None:
     console.print(f"Release id  {result.release_id}", soft_wrap=True)
     if result.note:
         console.print(f"Note        {escape(result.note)}", style="yellow", soft_wrap=True)
-    cost, left = cost_document(result.charge), remaining_document(result.account)
+    cost, left = cost_document(result.charge.row), remaining_document(result.account)
     console.print(f"Cost        {_budget(cost)}")
     console.print(f"Remaining   {_budget(left)} for dataset {result.account.dataset}")
     for warning in result_warnings(result):
@@ -144,13 +144,13 @@ def _text(value: Any) -> str:
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else _safe(value)
 
 
-def show_entries(console: Console, entries: Sequence[Entry]) -> None:
+def show_entries(console: Console, rows: Sequence[Row]) -> None:
     """A ledger's entries, for people."""
     names = ("sequence", "at", "who", "entry", "dataset", "release_id", "epsilon", "delta", "rho", "reason")
     table = Table()
     for name in names:
         table.add_column(name, overflow="fold")
-    for document in history_documents(entries):
+    for document in history_documents(rows):
         table.add_row(*(_text(document.get(name)) for name in names))
     console.print(table)
 

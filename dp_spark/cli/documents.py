@@ -12,8 +12,9 @@ from typing import Any
 
 from dp_spark.aggregates.parts import Accuracy
 from dp_spark.combine.run import CombinedResult
-from dp_spark.ledger.entries import OPEN, PUBLISHED, Entry
-from dp_spark.ledger.state import AccountState
+from dp_spark.ledger.accounts import AccountState
+from dp_spark.ledger.entries import Charge, Written
+from dp_spark.ledger.rows import OPEN, PUBLISHED, Row
 from dp_spark.ledger.verification import Verification
 from dp_spark.manifest import half_width, value_columns
 from dp_spark.privacy.accountants.base import Cost
@@ -29,9 +30,9 @@ def number(value: Decimal | str | float | None) -> float | None:
     return None if value is None else float(value)
 
 
-def cost_document(charge: Entry) -> dict[str, float | None]:
-    """What a charge cost."""
-    return {"epsilon": number(charge.epsilon), "delta": number(charge.delta), "rho": number(charge.rho)}
+def cost_document(row: Row) -> dict[str, float | None]:
+    """What an entry of the ledger cost."""
+    return {"epsilon": number(row.epsilon), "delta": number(row.delta), "rho": number(row.rho)}
 
 
 def _pair(pair: tuple[Decimal, Decimal]) -> dict[str, float | None]:
@@ -58,34 +59,35 @@ def account_document(state: AccountState) -> dict[str, Any]:
     }
 
 
-def _charge_document(charge: Entry, state: AccountState) -> dict[str, Any]:
-    document = {"release_id": charge.release_id, **cost_document(charge), "at": charge.at.isoformat(timespec="seconds")}
+def _charge_document(written: Written[Charge], state: AccountState) -> dict[str, Any]:
+    charge, at = written.entry, written.at.isoformat(timespec="seconds")
+    document = {"release_id": charge.release_id, **cost_document(written.row), "at": at}
     return document if charge.dataset == state.dataset else {**document, "dataset": charge.dataset}
 
 
-def history_documents(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Entries, as ``budget history --json`` prints them: a later opening of one account is what raised it."""
+def history_documents(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """A ledger's rows, as ``budget history --json`` prints them: a later opening of one account is what raised it."""
     opened: set[str] = set()
     documents = []
-    for entry in entries:
-        raised = entry.entry == OPEN and entry.dataset in opened
-        documents.append(_entry_document(entry, RAISE if raised else entry.entry))
-        opened |= {entry.dataset} if entry.entry == OPEN else set()
+    for row in rows:
+        raised = row.entry == OPEN and row.dataset in opened
+        documents.append(_row_document(row, RAISE if raised else row.entry))
+        opened |= {row.dataset} if row.entry == OPEN else set()
     return documents
 
 
-def _entry_document(entry: Entry, word: str) -> dict[str, Any]:
-    events = json.loads(entry.events)
+def _row_document(row: Row, word: str) -> dict[str, Any]:
+    events = json.loads(row.events)
     return {
-        "sequence": entry.sequence,
-        "at": entry.at.isoformat(timespec="seconds"),
-        "who": entry.who,
+        "sequence": row.sequence,
+        "at": row.at.isoformat(timespec="seconds"),
+        "who": row.who,
         "entry": word,
-        "dataset": entry.dataset,
-        "release_id": entry.release_id,
-        **(cost_document(entry) if entry.entry != PUBLISHED else {}),
-        **(events if isinstance(events, dict) and entry.entry in (OPEN, PUBLISHED) else {}),
-        "reason": entry.reason,
+        "dataset": row.dataset,
+        "release_id": row.release_id,
+        **(cost_document(row) if row.entry != PUBLISHED else {}),
+        **(events if isinstance(events, dict) and row.entry in (OPEN, PUBLISHED) else {}),
+        "reason": row.reason,
     }
 
 
@@ -110,7 +112,7 @@ def result_document(result: ReleaseResult, warnings: Sequence[str] = ()) -> dict
         "path": result.sink,
         "version": result.version,
         "rows": None if result.rows is None else result.rows.num_rows,
-        "cost": cost_document(result.charge),
+        "cost": cost_document(result.charge.row),
         "remaining": remaining_document(result.account),
         "aggregates": [{"name": item["name"], "stddev": _stddev(result, item)} for item in value_columns(result.manifest)],
         **({"note": result.note} if result.note else {}),

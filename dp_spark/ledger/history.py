@@ -9,12 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 from dp_spark.errors import SpecError
-from dp_spark.ledger.entries import CHARGE, OPEN, Entry
-from dp_spark.ledger.state import LedgerState, account_of
+from dp_spark.ledger.entries import Charge, Opening
+from dp_spark.ledger.state import LedgerState
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.accountants.base import Cost
 from dp_spark.privacy.accountants.registry import cost_of
-from dp_spark.privacy.events import events_from_json
 
 
 @dataclass(frozen=True)
@@ -23,23 +22,17 @@ class Step:
 
     Attributes:
         entry: The opening, raising or charge.
+        sequence: Its place in the ledger.
+        at: When it was written.
         account: The budget as it is then.
         spent: The exact sum of all charges so far.
     """
 
-    entry: Entry
+    entry: Opening | Charge
+    sequence: int
+    at: datetime
     account: Account
     spent: Cost
-
-    @property
-    def is_charge(self) -> bool:
-        """Whether the entry is a charge; else it opened or raised the budget."""
-        return self.entry.entry == CHARGE
-
-    @property
-    def at(self) -> datetime:
-        """When."""
-        return self.entry.at
 
     @property
     def shares_left(self) -> dict[str, float]:
@@ -74,9 +67,9 @@ class BudgetHistory:
         return self.steps[-1]
 
     @property
-    def charges(self) -> tuple[Step, ...]:
-        """The charges that count, oldest first."""
-        return tuple(step for step in self.steps if step.is_charge)
+    def charges(self) -> tuple[tuple[Charge, Step], ...]:
+        """The charges that count, oldest first, each with its step."""
+        return tuple((step.entry, step) for step in self.steps if isinstance(step.entry, Charge))
 
 
 def budget_history(state: LedgerState, manifest: Mapping[str, Any]) -> BudgetHistory:
@@ -89,30 +82,32 @@ def budget_history(state: LedgerState, manifest: Mapping[str, Any]) -> BudgetHis
     Raises:
         SpecError: If this ledger was not charged for this very release.
     """
-    charge = state.charge_of(manifest["release_id"])
-    named, digest = (manifest["dataset"], manifest["charge"]["sequence"]), manifest["file_digest"]
-    if charge is None or (charge.dataset, charge.sequence) != named or digest not in state.digests_of(manifest["release_id"]):
+    release_id, digest = manifest["release_id"], manifest["file_digest"]
+    charge, named = state.charge_of(release_id), (manifest["dataset"], manifest["charge"]["sequence"])
+    if charge is None or (charge.entry.dataset, charge.sequence) != named or digest not in state.digests_of(release_id):
         raise SpecError(
-            f"this ledger was not charged for the release {manifest['release_id']}",
+            f"this ledger was not charged for the release {release_id}",
             where="--ledger",
             mend="give the ledger that the release file names",
         )
-    account = state.account(charge.dataset)
-    counted = {entry.sequence for entry in account.charges}
+    account = state.account(charge.entry.dataset)
+    counted = {counts.sequence for counts in account.charges}
     return BudgetHistory(account.dataset, account.group, tuple(_steps(state, account.dataset, counted)))
 
 
 def _steps(state: LedgerState, dataset: str, counted: set[int]) -> Iterator[Step]:
     account, accountant = None, state.account(dataset).account.accountant  # it stays, and a group has one
     spent = cost_of((), accountant)
-    for entry in state.entries:
-        opens = entry.entry == OPEN and entry.dataset == dataset
-        if opens:
-            account = account_of(entry)
-        elif entry.sequence in counted:  # a charge of the group can be older than the account: it counts from its opening
-            spent = spent.plus(cost_of(events_from_json(entry.events), accountant))
-        if account is not None and (opens or entry.sequence in counted):
-            yield Step(entry, account, spent)
+    for written in state.entries:
+        match written.entry:
+            case Opening() as entry if entry.dataset == dataset:
+                account = entry.account
+            case Charge() as entry if written.sequence in counted:
+                spent = spent.plus(cost_of(entry.events, accountant))
+            case _:
+                continue
+        if account is not None:  # a charge of the group can be older than the account: it counts from its opening
+            yield Step(entry, written.sequence, written.at, account, spent)
 
 
 def _left(total: Decimal, used: Decimal) -> float:

@@ -2,9 +2,7 @@
 
 Noise is drawn, committed here under a guard on the release id, and read back; only what is read back is published.
 So whatever dies or races after the draw, every later run publishes the same rows and never draws again.
-
-Ledger and outbox vouch for each other: a draw is stored with the seal of the charge that paid for it, so a ledger that lost
-that charge is found out; and a release that the ledger calls published must still have its draw here.
+A draw is stored with the seal of the charge that paid for it, so a ledger that lost that charge is found out (``books``).
 """
 
 from __future__ import annotations
@@ -22,13 +20,9 @@ from pyspark.sql import functions as F
 
 from dp_spark import manifest as manifests
 from dp_spark.errors import ConflictError, DamageError
-from dp_spark.ledger.entries import PUBLISHED, Seal
-from dp_spark.ledger.state import LedgerState
-from dp_spark.ledger.table import Ledger
-from dp_spark.privacy.accountants.account import Account
+from dp_spark.ledger.rows import Seal
 from dp_spark.published.canonical_rows import one_chunk
 from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent, translated
-from dp_spark.spark.settings import bookkeeping
 from dp_spark.tables.delta import exists, read
 from dp_spark.tables.refs import TableRef
 from dp_spark.tables.store import create_table, local_lock, merge_rows
@@ -116,7 +110,7 @@ class Outbox:
         with self._read_errors():
             rows = read(self.spark, self.ref).select("release_id", "charge_sequence", "charge_digest").toArrow().to_pylist()
         if any(value is None for row in rows for value in row.values()):
-            raise DamageError("a row has no release id or no seal", where=str(self.ref), mend=_MEND)
+            raise outbox_damage(self.ref, "a row has no release id or no seal")
         return {row["release_id"]: Seal(row["charge_sequence"], row["charge_digest"]) for row in rows}
 
     def find(self, release_id: str) -> StoredDraw | None:
@@ -135,9 +129,20 @@ class Outbox:
         text, digest, whole = rows[0]["manifest"], rows[0]["digest"], len(pieces) == len(rows) and None not in pieces
         payload = b"".join(pieces[number] for number in sorted(pieces)) if whole else b""
         if not whole or text is None or _digest(text, payload) != digest:
-            raise DamageError(f"the draw of {release_id} was changed", where=str(self.ref), mend=_MEND)
+            raise outbox_damage(self.ref, f"the draw of {release_id} was changed")
         with pa.ipc.open_stream(payload) as reader:
             return StoredDraw(reader.read_all(), manifests.from_json(text, where=str(self.ref)), digest)
+
+    def draw_of(self, release_id: str) -> StoredDraw:
+        """The draw of a release that was drawn.
+
+        Raises:
+            DamageError: If it is gone, or as ``find`` does.
+        """
+        found = self.find(release_id)
+        if found is None:
+            raise outbox_damage(self.ref, f"the draw of {release_id} is gone")
+        return found
 
     def of_dataset(self, dataset: str) -> Iterator[StoredDraw]:
         """All draws of a dataset, one after the other.
@@ -200,6 +205,11 @@ class Outbox:
         return translated(DamageError, "the outbox cannot be read", where=str(self.ref), mend=_MEND)
 
 
+def outbox_damage(outbox: TableRef, message: str) -> DamageError:
+    """The error of an outbox that does not hold what it must hold; drawing again would be a second draw."""
+    return DamageError(message, where=str(outbox), mend=_MEND)
+
+
 def _drawn_otherwise(outbox: TableRef, release_id: str) -> ConflictError:
     return ConflictError(
         f"another run drew the release {release_id} meanwhile, with another parsing of its source, and that draw counts",
@@ -207,34 +217,6 @@ def _drawn_otherwise(outbox: TableRef, release_id: str) -> ConflictError:
         mend="run the file that it was drawn with under this id, or use a new release id, which is charged anew",
         final=True,
     )
-
-
-def open_account(
-    spark: SparkSession, ref: TableRef, dataset: str, account: Account, reason: str | None = None, group: str | None = None
-) -> LedgerState:
-    """Opens an account (``Ledger.open``), with the outbox beside the ledger, so that no release has to make it."""
-    with bookkeeping(spark):
-        Outbox(spark, ref).create()
-        return Ledger(spark, ref).open(dataset, account, reason, group)
-
-
-def read_books(ledger: Ledger, outbox: Outbox) -> tuple[LedgerState, frozenset[str]]:
-    """The ledger and the ids of all releases that were drawn, each checked against the other.
-
-    Raises:
-        BudgetError: If there is no ledger.
-        DamageError: If one of them is damaged, the ledger has lost a charge that was drawn, or the outbox a draw that was
-            published.
-    """
-    seals = outbox.seals()  # before the ledger: what was drawn by now was charged by then
-    state = ledger.state()
-    state.check_seals(seals.values(), f"the outbox {outbox.ref}")
-    published = {str(entry.release_id) for entry in state.entries if entry.entry == PUBLISHED}
-    if not published <= set(seals):
-        seals = outbox.seals()  # after the ledger: what was published by then is drawn by now
-    for release_id in sorted(published - set(seals)):
-        raise DamageError(f"{release_id} was published, but its draw is gone", where=str(outbox.ref), mend=_MEND)
-    return state, frozenset(seals)
 
 
 def _digest(manifest: str, payload: bytes) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from dp_spark.errors import BudgetError, ConflictError
 from dp_spark.ledger.state import LedgerState
-from dp_spark.privacy.events import unparsed_from_json
 from dp_spark.spec.file_digests import is_current, version_for
 from dp_spark.spec.release_spec import ReleaseSpec
 
@@ -67,8 +66,7 @@ def is_correction(state: LedgerState, release_id: str, found: str, unparsed: str
         return False
     if found in digests:
         raise corrected_meanwhile(release_id)
-    known = unparsed_from_json(charge.events)
-    if known is not None and known == unparsed:
+    if charge.entry.unparsed is not None and charge.entry.unparsed == unparsed:
         return True
     check_same_file(release_id, digests[-1], found)
     return False

@@ -8,83 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import itertools
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
-from typing import cast
+from collections.abc import Iterable
+from dataclasses import replace
 
 from dp_spark.errors import BudgetError, DamageError
-from dp_spark.ledger.entries import CHARGE, CORRECTION, GENESIS, KINDS, OPEN, PUBLISHED, Entry, Seal
-from dp_spark.places.identities import same_source, split_identities
+from dp_spark.ledger.accounts import AccountState, is_raise, total_of
+from dp_spark.ledger.entries import KINDS, Charge, Correction, Entry, Opening, Publication, Written, entry_of
+from dp_spark.ledger.rows import CORRECTION, GENESIS, OPEN, Row, Seal
+from dp_spark.places.identities import same_source
 from dp_spark.privacy.accountants.account import Account
-from dp_spark.privacy.accountants.base import Cost
-from dp_spark.privacy.accountants.registry import ACCOUNTANTS, AccountantName, cost_of
-from dp_spark.privacy.decimals import decimal_text
-from dp_spark.privacy.events import Event, events_from_json, unparsed_from_json
-from dp_spark.spec.unit_pin import agrees, gains_names, loses_names, unit_words
+from dp_spark.privacy.accountants.registry import cost_of
 
 _MEND = "restore the ledger from a backup of its files (docs/ledger.md); do not open a new one"
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, BudgetError)
-
-
-@dataclass(frozen=True)
-class AccountState:
-    """An account as the ledger has it.
-
-    Attributes:
-        dataset: The dataset the account belongs to.
-        account: Its budget and accountant, as last raised.
-        group: The group of datasets that it shares users with, or None.
-        charges: The charges that count, oldest first: its own and those of its group.
-        spent: Their exact sum.
-    """
-
-    dataset: str
-    account: Account
-    group: str | None
-    charges: tuple[Entry, ...]
-    spent: Cost
-
-    @property
-    def own_charges(self) -> tuple[Entry, ...]:
-        """The charges of this dataset's own releases."""
-        return tuple(charge for charge in self.charges if charge.dataset == self.dataset)
-
-
-@dataclass(frozen=True)
-class Publication:
-    """What a published entry says.
-
-    Attributes:
-        sink: The table that the release is in.
-        version: Its version there.
-        draw: The digest of the draw that was published.
-    """
-
-    sink: str
-    version: int
-    draw: str
-
-    @staticmethod
-    def of(entry: Entry) -> Publication:
-        """Reads a published entry.
-
-        Raises:
-            ValueError, KeyError, TypeError: If it is not one.
-        """
-        place = json.loads(entry.events)
-        if not isinstance(place["version"], int):
-            raise TypeError
-        return Publication(str(place["sink"]), place["version"], str(place["draw"]))
 
 
 class LedgerState:
     """The ledger at one moment, checked as a whole.
 
     Args:
-        entries: All rows, in any order.
+        rows: All rows, in any order.
         where: The ledger's name, for errors.
 
     Raises:
@@ -92,22 +35,23 @@ class LedgerState:
             it held.
     """
 
-    def __init__(self, entries: Iterable[Entry], *, where: str) -> None:
+    def __init__(self, rows: Iterable[Row], *, where: str) -> None:
         self.where = where
         self.accounts: dict[str, AccountState] = {}
-        self._entries: list[Entry] = []
-        self._first: dict[tuple[str, str | None], Entry] = {}
-        for entry in _in_order(entries):
-            self._follow(entry)
+        self._entries: list[Written[Entry]] = []
+        self._charges: dict[str, Written[Charge]] = {}
+        self._publications: dict[str, Written[Publication]] = {}
+        for row in _in_order(rows):
+            self._follow(row)
 
     @staticmethod
-    def sound_part(entries: Iterable[Entry], seals: Iterable[Seal] = (), *, where: str) -> LedgerState:
+    def sound_part(rows: Iterable[Row], seals: Iterable[Seal] = (), *, where: str) -> LedgerState:
         """The ledger up to the last entry that is vouched for by those before and after it, and by who has seen it."""
-        ordered = _in_order(entries)
+        ordered = _in_order(rows)
         state = LedgerState((), where=where)
         with contextlib.suppress(DamageError):
-            for entry in ordered:
-                state._follow(entry)
+            for row in ordered:
+                state._follow(row)
         sound = len(state.entries)
         if sound < len(ordered) and ordered[sound].previous_digest != state.last_digest:
             sound -= 1  # the entry that follows was written after another one than this
@@ -117,14 +61,19 @@ class LedgerState:
         return LedgerState(ordered[: max(0, sound)], where=where)
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[Written[Entry], ...]:
         """All entries, oldest first."""
         return tuple(self._entries)
 
     @property
+    def rows(self) -> tuple[Row, ...]:
+        """All entries as they are stored, oldest first."""
+        return tuple(written.row for written in self._entries)
+
+    @property
     def last_digest(self) -> str:
         """The digest that the next entry must carry."""
-        return self._entries[-1].digest if self._entries else GENESIS
+        return self._entries[-1].row.digest if self._entries else GENESIS
 
     @property
     def next_sequence(self) -> int:
@@ -132,9 +81,19 @@ class LedgerState:
         return len(self._entries) + 1
 
     @property
+    def charges(self) -> tuple[Written[Charge], ...]:
+        """The charges of all releases, oldest first."""
+        return tuple(self._charges.values())
+
+    @property
+    def publications(self) -> tuple[Publication, ...]:
+        """Where all published releases are, oldest first."""
+        return tuple(written.entry for written in self._publications.values())
+
+    @property
     def charged_sources(self) -> list[str]:
         """The identities of all sources that were ever charged for."""
-        return sorted({str(entry.source) for entry in self._entries if entry.entry == CHARGE})
+        return sorted({charge.entry.source for charge in self.charges})
 
     def account(self, dataset: str) -> AccountState:
         """The account of a dataset.
@@ -152,18 +111,21 @@ class LedgerState:
             )
         return self.accounts[dataset]
 
-    def charge_of(self, release_id: str) -> Entry | None:
+    def charge_of(self, release_id: str) -> Written[Charge] | None:
         """The charge of a release, or None."""
-        return self._first.get((CHARGE, release_id))
+        return self._charges.get(release_id)
 
     def digests_of(self, release_id: str) -> tuple[str, ...]:
         """The digests of the files that a release's charge was made and corrected for, oldest first: the last one counts."""
-        kinds = (CHARGE, CORRECTION)
-        return tuple(str(item.file_digest) for item in self._entries if item.entry in kinds and item.release_id == release_id)
+        found = (written.entry for written in self._entries)
+        return tuple(
+            entry.file_digest for entry in found if isinstance(entry, Charge | Correction) and entry.release_id == release_id
+        )
 
-    def publication_of(self, release_id: str) -> Entry | None:
-        """The published entry of a release, or None."""
-        return self._first.get((PUBLISHED, release_id))
+    def publication_of(self, release_id: str) -> Publication | None:
+        """Where a release was published, or None."""
+        found = self._publications.get(release_id)
+        return None if found is None else found.entry
 
     def check_seals(self, seals: Iterable[Seal], witness: str) -> None:
         """Checks that the ledger still holds every entry that a witness has seen.
@@ -181,15 +143,16 @@ class LedgerState:
                     f"the ledger ends at entry {len(self._entries)}, but {witness} has seen entry {seal.sequence}: "
                     "entries were removed, or an older state was put back"
                 )
-            if seal.sequence < 1 or self._entries[seal.sequence - 1].digest != seal.digest:
+            if seal.sequence < 1 or self._entries[seal.sequence - 1].seal != seal:
                 raise self._damaged(f"entry {seal.sequence} is not the one that {witness} has seen")
 
-    def check_open(self, dataset: str, account: Account, group: str | None) -> None:
+    def check_open(self, opening: Opening) -> None:
         """Checks that an account can be opened.
 
         Raises:
             BudgetError: If the dataset has one already, or its group has another accountant or spent more than it holds.
         """
+        dataset, group, account = opening.dataset, opening.group, opening.account
         if dataset in self.accounts:
             raise BudgetError(
                 f"the dataset {dataset} has an account already",
@@ -203,8 +166,7 @@ class LedgerState:
                     where="--accountant",
                     mend=f"open it with --accountant {other.account.accountant}",
                 )
-        _, spent = self._shared(dataset, group, account.accountant)
-        if not account.bears(spent):
+        if not account.bears(self._opened(opening).spent):
             raise BudgetError(
                 f"the group {group} has already spent more than this budget",
                 where="--epsilon",
@@ -217,26 +179,25 @@ class LedgerState:
         Raises:
             BudgetError: If a total would fall, or the accountant would change.
         """
-        if not _covers(account, self.account(dataset).account):
+        if not is_raise(account, self.account(dataset).account):
             raise BudgetError(
                 "a budget is only raised: no total may fall, and its accountant stays",
                 where=self.where,
                 mend="give new totals, each at least the old one: see `dp-spark budget show`",
             )
 
-    def check_charge(self, dataset: str, events: Sequence[Event], *, privacy_unit: str, source: str) -> None:
-        """Checks that an account, and every account of its group, can bear a charge for this unit and this source.
+    def check_charge(self, charge: Charge) -> None:
+        """Checks that an account, and every account of its group, can bear a charge for its unit and its source.
 
         Raises:
             BudgetError: If the unit or the source is not the account's own, or too little remains.
         """
-        state = self.account(dataset)
-        _check_unit(state, privacy_unit, source)
-        self.check_source(dataset, source)
-        for member in (state, *(item for item in self._members(state.group) if item.dataset != dataset)):
-            cost = cost_of(events, member.account.accountant)
-            if not member.account.bears(member.spent.plus(cost)):
-                raise _refused(member, cost, self.where)
+        own = self.account(charge.dataset)
+        assert charge.accountant == own.account.accountant, "an account's accountant never changes"
+        own.check_unit(charge.privacy_unit, charge.source)
+        self.check_source(charge.dataset, charge.source)
+        for state in (own, *(item for item in self._members(own.group) if item.dataset != own.dataset)):
+            state.check_bears(charge.events, self.where)
 
     def check_source(self, dataset: str, source: str) -> None:
         """Checks that a source was charged to no other account; a charge that goes on without a new entry asks, too.
@@ -244,175 +205,94 @@ class LedgerState:
         Raises:
             BudgetError: If it was.
         """
-        for entry in self._entries:
-            if entry.entry == CHARGE and entry.dataset != dataset and same_source(str(entry.source), source):
+        for charge in (written.entry for written in self.charges):
+            if charge.dataset != dataset and same_source(charge.source, source):
                 raise BudgetError(
-                    f"this source was charged to the account of another dataset ({entry.dataset})",
+                    f"this source was charged to the account of another dataset ({charge.dataset})",
                     where="dataset",
-                    mend=f"use dataset: {entry.dataset}; one source has one budget",
+                    mend=f"use dataset: {charge.dataset}; one source has one budget",
                 )
 
     def _members(self, group: str | None) -> list[AccountState]:
         return [state for state in self.accounts.values() if group is not None and state.group == group]
 
-    def _shared(self, dataset: str, group: str | None, accountant: AccountantName) -> tuple[tuple[Entry, ...], Cost]:
-        """The charges that count in an account, and their sum."""
+    def _opened(self, opening: Opening) -> AccountState:
+        """An account as its opening leaves it: with what its group has spent by then."""
+        dataset, group, account = opening.dataset, opening.group, opening.account
         members = {dataset, *(state.dataset for state in self._members(group))}
-        charges = tuple(entry for entry in self._entries if entry.entry == CHARGE and entry.dataset in members)
-        spent = cost_of((), accountant)
-        for charge in charges:
-            spent = spent.plus(cost_of(events_from_json(charge.events), accountant))
-        return charges, spent
+        charges = tuple(charge for charge in self.charges if charge.entry.dataset in members)
+        return AccountState(dataset, account, group, charges, total_of(charges, account.accountant))
 
     # --- reading: each entry follows from all before it ---------------------------------------------------------------
 
-    def _follow(self, entry: Entry) -> None:
+    def _follow(self, row: Row) -> None:
         position = self.next_sequence
-        if entry.entry not in KINDS:
-            raise self._damaged(f"entry {entry.sequence} is of an unknown kind")
-        if entry.sequence != position or entry.previous_digest != self.last_digest:
+        if row.entry not in KINDS:
+            raise self._damaged(f"entry {row.sequence} is of an unknown kind")
+        if row.sequence != position or row.previous_digest != self.last_digest:
             raise self._damaged(f"the chain of entries is broken at sequence {position}")
-        if entry.entry != OPEN and entry.dataset not in self.accounts:
+        if row.entry != OPEN and row.dataset not in self.accounts:
             raise self._damaged(f"entry {position} belongs to no account")
         try:
-            if entry.entry == OPEN:
-                self._follow_opening(entry)
-            elif entry.entry == CHARGE:
-                self._follow_charge(entry)
-            elif entry.entry == CORRECTION:
-                self._follow_correction(entry)
-            else:
-                self._follow_publication(entry)
+            entry = entry_of(row)
+            match entry:
+                case Opening():
+                    self._follow_opening(entry, position)
+                case Charge():
+                    self._follow_charge(Written(entry, row))
+                case Correction():
+                    self._follow_correction(entry, position)
+                case Publication():
+                    self._follow_publication(Written(entry, row))
         except _UNREADABLE:
-            raise self._damaged(f"entry {position} of {entry.dataset} cannot be read") from None
-        self._entries.append(entry)
-        self._first.setdefault((entry.entry, entry.release_id), entry)
+            if row.entry == CORRECTION:
+                raise self._damaged(f"entry {position} is not a correction of parsing") from None
+            raise self._damaged(f"entry {position} of {row.dataset} cannot be read") from None
+        self._entries.append(Written(entry, row))
 
-    def _follow_opening(self, entry: Entry) -> None:
-        account, group, before = account_of(entry), _group_of(entry), self.accounts.get(entry.dataset)
-        if before is not None and not (entry.reason and before.group == group and _covers(account, before.account)):
-            raise self._damaged(f"entry {entry.sequence} opens the account of {entry.dataset} again")
+    def _follow_opening(self, opening: Opening, position: int) -> None:
+        account, group, before = opening.account, opening.group, self.accounts.get(opening.dataset)
+        if before is not None and not (opening.reason and before.group == group and is_raise(account, before.account)):
+            raise self._damaged(f"entry {position} opens the account of {opening.dataset} again")
         if any(member.account.accountant != account.accountant for member in self._members(group)):
             raise ValueError
-        charges, spent = self._shared(entry.dataset, group, account.accountant)
-        self.accounts[entry.dataset] = AccountState(entry.dataset, account, group, charges, spent)
-        self._check_spent(self.accounts[entry.dataset], entry)
+        self.accounts[opening.dataset] = self._not_overspent(self._opened(opening), position)
 
-    def _follow_charge(self, entry: Entry) -> None:
-        own = self.accounts[entry.dataset]
-        if entry.release_id is not None and self.charge_of(entry.release_id) is not None:
-            raise self._damaged(f"entry {entry.sequence} charges a release that was charged before")
-        split_identities(str(entry.source))
-        events = events_from_json(entry.events)
-        for amount in itertools.chain.from_iterable((event.epsilon, event.rho, event.delta) for event in events):
-            _amount(str(amount or 0))
-        cost = cost_of(events, own.account.accountant)
+    def _follow_charge(self, written: Written[Charge]) -> None:
+        charge = written.entry
+        own = self.accounts[charge.dataset]
+        if charge.release_id in self._charges:
+            raise self._damaged(f"entry {written.sequence} charges a release that was charged before")
+        cost = cost_of(charge.events, own.account.accountant)
         for state in [own] if own.group is None else self._members(own.group):
-            changed = replace(state, charges=(*state.charges, entry), spent=state.spent.plus(cost))
-            self._check_spent(changed, entry)
-            self.accounts[state.dataset] = changed
+            changed = replace(state, charges=(*state.charges, written), spent=state.spent.plus(cost))
+            self.accounts[state.dataset] = self._not_overspent(changed, written.sequence)
+        self._charges[charge.release_id] = written
 
-    def _follow_correction(self, entry: Entry) -> None:
-        charge = self.charge_of(str(entry.release_id))
-        same = ("dataset", "release_id", "accountant", "privacy_unit", "source")
-        if charge is None or any(getattr(charge, name) != getattr(entry, name) for name in same):
-            raise self._damaged(f"entry {entry.sequence} corrects a release that was not charged so")
-        free = events_from_json(entry.events) == () and not any(map(_amount, (entry.epsilon, entry.delta, entry.rho or "0")))
-        if not free or unparsed_from_json(charge.events) is None or entry.file_digest is None:
-            raise self._damaged(f"entry {entry.sequence} is not a correction of parsing")
-        if self.publication_of(str(entry.release_id)) is not None:
-            raise self._damaged(f"entry {entry.sequence} corrects a release that was published before")
+    def _follow_correction(self, correction: Correction, position: int) -> None:
+        charge = self.charge_of(correction.release_id)
+        if charge is None or charge.entry.corrected(correction.file_digest) != correction:
+            raise self._damaged(f"entry {position} corrects a release that was not charged so")
+        if charge.entry.unparsed is None:
+            raise self._damaged(f"entry {position} is not a correction of parsing")
+        if self.publication_of(correction.release_id) is not None:
+            raise self._damaged(f"entry {position} corrects a release that was published before")
 
-    def _follow_publication(self, entry: Entry) -> None:
-        charge = self.charge_of(str(entry.release_id))
-        if charge is None or charge.dataset != entry.dataset or self.publication_of(str(entry.release_id)) is not None:
-            raise self._damaged(f"entry {entry.sequence} is a publication without a charge of its own")
-        Publication.of(entry)
+    def _follow_publication(self, written: Written[Publication]) -> None:
+        release_id = written.entry.release_id
+        charge = self.charge_of(release_id)
+        if charge is None or charge.entry.dataset != written.entry.dataset or release_id in self._publications:
+            raise self._damaged(f"entry {written.sequence} is a publication without a charge of its own")
+        self._publications[release_id] = written
 
-    def _check_spent(self, state: AccountState, entry: Entry) -> None:
+    def _not_overspent(self, state: AccountState, position: int) -> AccountState:
         if not state.account.bears(state.spent):
-            raise self._damaged(f"at entry {entry.sequence} the account of {state.dataset} has spent more than it holds")
+            raise self._damaged(f"at entry {position} the account of {state.dataset} has spent more than it holds")
+        return state
 
     def _damaged(self, message: str) -> DamageError:
         return DamageError(message, where=self.where, mend=_MEND)
 
 
-def _check_unit(state: AccountState, privacy_unit: str, source: str) -> None:
-    # All charges, not the first alone: positions are pinned by the first charge that has them.
-    for charge in state.own_charges:
-        if not agrees(charge.privacy_unit, privacy_unit):
-            raise BudgetError(
-                f"the account of {state.dataset} protects the unit {unit_words(charge.privacy_unit)}, "
-                f"not {unit_words(privacy_unit)}",
-                where="privacy_unit",
-                mend="use the account's own unit, or open an account for another dataset",
-            )
-        same = same_source(str(charge.source), source)
-        if same and loses_names(charge.privacy_unit, charge.file_digest, privacy_unit):
-            raise BudgetError(
-                f"the account of {state.dataset} was charged for this source with a header; without one, another column "
-                "could become its unit",
-                where="source.options",
-                mend="read it with its header, as before",
-            )
-        if same and gains_names(charge.privacy_unit, privacy_unit):
-            raise BudgetError(
-                f"the account of {state.dataset} was charged for this source without a header, for the unit "
-                f"{unit_words(charge.privacy_unit)}; with names of its own, another column could become its unit",
-                where="source.options",
-                mend="read the same CSV files with options: {header: false}, as before",
-            )
-
-
-def _in_order(entries: Iterable[Entry]) -> list[Entry]:
-    return sorted(entries, key=lambda item: item.sequence or 0)  # a damaged one may have none
-
-
-def account_of(opening: Entry) -> Account:
-    """The account that an opening or a raise leaves.
-
-    Raises:
-        ValueError, ArithmeticError: If the entry is not one.
-    """
-    accountant, rho = opening.accountant, None if opening.rho is None else _amount(opening.rho)
-    if (accountant, rho is None) not in (("basic", True), ("zcdp", False)):
-        raise ValueError
-    return Account(cast(AccountantName, accountant), _amount(opening.epsilon), _amount(opening.delta), rho)
-
-
-def _group_of(opening: Entry) -> str | None:
-    document = json.loads(opening.events)
-    return str(document["group"]) if isinstance(document, dict) else None
-
-
-def _covers(new: Account, old: Account) -> bool:
-    """Whether no total of ``new`` is below that of ``old``."""
-    if new.accountant != old.accountant or new.epsilon < old.epsilon or new.delta < old.delta:
-        return False
-    return new.rho is None or old.rho is None or new.rho >= old.rho
-
-
-def _amount(text: str) -> Decimal:
-    value = Decimal(text)
-    if not value.is_finite() or value < 0:
-        raise ValueError
-    return value
-
-
-def _refused(state: AccountState, cost: Cost, where: str) -> BudgetError:
-    account = state.account
-    epsilon, delta = account.remaining_display(state.spent)
-    left = f"epsilon {decimal_text(epsilon)}, delta {decimal_text(delta)}"
-    asked = ACCOUNTANTS[account.accountant].describe(cost)
-    if account.rho is not None:
-        left = f"rho {account.rho - state.spent.amount:.6g}, selection delta {float(delta) / 2:.6g}, that is {left}"
-    mend = f"ask for at most epsilon {decimal_text(epsilon)} and delta {decimal_text(delta)}"
-    if cost.delta and not delta:
-        mend = "no delta is left for private partitions: list public partitions"
-    elif not epsilon:
-        mend = "the budget is used up: what was published stays, nothing more can be"
-    return BudgetError(
-        f"too little is left of the budget of {state.dataset}: the release needs {asked}; remaining {left}",
-        where=where,
-        mend=mend,
-    )
+def _in_order(rows: Iterable[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: row.sequence or 0)  # a damaged one may have none

@@ -14,11 +14,11 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from dp_spark.errors import DamageError, DpSparkError
-from dp_spark.ledger.entries import CHARGE, PUBLISHED
-from dp_spark.ledger.outbox import Outbox, read_books
-from dp_spark.ledger.state import LedgerState, Publication
+from dp_spark.ledger.books import read_books
+from dp_spark.ledger.entries import Publication
+from dp_spark.ledger.outbox import Outbox
+from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.table import Ledger
-from dp_spark.privacy.events import unparsed_from_json
 from dp_spark.published.row_comparison import same_rows
 from dp_spark.spark.errors import SPARK_ERRORS, translated
 from dp_spark.spec.file_digests import is_current, version_for
@@ -76,14 +76,13 @@ def verify(spark: SparkSession, ref: TableRef) -> Verification:
     """
     ledger, outbox = Ledger(spark, ref), Outbox(spark, ref)
     state, error = ledger.examine()
-    damage = list(_findings([_raising(error) if error else lambda: read_books(ledger, outbox), ledger.check_history]))
-    published = {str(entry.release_id): Publication.of(entry) for entry in state.entries if entry.entry == PUBLISHED}
-    charged = [str(entry.release_id) for entry in state.entries if entry.entry == CHARGE]
+    damage = list(_findings([_raising(error) if error else lambda: read_books(ledger, outbox), ledger.chain.check_history]))
+    published = {place.release_id: place for place in state.publications}
     unreachable, verified = [], []
     for release_id, place in published.items():
         try:
             with _as_damage(place.sink):
-                _check_release(spark, outbox, release_id, place)
+                _check_release(spark, outbox, place)
             verified.append(release_id)
         except _OutOfReachError:
             unreachable.append(release_id)
@@ -91,6 +90,7 @@ def verify(spark: SparkSession, ref: TableRef) -> Verification:
             damage.append(Finding(problem.where, f"{release_id}: {problem.message}"))
     sinks = sorted({place.sink for place in published.values()})
     damage += _findings([functools.partial(_check_newest, spark, outbox, state, sink) for sink in sinks])
+    charged = [charge.entry.release_id for charge in state.charges]
     unfinished = tuple(release_id for release_id in charged if release_id not in published)
     drawn: set[str] = set()
     if unfinished:
@@ -113,7 +113,7 @@ def _advice(state: LedgerState, release_id: str, *, drawn: bool) -> str:
         )
     if len(digests) > 1:
         return f"charged, its parsing corrected, not drawn; run the corrected file {again}"
-    if charge is not None and unparsed_from_json(charge.events) is not None:
+    if charge is not None and charge.entry.unparsed is not None:
         return f"charged, not drawn; run the same file {again}; only how its source is parsed may be corrected in it"
     return f"charged, not drawn; run the same file {again}"
 
@@ -137,16 +137,16 @@ def _raising(error: DamageError) -> Callable[[], object]:
     return check
 
 
-def _check_release(spark: SparkSession, outbox: Outbox, release_id: str, place: Publication) -> None:
+def _check_release(spark: SparkSession, outbox: Outbox, place: Publication) -> None:
     """One published release: its draw is the one that the ledger names, and its version of the table holds that draw."""
-    draw, sink = outbox.find(release_id), TableRef.stored(place.sink)
+    draw, sink = outbox.find(place.release_id), TableRef.stored(place.sink)
     if draw is None:
         raise DamageError("it was published, but its draw is gone", where=str(outbox.ref))
     if draw.digest != place.draw:
         raise DamageError("the draw is not the one that the ledger names", where=str(outbox.ref))
     if not tables.exists(spark, sink):
         raise _OutOfReachError
-    newest, found = tables.newest_version(spark, sink), tables.published_version(spark, sink, release_id)
+    newest, found = tables.newest_version(spark, sink), tables.published_version(spark, sink, place.release_id)
     if found is None:
         raise _OutOfReachError  # the table was made anew, or its history no longer goes back that far
     if found != place.version:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dp_spark.errors import DamageError
-from dp_spark.ledger.entries import Seal
+from dp_spark.ledger.rows import Seal
 from dp_spark.places.paths import is_local
 from dp_spark.tables.refs import TableRef
 

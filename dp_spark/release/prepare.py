@@ -9,26 +9,24 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
-from pyspark.sql.pandas.types import from_arrow_schema
 
 from dp_spark.engine import preprocess
 from dp_spark.engine.buckets import Buckets, in_buckets
 from dp_spark.engine.columns import require_key, require_numeric, require_value
 from dp_spark.engine.public_keys import PublicKeys, public_keys
-from dp_spark.engine.source_identity import source_identity, source_location
-from dp_spark.engine.sources import made_by_folders, open_checked, open_source
+from dp_spark.engine.source_identity import source_identity
+from dp_spark.engine.sources import made_by_folders, open_checked
 from dp_spark.engine.units import pinned_unit, require_units, with_units
-from dp_spark.errors import DamageError, SpecError
-from dp_spark.ledger.outbox import Outbox, StoredDraw, outbox_of
+from dp_spark.errors import DamageError
+from dp_spark.ledger.outbox import Outbox
 from dp_spark.ledger.same_file import is_correction
 from dp_spark.ledger.state import LedgerState
-from dp_spark.places.identities import same_source
 from dp_spark.plan.planning import ReleasePlan, plan_release
+from dp_spark.release.apart import check_public_sources, kept_apart
 from dp_spark.release.publication import check_order
 from dp_spark.spark.settings import BUCKETING, PARTITION_TYPES, check_held
-from dp_spark.spec.file_digests import is_current
-from dp_spark.spec.release_spec import ReleaseSpec, Source
-from dp_spark.tables import delta as tables
+from dp_spark.spec.release_spec import ReleaseSpec
+from dp_spark.spec.source import Source
 from dp_spark.tables import sink as sinks
 from dp_spark.tables.refs import TableRef
 
@@ -99,38 +97,12 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
     charge = state.charge_of(release_id)
     if charge is not None:
         is_correction(state, release_id, digest, unparsed)
-    if state.publication_of(release_id) is None:
-        drawn = functools.partial(Outbox(spark, TableRef.of(spec.ledger)).of_dataset, spec.dataset)
-        present = sinks.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec, sources), drawn=drawn)
-        if charge is not None and present is not None:
-            check_order(state, charge, present, sink)
-            _check_not_drawn(spark, spec, present, release_id)
+    drawn = functools.partial(Outbox(spark, TableRef.of(spec.ledger)).of_dataset, spec.dataset)
+    present = sinks.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec, sources), drawn=drawn)
+    if charge is not None and present is not None:
+        check_order(state, charge, present, sink)
+        _check_not_drawn(spark, spec, present, release_id)
     return Checked(spec, plan, digest, unparsed, frame, read, joined, buckets is not None, keys, source, unit, sink, state)
-
-
-def digest_of_drawn(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state: LedgerState, draw: StoredDraw) -> str:
-    """The digest of a file that is given for a release that is drawn: its steps and its source are not needed any more.
-
-    The types of a table of keys are those of the keys that were drawn.
-
-    Args:
-        spark: The session, with ``settings.RELEASE_SETTINGS`` held.
-        written: The release file as it was written.
-        spec: The same after ``${NAME}``.
-        state: What the ledger says.
-        draw: What was drawn.
-
-    Raises:
-        SpecError, SourceError: If the table of keys cannot be read, or is protected.
-    """
-    public, drawn = spec.public_partitions, draw.manifest["group_by"]
-    comparable = is_current(draw.manifest.get("file_digest")) and list(spec.group_by) == drawn
-    if public is None or public.source is None or not comparable:
-        return written.digest()  # nothing has to be read, or nothing can be compared, or it is another file
-    check_public_sources(spark, spec.model_copy(update={"preprocess": ()}), state.charged_sources)
-    types = from_arrow_schema(draw.rows.select(drawn).schema, prefer_timestamp_ntz=True)
-    keys = public_keys(spark, public, {item.name: item.dataType for item in types.fields}, spec.timezone)
-    return written.digest(keys.digest)
 
 
 def _check_files(spark: SparkSession, source: Source) -> None:
@@ -152,41 +124,6 @@ def _check_not_drawn(spark: SparkSession, spec: ReleaseSpec, present: Mapping[st
             where=str(outbox.ref),
             mend="put the outbox's files back from a backup: drawing again would be a second draw for one charge",
         )
-
-
-def check_public_sources(spark: SparkSession, spec: ReleaseSpec, protected: list[str]) -> dict[str, str]:
-    """A table that is protected cannot be declared public: as keys or in a join it would be released unpaid.
-
-    Args:
-        spark: The session.
-        spec: The release file, after ``${NAME}``.
-        protected: The identities of the tables that are protected.
-
-    Returns:
-        The identities of the public tables by key.
-
-    Raises:
-        SpecError: If a public table is a protected one, or overlaps it. SourceError: If one cannot be opened.
-    """
-    identities = {}
-    for where, public in _public_sources(spec).items():
-        own = source_identity(spark, public, where=where)  # says so even of one that cannot be opened so
-        _check_public(own, protected, where)
-        frame = open_source(spark, public, where=where, types={"unknown": "string"})
-        identities[where] = source_identity(spark, public, frame, where=where)
-        _check_public(identities[where], protected, where)
-    return identities
-
-
-def _check_public(identity: str, protected: list[str], where: str) -> None:
-    if any(same_source(identity, other) for other in protected):
-        raise SpecError("this table is protected, not public", where=where, mend="use a table that holds no one's data")
-
-
-def _public_sources(spec: ReleaseSpec) -> dict[str, Source]:
-    joined = {f"preprocess.{index}.join.source": step.join.source for index, step in enumerate(spec.preprocess) if step.join}
-    public = spec.public_partitions
-    return joined | ({"partitions.public.source": public.source} if public is not None and public.source is not None else {})
 
 
 def check_source(spark: SparkSession, spec: ReleaseSpec) -> None:
@@ -212,20 +149,3 @@ def _check_columns(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> 
         return None
     grouped = {name: require_key(frame, name, where="group_by") for name in spec.group_by}
     return public_keys(spark, spec.public_partitions, grouped, spec.timezone)
-
-
-def kept_apart(spark: SparkSession, spec: ReleaseSpec, sources: Mapping[str, str]) -> dict[str, str]:
-    """Role -> location or identities of the tables that a sink must not touch.
-
-    Args:
-        spark: The session.
-        spec: The release file, after ``${NAME}``.
-        sources: The identities of the sources that are known: role -> identities.
-    """
-    ledger = TableRef.of(spec.ledger)
-    apart = {"ledger": tables.location_of(spark, ledger), "outbox": tables.location_of(spark, outbox_of(ledger))}
-    for role, source in {"source": spec.source, **_public_sources(spec)}.items():
-        location = sources.get(role) or source_location(spark, source)
-        if location is not None:
-            apart[role] = location
-    return apart

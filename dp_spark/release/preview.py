@@ -11,12 +11,13 @@ from pyspark.sql import SparkSession
 from dp_spark.engine import preprocess
 from dp_spark.engine.public_tables import collect_public
 from dp_spark.engine.source_identity import source_identity
-from dp_spark.ledger.state import AccountState, LedgerState
+from dp_spark.ledger.accounts import AccountState
+from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.table import Ledger
 from dp_spark.places.paths import is_local
 from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.privacy.accountants.account import Account
-from dp_spark.release.prepare import check_public_sources
+from dp_spark.release.apart import check_public_sources
 from dp_spark.spec.file_checks import check_file
 from dp_spark.spec.file_places import check_places
 from dp_spark.spec.release_spec import ReleaseSpec

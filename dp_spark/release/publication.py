@@ -5,7 +5,6 @@ Nothing here knows an exact value or draws noise; whatever runs again publishes 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,15 +14,13 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from dp_spark.errors import ConflictError, DamageError
-from dp_spark.ledger.entries import Entry
+from dp_spark.ledger.accounts import AccountState
+from dp_spark.ledger.entries import Charge, Written
 from dp_spark.ledger.outbox import Outbox, StoredDraw
-from dp_spark.ledger.same_file import NOT_COMPARED, check_likely, check_same_file
-from dp_spark.ledger.state import AccountState, LedgerState, Publication
+from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.table import Ledger
 from dp_spark.published.row_comparison import same_rows
-from dp_spark.spark.errors import SPARK_ERRORS, translated
-from dp_spark.spec.file_digests import is_current, version_for
-from dp_spark.spec.release_spec import ReleaseSpec
+from dp_spark.spark.errors import translated
 from dp_spark.tables import delta as tables
 from dp_spark.tables import sink as sinks
 from dp_spark.tables.refs import TableRef
@@ -52,64 +49,55 @@ class ReleaseResult:
     version: int
     rows: pa.Table | None
     manifest: Mapping[str, Any]
-    charge: Entry
+    charge: Written[Charge]
     account: AccountState
     note: str = ""
 
 
-def compare_file(draw: StoredDraw, spec: ReleaseSpec, file_digest: str) -> str:
-    """Compares a file with the one that a draw was made for, as far as it can be.
+@dataclass(frozen=True)
+class Due:
+    """A release that is drawn, and where it is to be published.
+
+    Attributes:
+        charge: The charge that paid for it.
+        draw: Its one draw, as the outbox holds it.
+        sink: The table that it is due in.
+    """
+
+    charge: Written[Charge]
+    draw: StoredDraw
+    sink: TableRef
+
+
+def publish(spark: SparkSession, ledger: Ledger, due: Due, state: LedgerState) -> ReleaseResult:
+    """Publishes a draw from the outbox, and writes down in the ledger that it is published.
 
     Args:
-        draw: The draw.
-        spec: The file that is given now.
-        file_digest: Its digest.
-
-    Returns:
-        What could not be compared, in words; nothing where all was.
-
-    Raises:
-        BudgetError: If it is another file.
-    """
-    stored = draw.manifest.get("file_digest")
-    if is_current(stored):
-        check_same_file(str(draw.manifest["release_id"]), stored, file_digest)
-        return ""
-    check_likely(draw.manifest, spec)
-    return NOT_COMPARED.format(version=version_for(stored))
-
-
-def publish(
-    spark: SparkSession,
-    ledger: Ledger,
-    sink: TableRef,
-    state: LedgerState,
-    charge: Entry,
-    draw: StoredDraw,
-    note: str = "",
-) -> ReleaseResult:
-    """Publishes a draw from the outbox, and writes down in the ledger that it is published.
+        spark: The session.
+        ledger: The ledger.
+        due: What is published where.
+        state: The ledger as it was read a moment ago, with the charge.
 
     Raises:
         ConflictError: If a newer release is there already, or another publisher came first.
         DamageError: If the sink cannot be written.
     """
-    release_id = str(charge.release_id)
+    charge, draw, sink = due.charge.entry, due.draw, due.sink
     with local_lock(ledger.ref):
         base = tables.newest_version(spark, sink)  # before the manifest: a rival's commit in between makes this one void
         # The sink was checked before computing; since then somebody else's table can have come to be there.
         drawn = functools.partial(Outbox(spark, ledger.ref).of_dataset, charge.dataset)
         present = sinks.check_sink(spark, sink, charge.dataset, {}, drawn=drawn)
         shown = present == draw.manifest and _is_the_draw(_rows(spark, sink, base), draw)
-        if not shown and not _was_overtaken(spark, ledger, sink, state, charge, present):
+        if not shown and not _was_overtaken(spark, ledger, due, state, present):
             sinks.publish(spark, sink, draw.rows, draw.manifest, base)
-    version = tables.published_version(spark, sink, release_id)
+    version = tables.published_version(spark, sink, charge.release_id)
     rows = None if version is None else _rows(spark, sink, version)
     if version is None or rows is None or not _is_the_draw(rows, draw):
         raise ConflictError("another run published there at the same time", where=str(sink), mend="run the same command again")
-    state = ledger.mark_published(charge, str(sink), version, draw.digest, state)
+    state = ledger.mark_published(charge.published(str(sink), version, draw.digest), state)
     account = state.account(charge.dataset)
-    return ReleaseResult(release_id, "published", str(sink), version, rows, draw.manifest, charge, account, note)
+    return ReleaseResult(charge.release_id, "published", str(sink), version, rows, draw.manifest, due.charge, account)
 
 
 def _is_the_draw(rows: pa.Table, draw: StoredDraw) -> bool:
@@ -124,29 +112,24 @@ def _rows(spark: SparkSession, sink: TableRef, version: int) -> pa.Table:
 
 
 def _was_overtaken(
-    spark: SparkSession,
-    ledger: Ledger,
-    sink: TableRef,
-    state: LedgerState,
-    charge: Entry,
-    present: Mapping[str, Any] | None,
+    spark: SparkSession, ledger: Ledger, due: Due, state: LedgerState, present: Mapping[str, Any] | None
 ) -> bool:
     """Whether a release was published before the newer one that is there; one that was not can no longer be."""
     if present is None:
         return False
     known = state.charge_of(str(present["release_id"]))
-    if known is not None and known.sequence < charge.sequence:  # the ledger only grows: that stays so
+    if known is not None and known.sequence < due.charge.sequence:  # the ledger only grows: that stays so
         return False
     try:
-        check_order(ledger.state(), charge, present, sink)
+        check_order(ledger.state(), due.charge, present, due.sink)
     except ConflictError:
-        if tables.published_version(spark, sink, str(charge.release_id)) is None:
+        if tables.published_version(spark, due.sink, due.charge.entry.release_id) is None:
             raise
         return True
     return False
 
 
-def check_order(state: LedgerState, charge: Entry, present: Mapping[str, Any], sink: TableRef) -> None:
+def check_order(state: LedgerState, charge: Written[Charge], present: Mapping[str, Any], sink: TableRef) -> None:
     """Checks that what a sink holds was not charged after a release that is to be published there.
 
     Raises:
@@ -160,35 +143,3 @@ def check_order(state: LedgerState, charge: Entry, present: Mapping[str, Any], s
             mend="this release is too late and its charge is spent; a new release id is a new release and a new charge",
             final=True,
         )
-
-
-def already_published(
-    spark: SparkSession, state: LedgerState, outbox: Outbox, release_id: str, spec: ReleaseSpec, file_digest: str
-) -> ReleaseResult:
-    """What was published under this id, whatever the sink holds by now.
-
-    Raises:
-        BudgetError: If it was another release file's.
-        DamageError: If its charge or its draw is gone.
-    """
-    charge, done, draw = state.charge_of(release_id), state.publication_of(release_id), outbox.find(release_id)
-    if charge is None or done is None or draw is None:
-        raise DamageError(
-            f"the release {release_id} is published, but its charge or its draw is gone",
-            where=str(outbox.ref),
-            mend="put the files of ledger and outbox back from a backup (docs/ledger.md)",
-        )
-    note = compare_file(draw, spec, file_digest)
-    place, rows = Publication.of(done), None
-    if draw.digest != place.draw:
-        raise DamageError(
-            f"the draw of {release_id} is not the one that the ledger names",
-            where=str(outbox.ref),
-            mend="put the outbox's files back from a backup (docs/ledger.md)",
-        )
-    sink, version = TableRef.stored(place.sink), place.version
-    with contextlib.suppress(*SPARK_ERRORS):  # what is gone, or was vacuumed, cannot be shown
-        if tables.exists(spark, sink) and tables.published_version(spark, sink, release_id) == version:
-            rows = tables.read_rows(spark, sink, version)
-    account = state.account(charge.dataset)
-    return ReleaseResult(release_id, "already_published", str(sink), version, rows, draw.manifest, charge, account, note)

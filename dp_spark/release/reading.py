@@ -8,8 +8,9 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from dp_spark.errors import ConflictError, DamageError
+from dp_spark.ledger.books import read_books
 from dp_spark.ledger.history import BudgetHistory, budget_history
-from dp_spark.ledger.outbox import Outbox, read_books
+from dp_spark.ledger.outbox import Outbox
 from dp_spark.ledger.table import Ledger
 from dp_spark.ledger.verification import verify_release
 from dp_spark.manifest import columns_of

@@ -107,7 +107,7 @@ def budget_picture(history: BudgetHistory) -> Picture:
     import altair as alt
 
     points = [
-        {"at": step.at.isoformat(), "part": part, "left": share, "line": step.entry.sequence}
+        {"at": step.at.isoformat(), "part": part, "left": share, "line": step.sequence}
         for step in history.steps
         for part, share in step.shares_left.items()
     ]

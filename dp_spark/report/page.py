@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from dp_spark.errors import SpecError
+from dp_spark.ledger.entries import Charge
 from dp_spark.ledger.history import BudgetHistory, Step
 from dp_spark.manifest import is_combined, value_columns
 from dp_spark.privacy.decimals import decimal_text
@@ -186,7 +187,7 @@ def _budget(history: BudgetHistory, manifest: Mapping[str, Any]) -> dict[str, An
         "left": _pair(*left),
         "as_of": _moment(last.at.isoformat()),
         "number": len(charges),
-        "charges": [_charge(step, history, manifest) for step in listed],
+        "charges": [_charge(charge, step, history, manifest) for charge, step in listed],
         "left_out": len(charges) - len(listed),
         "picture": budget_picture(history),
         "odds_so_far": words.odds(float(spent[0])),
@@ -196,19 +197,18 @@ def _budget(history: BudgetHistory, manifest: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def _charge(step: Step, history: BudgetHistory, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    entry = step.entry
+def _charge(charge: Charge, step: Step, history: BudgetHistory, manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "release_id": entry.release_id or "",
-        "this": entry.release_id == manifest["release_id"],
-        "dataset": None if entry.dataset == history.dataset else entry.dataset,
-        "at": _moment(entry.at.isoformat()),
-        "cost": _pair(entry.epsilon, entry.delta),
+        "release_id": charge.release_id,
+        "this": charge.release_id == manifest["release_id"],
+        "dataset": None if charge.dataset == history.dataset else charge.dataset,
+        "at": _moment(step.at.isoformat()),
+        "cost": _pair(charge.epsilon, charge.delta),
         "left": _pair(*step.account.remaining_display(step.spent)),
     }
 
 
-def _pair(epsilon: Decimal | str, delta: Decimal | str) -> dict[str, str]:
+def _pair(epsilon: Decimal, delta: Decimal) -> dict[str, str]:
     six = Context(prec=6)
     return {"epsilon": decimal_text(six.create_decimal(epsilon)), "delta": decimal_text(six.create_decimal(delta))}
 

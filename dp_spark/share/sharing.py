@@ -8,9 +8,9 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from dp_spark.errors import DamageError, SpecError
-from dp_spark.ledger.entries import PUBLISHED
-from dp_spark.ledger.outbox import Outbox, read_books
-from dp_spark.ledger.state import LedgerState, Publication
+from dp_spark.ledger.books import read_books
+from dp_spark.ledger.outbox import Outbox
+from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.table import Ledger
 from dp_spark.ledger.verification import verify_release
 from dp_spark.places.identities import same_source
@@ -79,11 +79,10 @@ def _check_place(spark: SparkSession, state: LedgerState, outbox: Outbox, releas
             where=str(release),
             mend=f"complete it: dp-spark run FILE --release-id {release_id}",
         )
-    place = Publication.of(done)
-    if draw is None or draw.digest != place.draw:
+    if draw is None or draw.digest != done.draw:
         raise DamageError(f"{release_id}: the draw is not the one that the ledger names", where=str(outbox.ref))
-    if _location(spark, place.sink) != _location(spark, str(release)):
-        raise SpecError(f"{release_id} was published elsewhere ({place.sink})", where=str(release), mend=_MEND)
+    if _location(spark, done.sink) != _location(spark, str(release)):
+        raise SpecError(f"{release_id} was published elsewhere ({done.sink})", where=str(release), mend=_MEND)
 
 
 def _location(spark: SparkSession, sink: str) -> str:
@@ -96,9 +95,8 @@ def _check_history(spark: SparkSession, state: LedgerState, release: TableRef) -
     What the ledger says was published counts, not what a commit says of itself: anybody can write a release id into one.
     """
     location = _location(spark, str(release))
-    published = [(entry.release_id, Publication.of(entry)) for entry in state.entries if entry.entry == PUBLISHED]
-    here = {sink for sink in {place.sink for _, place in published} if _location(spark, sink) == location}
-    ours = {(place.version, release_id) for release_id, place in published if place.sink in here}
+    here = {sink for sink in {place.sink for place in state.publications} if _location(spark, sink) == location}
+    ours = {(place.version, place.release_id) for place in state.publications if place.sink in here}
     with translated(DamageError, "the table's history cannot be read", where=str(release)):
         history = spark.sql(f"DESCRIBE HISTORY {release.sql}").select("version", "operation", "userMetadata").collect()
     for version, operation, release_id in history:

@@ -318,8 +318,8 @@ def test_an_unforeseen_error_says_nothing_of_its_text(
     ("module", "name"),
     [
         ("dp_spark.engine.aggregation", "aggregate"),
-        ("dp_spark.release.run", "release_table"),
-        ("dp_spark.release.run", "build_manifest"),
+        ("dp_spark.release.draw", "release_table"),
+        ("dp_spark.release.draw", "build_manifest"),
         ("dp_spark.tables.delta", "read_rows"),
     ],
 )

@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from pyspark.sql import SparkSession
 from release_helpers import COUNT, PATIENTS, Outcome, Place, visits, write_delta
 
-from dp_spark.ledger.entries import Entry
 from dp_spark.privacy.accountants.account import Account
-from dp_spark.release import run as release
+from dp_spark.release import draw as drawing
 
 pytest_plugins = ("release_fixtures",)
 
@@ -247,11 +247,11 @@ def test_a_sound_ledger_is_verified(made: Place, cli: Cli) -> None:
 
 
 def test_what_was_charged_only_is_unfinished(place: Place, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def dies(*arguments: object) -> Entry:
+    def dies(*arguments: object) -> NoReturn:
         raise RuntimeError
 
     with monkeypatch.context() as patch:
-        patch.setattr(release, "_draw", dies)
+        patch.setattr(drawing, "_draw", dies)
         assert cli("run", place.file(), "--release-id", "r1").code == 1
     outcome = cli("budget", "verify", "--ledger", place.ledger, "--json")
     assert (outcome.code, outcome.document["sound"], outcome.document["unfinished"]) == (0, True, ["r1"])

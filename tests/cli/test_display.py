@@ -17,8 +17,9 @@ from queries import released_table
 from rich.console import Console
 
 from dp_spark.cli import display, documents
-from dp_spark.ledger.entries import GENESIS, Entry
-from dp_spark.ledger.state import AccountState
+from dp_spark.ledger.accounts import AccountState
+from dp_spark.ledger.entries import Charge, Written, entry_of
+from dp_spark.ledger.rows import GENESIS, Row
 from dp_spark.manifest import FORMAT, columns_of
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
@@ -27,8 +28,8 @@ from dp_spark.privacy.accountants.base import Cost
 from dp_spark.release.run import ReleaseResult
 
 
-def charge(release_id: str = "r1", epsilon: str = "1", rho: str | None = None) -> Entry:
-    return Entry(
+def charge(release_id: str = "r1", epsilon: str = "1", rho: str | None = None) -> Written[Charge]:
+    row = Row(
         entry="charge",
         dataset="nafld",
         sequence=2,
@@ -46,6 +47,9 @@ def charge(release_id: str = "r1", epsilon: str = "1", rho: str | None = None) -
         who="me",
         previous_digest=GENESIS,
     )
+    entry = entry_of(row)
+    assert isinstance(entry, Charge)
+    return Written(entry, row)
 
 
 def state(spent: str = "1") -> AccountState:

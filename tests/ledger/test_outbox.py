@@ -15,8 +15,8 @@ from pyspark.sql import functions as F
 
 from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger import outbox as outbox_module
-from dp_spark.ledger.entries import Seal
 from dp_spark.ledger.outbox import Draw, Outbox, in_pieces
+from dp_spark.ledger.rows import Seal
 from dp_spark.tables.refs import TableRef
 
 

@@ -10,12 +10,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from chains import WHERE, Chain, account, gaussian, laplace
+from chains import WHERE, Chain, account, gaussian, laplace, wanted
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dp_spark.errors import BudgetError, ConflictError, DamageError
-from dp_spark.ledger.entries import CORRECTION, PUBLISHED, Entry, Seal
+from dp_spark.ledger.entries import Opening
+from dp_spark.ledger.rows import CORRECTION, PUBLISHED, Row, Seal
 from dp_spark.ledger.same_file import check_comparable, is_correction
 from dp_spark.ledger.state import LedgerState
 from dp_spark.privacy.accountants.account import Account
@@ -25,7 +26,7 @@ from dp_spark.privacy.events import Event, events_to_json
 
 
 def check(state: LedgerState, dataset: str, *events: Event, unit: str = '["id"]') -> None:
-    state.check_charge(dataset, events, privacy_unit=unit, source=f"/data/{dataset}")
+    state.check_charge(wanted(state, dataset, *events, unit=unit))
 
 
 def spent(state: LedgerState) -> dict[str, Decimal]:
@@ -44,7 +45,7 @@ def test_the_new_totals_count_and_what_was_spent_stays() -> None:
     state = raised().state()
     assert state.account("a").account == account("2")
     assert spent(state) == {"a": Decimal("0.9")}
-    assert [charge.release_id for charge in state.account("a").charges] == ["r1"]
+    assert [charge.entry.release_id for charge in state.account("a").charges] == ["r1"]
 
 
 def test_a_raise_lets_a_refused_charge_fit() -> None:
@@ -123,7 +124,7 @@ def test_a_charge_to_one_member_counts_in_all() -> None:
     state = chain.state()
     assert spent(state) == {"a": Decimal("0.35"), "b": Decimal("0.35"), "c": Decimal(0), "d": Decimal(0)}
     for name, own in {"a": ["r1"], "b": ["r2"]}.items():
-        assert [charge.release_id for charge in state.account(name).charges] == ["r1", "r2"]
+        assert [charge.entry.release_id for charge in state.account(name).charges] == ["r1", "r2"]
         assert [charge.release_id for charge in state.account(name).own_charges] == own
 
 
@@ -152,10 +153,10 @@ def test_a_raise_of_one_member_is_not_enough_for_another() -> None:
 def test_a_member_that_joins_later_starts_with_what_the_group_has_spent() -> None:
     chain = grouped().charge("a", "r1", laplace("0.3"))
     with pytest.raises(BudgetError, match="already spent more"):
-        chain.state().check_open("e", account("0.2999999999999999999999999999"), "g")
-    chain.state().check_open("e", account("0.2"), "h")
-    chain.state().check_open("e", account("0.2"), None)
-    chain.state().check_open("e", account("0.3"), "g")
+        chain.state().check_open(Opening("e", account("0.2999999999999999999999999999"), "g", None))
+    chain.state().check_open(Opening("e", account("0.2"), "h", None))
+    chain.state().check_open(Opening("e", account("0.2"), None, None))
+    chain.state().check_open(Opening("e", account("0.3"), "g", None))
     joined = Chain(chain.entries).open("e", account("0.3"), group="g")
     assert spent(joined.state())["e"] == Decimal("0.3")
     with pytest.raises(BudgetError, match="too little is left of the budget of e"):
@@ -165,9 +166,9 @@ def test_a_member_that_joins_later_starts_with_what_the_group_has_spent() -> Non
 
 def test_the_members_of_a_group_have_one_accountant() -> None:
     with pytest.raises(BudgetError, match="accounts of the group g are basic") as caught:
-        grouped().state().check_open("e", account("1", "1e-6"), "g")
+        grouped().state().check_open(Opening("e", account("1", "1e-6"), "g", None))
     assert (caught.value.where, caught.value.mend) == ("--accountant", "open it with --accountant basic")
-    grouped().state().check_open("e", account("1", "1e-6"), "i")
+    grouped().state().check_open(Opening("e", account("1", "1e-6"), "i", None))
     Chain(grouped().entries).open("e", account("1", "1e-6"), group="g").damaged()
 
 
@@ -187,7 +188,7 @@ def test_each_member_has_a_unit_and_a_source_of_its_own() -> None:
     with pytest.raises(BudgetError, match="protects the unit"):
         check(state, "a", laplace("0.1"), unit="row")
     with pytest.raises(BudgetError, match="one source has one budget"):
-        state.check_charge("b", [laplace("0.1")], privacy_unit='["id"]', source="/data/a")
+        state.check_charge(wanted(state, "b", laplace("0.1"), source="/data/a"))
 
 
 # --- publications, charges, seals ------------------------------------------------------------------------------------
@@ -201,7 +202,7 @@ def published() -> Chain:
     ("add", "message"),
     [
         (lambda chain: chain.publish("a", "r9"), "publication without a charge"),
-        (lambda chain: chain.publish("a", None), "publication without a charge"),
+        (lambda chain: chain.publish("a", None), "cannot be read"),
         (lambda chain: chain.publish("a", "r1"), "publication without a charge of its own"),
         (lambda chain: chain.publish("a", "r2"), None),
         (lambda chain: chain.publish("nobody", "r2"), "belongs to no account"),
@@ -216,11 +217,17 @@ def published() -> Chain:
         (lambda chain: chain.charge("b", "r3", laplace("NaN")), None),
         (lambda chain: chain.charge("b", "r3", events="[" * 100_000), None),
         (lambda chain: chain.charge("b", "r3", laplace("0.1"), sequence=None), None),
+        (lambda chain: chain.charge("b", "r3", laplace("0.1"), release_id=None), "cannot be read"),
+        (lambda chain: chain.charge("b", "r3", laplace("0.1"), privacy_unit=None), "cannot be read"),
+        (lambda chain: chain.charge("b", "r3", laplace("0.1"), source=None), "cannot be read"),
+        (lambda chain: chain.charge("b", "r3", laplace("0.1"), file_digest=None), "cannot be read"),
+        (lambda chain: chain.charge("b", "r3", laplace("0.1"), accountant="mine"), "cannot be read"),
+        (lambda chain: chain.charge("b", "r3", laplace("0.1"), epsilon="-1"), "cannot be read"),
     ],
     ids=[
         "never charged", "no release", "published twice", "of another account", "no account", "no place", "unreadable place",
         "charged twice", "charged to another", "negative", "negative delta", "too fine", "infinite", "not a number",
-        "too deep", "no sequence",
+        "too deep", "no sequence", "no release", "no unit", "no source", "no file", "no accountant", "negative guarantee",
     ],
 )  # fmt: skip
 def test_an_entry_that_dp_spark_would_not_write_is_damage(add: Callable[[Chain], Chain], message: str | None) -> None:
@@ -257,7 +264,7 @@ def test_the_sound_part_ends_before_the_first_damage(name: str) -> None:
     entries = published().entries
     for position in range(len(entries) - 1):
         broken = [*entries[:position], replace(entries[position], **dict[str, Any]({name: "9"})), *entries[position + 1 :]]
-        assert LedgerState.sound_part(reversed(broken), where=WHERE).entries == tuple(entries[:position])
+        assert LedgerState.sound_part(reversed(broken), where=WHERE).rows == tuple(entries[:position])
 
 
 def test_the_sound_part_ends_before_what_overspends_and_a_sound_ledger_is_all_sound() -> None:
@@ -265,7 +272,7 @@ def test_the_sound_part_ends_before_what_overspends_and_a_sound_ledger_is_all_so
     overspent = Chain(entries).charge("a", "r3", laplace("0.4")).publish("a", "r3")
     for given_entries in (overspent.entries, entries):
         state = LedgerState.sound_part(given_entries, where=WHERE)
-        assert state.entries == tuple(entries)
+        assert state.rows == tuple(entries)
         assert spent(state)["b"] == Decimal("0.2")
 
 
@@ -293,7 +300,7 @@ def follow(steps: Sequence[tuple[str, str, Any, Any]]) -> Chain:
         state = chain.state()
         with contextlib.suppress(BudgetError):
             if kind == "open":
-                state.check_open(dataset, what, more)
+                state.check_open(Opening(dataset, what, more, None))
                 chain.open(dataset, what, group=more)
             elif kind == "raise":
                 state.check_raise(dataset, what)
@@ -305,7 +312,7 @@ def follow(steps: Sequence[tuple[str, str, Any, Any]]) -> Chain:
             else:
                 made = state.charge_of(f"r{what}")
                 if made is not None and state.publication_of(f"r{what}") is None:
-                    chain.publish(made.dataset, made.release_id)
+                    chain.publish(made.entry.dataset, made.entry.release_id)
     return chain
 
 
@@ -325,7 +332,7 @@ def test_what_the_checks_allow_is_never_damage(steps: list[tuple[str, str, Any, 
 def test_a_changed_field_is_found_with_the_seal_of_the_last_entry(steps: list[Any], data: st.DataObject) -> None:
     entries = follow([("open", "a", TOTALS[0], None), ("charge", "a", EVENTS[0], "row"), *steps]).entries
     position = data.draw(st.integers(0, len(entries) - 1))
-    name = data.draw(st.sampled_from([item.name for item in fields(Entry)]))
+    name = data.draw(st.sampled_from([item.name for item in fields(Row)]))
     values: dict[str, st.SearchStrategy[Any]] = {"sequence": st.integers(-1, 20), "at": st.datetimes(timezones=st.just(UTC))}
     seen = st.sampled_from(sorted({str(getattr(entry, name)) for entry in entries}))
     value = data.draw(values.get(name, st.one_of(st.none(), st.text(max_size=5), seen)))
@@ -356,10 +363,10 @@ def test_a_correction_costs_nothing_and_the_last_file_counts() -> None:
     assert state.digests_of("text") == ("sha256-2:1", "sha256-2:2", "sha256-2:3")
     assert state.digests_of("table") == ("sha256-2:t",)
     assert state.account("a").spent.amount == Decimal("0.3")
-    assert [entry.release_id for entry in state.account("a").charges] == ["text", "table"]
+    assert [charge.entry.release_id for charge in state.account("a").charges] == ["text", "table"]
     charge = state.charge_of("text")
     assert charge is not None
-    assert charge.file_digest == "sha256-2:1"
+    assert charge.entry.file_digest == "sha256-2:1"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from pyspark.sql import SparkSession
 from release_helpers import Outcome, Place, snapshot
 
 from dp_spark.errors import BudgetError, ConflictError, DamageError, SpecError
-from dp_spark.ledger import table as ledger_module
-from dp_spark.ledger.entries import EPOCH, GENESIS, Entry, check_release_id
+from dp_spark.ledger import chain
+from dp_spark.ledger.entries import Charge, check_release_id
+from dp_spark.ledger.rows import EPOCH, GENESIS, Row
 from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.table import Ledger
 from dp_spark.ledger.witness import Witness
@@ -53,14 +54,19 @@ def laplace(epsilon: str) -> Event:
 
 def charge(ledger: Ledger, release_id: str, epsilon: str = "0.1", dataset: str = "visits", **changes: Any) -> LedgerState:
     given: dict[str, Any] = {
+        "dataset": dataset,
         "release_id": release_id,
         "file_digest": "sha256:f",
+        "accountant": "zcdp" if dataset == "gauss" else "basic",
         "privacy_unit": '["patient"]',
         "source": f"/data/{dataset}",
-        "guarantee": (epsilon, "0"),
+        "events": (laplace(epsilon),),
+        "unparsed": None,
+        "epsilon": Decimal(epsilon),
+        "delta": Decimal(0),
     }
-    events: Sequence[Event] = changes.pop("events", [laplace(epsilon)])
-    return ledger.charge(dataset, events, **{**given, **changes})
+    known = changes.pop("known", None)
+    return ledger.charge(Charge(**{**given, **changes}), known)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +82,8 @@ def one_unit(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> L
 
 def copy_of(ledger: Ledger, folder: Path) -> Ledger:
     shutil.copytree(str(ledger.ref.path), folder / "ledger")
-    assert ledger.witness.path is not None
-    shutil.copy(ledger.witness.path, folder)
+    assert ledger.chain.witness.path is not None
+    shutil.copy(ledger.chain.witness.path, folder)
     return Ledger(ledger.spark, TableRef(str(folder / "ledger"), None))
 
 
@@ -134,19 +140,19 @@ def test_a_zcdp_account_sums_rho_and_selection_delta(place: Place) -> None:
     assert rho is not None
     whole = Event("count", "gaussian", 3.0, None, rho)
     half_delta = Event("privacy_id_count", "gaussian", 3.0, None, Decimal(0), Decimal("0.000005"), 20)
-    state = charge(ledger, "r1", dataset="gauss", events=[whole, half_delta])
+    state = charge(ledger, "r1", dataset="gauss", events=(whole, half_delta))
     entry = state.charge_of("r1")
     assert entry is not None
-    assert entry.rho is not None
-    assert Decimal(entry.rho) == rho
+    assert entry.row.rho is not None
+    assert Decimal(entry.row.rho) == rho
     for event in (
         Event("count", "gaussian", 3.0, None, Decimal("1e-30")),
         Event("s", "gaussian", 3.0, None, Decimal(0), Decimal("1e-40")),
     ):
         with pytest.raises(BudgetError):
-            charge(ledger, "r2", dataset="gauss", events=[event])
+            charge(ledger, "r2", dataset="gauss", events=(event,))
     with pytest.raises(BudgetError, match="cannot add up"):
-        charge(ledger, "r3", events=[Event("count", "gaussian", 3.0, None, Decimal(1))])
+        charge(ledger, "r3", events=(Event("count", "gaussian", 3.0, None, Decimal(1)),))
 
 
 # --- accounts --------------------------------------------------------------------------------------------------------
@@ -179,7 +185,7 @@ def test_the_first_charge_pins_the_unit_and_the_source(place: Place) -> None:
         with pytest.raises(BudgetError, match="one source has one budget"):
             charge(ledger, "r2", dataset="rich", source=source)
     state = charge(ledger, "r2", source="/data/more-visits")
-    assert [entry.release_id for entry in state.account("visits").charges] == ["r1", "r2"]
+    assert [charged.entry.release_id for charged in state.account("visits").charges] == ["r1", "r2"]
     charge(ledger, "r3", dataset="rich", source="/data/visits2")
 
 
@@ -198,7 +204,7 @@ def test_a_stale_state_is_read_again(place: Place) -> None:
     charge(place.book(), "first")
     state = charge(place.book(), "second", known=stale)
     assert [entry.sequence for entry in state.entries] == list(range(1, len(state.entries) + 1))
-    assert [entry.release_id for entry in state.entries[-2:]] == ["first", "second"]
+    assert [row.release_id for row in state.rows[-2:]] == ["first", "second"]
 
 
 def test_a_stale_state_never_overspends(place: Place) -> None:
@@ -226,7 +232,7 @@ def test_a_stale_state_does_not_unpin_the_unit(place: Place) -> None:
 @pytest.mark.slow
 def test_rivals_without_the_file_lock_get_a_sequence_of_their_own(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a shared store, where no lock stands in front: Delta alone must keep the chain whole."""
-    monkeypatch.setattr(ledger_module, "local_lock", lambda ref: contextlib.nullcontext())
+    monkeypatch.setattr(chain, "local_lock", lambda ref: contextlib.nullcontext())
     monkeypatch.setattr(Witness, "remember", lambda self, seal: None)
     stale = place.book().state()
     failures: list[BaseException] = []
@@ -243,7 +249,7 @@ def test_rivals_without_the_file_lock_get_a_sequence_of_their_own(place: Place, 
     for thread in threads:
         thread.join()
     state = place.book().state()
-    charged = [entry.release_id for entry in state.entries if entry.entry == "charge"]
+    charged = [row.release_id for row in state.rows if row.entry == "charge"]
     assert len(charged) == len(set(charged)) == 2, "0.25 bears two charges of 0.1"
     assert len(failures) == 1
     assert isinstance(failures[0], BudgetError)
@@ -253,11 +259,10 @@ def test_publication_is_written_down_once(place: Place) -> None:
     ledger = place.book()
     made = charge(ledger, "r1").charge_of("r1")
     assert made is not None
-    ledger.mark_published(made, "/sink", 4, "sha256:d")
-    state = ledger.mark_published(made, "/sink", 5, "sha256:e")
-    found = state.publication_of("r1")
-    assert found is not None
-    assert json.loads(found.events) == {"sink": "/sink", "version": 4, "draw": "sha256:d"}
+    ledger.mark_published(made.entry.published("/sink", 4, "sha256:d"))
+    state = ledger.mark_published(made.entry.published("/sink", 5, "sha256:e"))
+    assert state.publication_of("r1") == made.entry.published("/sink", 4, "sha256:d")
+    assert json.loads(state.rows[-1].events) == {"sink": "/sink", "version": 4, "draw": "sha256:d"}
     assert place.kinds() == [("charge", "r1"), ("published", "r1")]
 
 
@@ -315,10 +320,12 @@ def test_a_table_that_is_not_a_ledger_is_damage(spark: SparkSession, tmp_path: P
 # --- the pure rules --------------------------------------------------------------------------------------------------
 
 
-def entry(kind: str, sequence: int, previous: str, **changes: Any) -> Entry:
+def entry(kind: str, sequence: int, previous: str, **changes: Any) -> Row:
     given: dict[str, Any] = dict.fromkeys(("release_id", "file_digest", "privacy_unit", "source", "rho", "reason"))
+    if kind != "open":
+        given |= {"file_digest": "sha256:f", "privacy_unit": '["id"]', "source": "/data"}
     given |= {"events": "[]", "epsilon": "1", "delta": "0", "accountant": "basic", "who": "me", "at": EPOCH}
-    return Entry(**{**given, "entry": kind, "dataset": "d", "sequence": sequence, "previous_digest": previous, **changes})
+    return Row(**{**given, "entry": kind, "dataset": "d", "sequence": sequence, "previous_digest": previous, **changes})
 
 
 def test_every_column_is_in_the_digest() -> None:
@@ -326,7 +333,7 @@ def test_every_column_is_in_the_digest() -> None:
     changes: dict[str, Any] = dict.fromkeys(COLUMNS, "x") | {"sequence": 2, "at": EPOCH.replace(microsecond=1)}
     for name, value in changes.items():
         assert entry("open", 1, GENESIS).digest == plain.digest
-        changed = Entry(**{**vars(plain), name: value})
+        changed = Row(**{**vars(plain), name: value})
         assert changed.digest != plain.digest, name
 
 

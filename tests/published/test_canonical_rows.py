@@ -20,16 +20,15 @@ from pyspark.sql import types as T
 from dp_spark.engine import aggregation
 from dp_spark.engine.public_keys import POSITION, PublicKeys
 from dp_spark.ledger import outbox
-from dp_spark.ledger.entries import Seal
 from dp_spark.ledger.outbox import Draw
+from dp_spark.ledger.rows import Seal
 from dp_spark.plan.planning import ReleasePlan, plan_release
-from dp_spark.privacy.events import events_to_json
 from dp_spark.privacy.integers import Exact, Noisy
 from dp_spark.privacy.mechanisms.base import Mechanism
 from dp_spark.privacy.selection.base import Shown
 from dp_spark.privacy.selection.thresholding import Thresholding
 from dp_spark.published.canonical_rows import canonical_order, one_chunk
-from dp_spark.release import run as release
+from dp_spark.release import draw as drawing
 
 DAY = dt.date(2024, 2, 29)
 MOMENT = dt.datetime(2024, 2, 29, 23, 59, 59, 1)
@@ -88,17 +87,16 @@ def stored(
         patch.setattr(Mechanism, "draw", lambda self, values: (add(self, values), self.event))
         patch.setattr(Thresholding, "draw", choose)
         patch.setattr(aggregation, "prepare_rows", lambda *_, **__: None)
-        patch.setattr(release, "bound_contributions", lambda *_: SimpleNamespace(keys=names, shifts={}))
+        patch.setattr(drawing, "bound_contributions", lambda *_: SimpleNamespace(keys=names, shifts={}))
         patch.setattr(aggregation, "aggregate", lambda *_: SimpleNamespace(toArrow=lambda: exact))
         patch.setattr(PublicKeys, "frame", lambda *_: None)
-        state = SimpleNamespace(entries=[SimpleNamespace(digest="sha256:ledger")])
+        state = SimpleNamespace(rows=[SimpleNamespace(digest="sha256:ledger")])
         checked: Any = SimpleNamespace(
             plan=plan, spec=plan.spec, frame=None, clustered=False, keys=keys, digest="sha256-2:f", unparsed=None, state=state
         )
-        charge: Any = SimpleNamespace(
-            release_id="r1", sequence=2, at=dt.datetime(2024, 1, 1), events=events_to_json(plan.events)
-        )
-        draw = release._draw(None, checked, charge, lambda stage: None)  # type: ignore[arg-type]
+        paid = SimpleNamespace(release_id="r1", events=tuple(plan.events))
+        charge: Any = SimpleNamespace(entry=paid, sequence=2, at=dt.datetime(2024, 1, 1))
+        draw = drawing._draw(None, checked, charge, lambda stage: None)  # type: ignore[arg-type]
     row = outbox._as_rows("r1", draw, Seal(2, "sha256:c")).to_pylist()[0]
     return {name: row[name] for name in ("manifest", "payload", "digest")}
 

@@ -16,7 +16,9 @@ from release_helpers import Outcome, Place
 
 from dp_spark.engine import preprocess
 from dp_spark.errors import BudgetError, ConflictError, SourceError, SpecError
-from dp_spark.ledger.entries import CORRECTION
+from dp_spark.ledger.outbox import Outbox
+from dp_spark.ledger.rows import CORRECTION
+from dp_spark.release import draw as drawing
 from dp_spark.release import run as release
 from dp_spark.spec.file_digests import MARK
 
@@ -43,7 +45,7 @@ def unreadable(*_: Any) -> NoReturn:
 def test_a_charged_release_goes_on_with_corrected_parsing(place: Place, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong, right = csv(place), csv(place, options={"escape": '"', "nullValue": "-"}, cost="decimal(9,2)")
     with monkeypatch.context() as patch:
-        patch.setattr(release, "_draw", unreadable)
+        patch.setattr(drawing, "_draw", unreadable)
         failed = cli("run", place.file(**wrong), "--release-id", "r1", "--json")
         told = cli("run", place.file(**wrong), "--release-id", "r1").err
     assert (failed.code, failed.error["charged"], failed.error["release_id"], failed.error["resumable"]) == (
@@ -64,7 +66,7 @@ def test_a_charged_release_goes_on_with_corrected_parsing(place: Place, cli: Cli
         refused = cli("run", place.file(**other), "--release-id", "r1", "--json")
         assert (refused.code, refused.error["resumable"]) == (3, False)
     with monkeypatch.context() as patch:
-        patch.setattr(release, "_draw", die)
+        patch.setattr(drawing, "_draw", die)
         with pytest.raises(KilledError):
             place.release("r1", **right)
     assert place.kinds() == [("charge", "r1"), ("correction", "r1")]
@@ -91,7 +93,7 @@ def test_a_run_that_still_reads_the_old_way_loses(place: Place, monkeypatch: pyt
 
     def corrected() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(release, "_draw", die)
+            patch.setattr(drawing, "_draw", die)
             with pytest.raises(KilledError):
                 place.release("r1", **right)
 
@@ -108,17 +110,17 @@ def test_what_was_drawn_meanwhile_is_not_corrected(place: Place, monkeypatch: py
     """A run with the old file commits its draw between the other's look at the outbox and its correction."""
     wrong, right = csv(place), csv(place, options={"escape": '"'})
     with monkeypatch.context() as patch:
-        patch.setattr(release, "_draw", die)
+        patch.setattr(drawing, "_draw", die)
         with pytest.raises(KilledError):
             place.release("r1", **wrong)
-    original = release._charge
+    original = release.pay
 
     def charge(*arguments: Any) -> Any:
-        monkeypatch.setattr(release, "_charge", original)
+        monkeypatch.setattr(release, "pay", original)
         place.release("r1", **wrong)
         return original(*arguments)
 
-    monkeypatch.setattr(release, "_charge", charge)
+    monkeypatch.setattr(release, "pay", charge)
     with pytest.raises(ConflictError):
         place.release("r1", **right)
     assert place.kinds() == [("charge", "r1"), ("published", "r1")]
@@ -138,13 +140,13 @@ def test_what_is_drawn_is_not_judged_anew(place: Place, monkeypatch: pytest.Monk
 
     def corrected() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(release, "_draw", die)
+            patch.setattr(drawing, "_draw", die)
             with pytest.raises(KilledError):
                 place.release("r1", **right)
 
     with monkeypatch.context() as patch:
         while_drawing(patch, corrected)
-        patch.setattr(release, "_guard", lambda *_: lambda: None)
+        patch.setattr(release, "counts_still", lambda *_: lambda: None)
         if not published:
             patch.setattr(release, "publish", die)
             with pytest.raises(KilledError):
@@ -168,25 +170,33 @@ def test_what_is_drawn_is_not_judged_anew(place: Place, monkeypatch: pytest.Monk
         place.release("r1", **wrong)
 
 
-def test_a_release_without_an_id_tells_it_in_python(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    class OddError(Exception):
-        pass
+class OddError(Exception):
+    """Not one of ours."""
 
+
+@pytest.mark.parametrize("kind", [OddError, KeyboardInterrupt, SourceError])
+def test_a_release_without_an_id_tells_it_in_python(
+    place: Place, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
     def odd(*_: Any) -> NoReturn:
-        raise OddError
+        raise kind("odd")
 
     with monkeypatch.context() as patch:
-        patch.setattr(release.Outbox, "create", odd)
-        with pytest.raises(OddError):
+        patch.setattr(Outbox, "create", odd)
+        with pytest.raises(kind) as free:
             place.release()
     assert place.kinds() == [], "an outbox that cannot be made costs nothing"
-    monkeypatch.setattr(release, "_draw_quietly", odd)
-    with pytest.raises(OddError) as caught:
-        place.release()
+    assert getattr(free.value, "release_id", None) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(release, "draw_quietly", odd)
+        with pytest.raises(kind) as caught:
+            place.release()
     error: Any = caught.value
     [(_, release_id)] = place.kinds()
     assert (error.charged, error.release_id, error.resumable) == (True, release_id, True)
-    assert release_id in error.__notes__[0]
+    assert f"--release-id {release_id}" in error.mend if kind is SourceError else release_id in error.__notes__[0]
+    assert place.release(error.release_id).status == "published"
+    assert place.kinds() == [("charge", release_id), ("published", release_id)], "the mend, followed: charged once"
     with pytest.raises(BudgetError) as refused:
         place.release(budget={"epsilon": 1000})
     assert (refused.value.charged, refused.value.release_id) == (False, None)
@@ -254,7 +264,7 @@ def test_an_old_ledger_takes_a_correction(golden: Path, cli: Cli, place: Place, 
     cli("budget", "open", "--ledger", golden / "ledger", "--dataset", "texts", "--epsilon", "2")
     changes = {"dataset": "texts", "ledger": {"path": str(golden / "ledger")}, "sink": {"path": str(golden / "texts")}}
     with monkeypatch.context() as patch:
-        patch.setattr(release, "_draw", die)
+        patch.setattr(drawing, "_draw", die)
         with pytest.raises(KilledError):
             place.release("r1", **csv(place), **changes)
     done = place.release("r1", **csv(place, options={"mode": "PERMISSIVE"}), **changes)

@@ -11,15 +11,15 @@ from kills import KilledError, die, while_drawing
 from release_helpers import COUNT, Outcome, Place
 
 from dp_spark.errors import BudgetError, ConflictError, DamageError, DpSparkError, SpecError
+from dp_spark.release import draw as drawing
 from dp_spark.release import publication
-from dp_spark.release import run as release
 
 pytest_plugins = ("release_fixtures",)
 
 
 def charged_only(place: Place, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(release, "_draw", die)
+        patch.setattr(drawing, "_draw", die)
         with pytest.raises(KilledError):
             place.release("r1", **changes)
     assert place.kinds() == [("charge", "r1")]
@@ -146,7 +146,7 @@ def test_a_failure_after_the_charge_says_how_to_retry(
     def fail(*_: Any) -> NoReturn:
         raise DpSparkError("it failed", mend="try again")
 
-    monkeypatch.setattr(release, "_add_noise", fail)
+    monkeypatch.setattr(drawing, "_add_noise", fail)
     error = cli("run", place.file(), "--json").error
     assert error["mend"] == f"try again; it was charged: run it again with --release-id {place.kinds()[0][1]}"
     assert cli("run", place.file(), "--release-id", "r1", "--json").error["mend"] == "try again"
@@ -159,7 +159,7 @@ def test_a_failure_between_charging_and_reading_says_how_to_retry(
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise kind("secret")
 
-    monkeypatch.setattr(release.Ledger, "correct", fail)  # what comes after the charge, before reading
+    monkeypatch.setattr(publication.Ledger, "correct", fail)  # what comes after the charge, before reading
     outcome = cli("run", place.file(), "--json")
     [(_, release_id)] = place.kinds()
     assert outcome.code == 1

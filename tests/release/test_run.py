@@ -33,10 +33,13 @@ from release_helpers import (
 
 from dp_spark import ReleaseSpec
 from dp_spark.errors import BudgetError, ConflictError, DamageError, SourceError
+from dp_spark.ledger.outbox import Outbox
 from dp_spark.ledger.table import Ledger
 from dp_spark.privacy.mechanisms.base import Mechanism
 from dp_spark.privacy.selection.thresholding import Thresholding
+from dp_spark.release import draw as drawing
 from dp_spark.release import run as release
+from dp_spark.release.job import Standing
 from dp_spark.release.run import run_release
 from dp_spark.tables import delta as tables
 from dp_spark.tables import sink as sinks
@@ -60,7 +63,7 @@ class Calls:
 
 @pytest.fixture
 def draws(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    return Calls(monkeypatch, release, "_draw")
+    return Calls(monkeypatch, drawing, "_draw")
 
 
 # --- invariant 1: spend first ----------------------------------------------------------------------------------------
@@ -129,13 +132,13 @@ def test_a_failing_charge_draws_nothing(place: Place, draws: Calls) -> None:
 
 def test_the_charge_is_committed_when_the_first_private_row_is_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[tuple[str, str | None]]] = []
-    original = release.aggregation.collect
+    original = drawing.aggregation.collect
 
     def spy(*args: Any) -> Any:
         seen.append(place.kinds())
         return original(*args)
 
-    monkeypatch.setattr(release.aggregation, "collect", spy)
+    monkeypatch.setattr(drawing.aggregation, "collect", spy)
     place.release("r1")
     assert seen == [[("charge", "r1")]]
 
@@ -215,7 +218,7 @@ def test_a_run_that_dies_before_the_outbox_draws_once_more_without_a_second_char
     place: Place, draws: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(release.Outbox, "commit", _die)
+        patch.setattr(Outbox, "commit", _die)
         with pytest.raises(Killed):
             place.release("r1")
     assert place.outbox().find("r1") is None
@@ -229,14 +232,14 @@ def test_a_run_that_dies_before_the_outbox_draws_once_more_without_a_second_char
 @pytest.mark.slow
 def test_only_what_the_outbox_holds_is_published(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rival with the same release id committed its draw while ours was being computed: ours must vanish."""
-    original, rivals = release._draw, []
+    original, rivals = drawing._draw, []
 
     def draw_after_a_rival(*arguments: Any) -> Any:
-        monkeypatch.setattr(release, "_draw", original)
+        monkeypatch.setattr(drawing, "_draw", original)
         rivals.append(place.release("r1").rows)
         return original(*arguments)
 
-    monkeypatch.setattr(release, "_draw", draw_after_a_rival)
+    monkeypatch.setattr(drawing, "_draw", draw_after_a_rival)
     result = place.release("r1")
     assert result.rows is not None
     assert result.rows.to_pylist() == rivals[0].to_pylist() == place.sink_rows()
@@ -255,12 +258,12 @@ def test_noise_is_drawn_once_for_each_query(place: Place, monkeypatch: pytest.Mo
     assert result.rows is not None
     assert result.rows["visits"].equals(result.rows["again"])
     assert result.rows["average"].equals(result.rows["repeated"])
-    assert len(json.loads(result.charge.events)) == 4
+    assert len(result.charge.entry.events) == 4
     mechanism.count = 0
     private = {"partitions": {"private": {}}, "budget": {"epsilon": 1.0, "delta": 1e-4}, "sink": {"path": f"{place.sink}2"}}
     result = place.release("private", aggregates=[PATIENTS, COUNT], **private)
     assert (mechanism.count, selection.count) == (1, 1)
-    assert len(json.loads(result.charge.events)) == 2
+    assert len(result.charge.entry.events) == 2
 
 
 def test_a_draw_that_was_not_charged_is_not_published(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -545,7 +548,7 @@ def test_the_manifest_does_not_depend_on_the_data(place: Place, spark: SparkSess
     assert set(many.manifest["charge"]) == {"sequence", "at", "ledger"}
     # No time of day in what recipients get: with the time of the commit it would say how long computing took.
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", many.manifest["charge"]["at"])
-    assert re.fullmatch(r"visits-by-ward-\d{8}-[0-9a-f]{12}", release.new_release_id(place.spec()))
+    assert re.fullmatch(r"visits-by-ward-\d{8}-[0-9a-f]{12}", Standing.of(place.spec(), None).release_id)
 
 
 # --- invariant 11: settings ------------------------------------------------------------------------------------------
@@ -631,7 +634,7 @@ def test_settings_are_put_back_after_a_failure(place: Place, strange_session: di
     with pytest.raises(SourceError):
         place.release("r1", source={"format": "delta", "path": str(place.folder / "nowhere")})
     assert _settings(place.spark) == before
-    monkeypatch.setattr(release.aggregation, "collect", _die)
+    monkeypatch.setattr(drawing.aggregation, "collect", _die)
     with pytest.raises(Killed):
         place.release("r1")
     assert _settings(place.spark) == before
@@ -652,5 +655,5 @@ def test_the_python_door(place: Place) -> None:
     spec = ReleaseSpec.model_validate(place.document())
     result = run_release(place.spark, spec, release_id="r1")
     assert (result.release_id, result.status, result.sink) == ("r1", "published", str(place.sink))
-    assert result.charge.release_id == "r1"
+    assert result.charge.entry.release_id == "r1"
     assert result.account.dataset == "visits"

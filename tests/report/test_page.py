@@ -24,8 +24,8 @@ from release_helpers import MEAN as COST
 from release_helpers import PATIENTS, Outcome, Place
 
 from dp_spark.errors import SpecError
-from dp_spark.ledger.entries import GENESIS, Entry
 from dp_spark.ledger.history import BudgetHistory, budget_history
+from dp_spark.ledger.rows import GENESIS, Row
 from dp_spark.ledger.state import LedgerState
 from dp_spark.manifest import value_columns
 from dp_spark.plan.manifest_building import build_manifest
@@ -56,7 +56,7 @@ def ledger(manifest: dict[str, Any], charges: int = 3, **changes: Any) -> Ledger
     """An opened zcdp account that was charged so often for releases like this one; the first was this one."""
     account, plan = Account.open(Decimal(5), Decimal("0.00001")), plan_release(release_spec(), "zcdp", None)
     opened = datetime(2024, 5, 1, tzinfo=UTC)
-    entries: list[Entry] = []
+    entries: list[Row] = []
     for sequence in range(1, charges + 2):
         kind = "open" if sequence == 1 else "charge"
         values: dict[str, Any] = {
@@ -77,7 +77,7 @@ def ledger(manifest: dict[str, Any], charges: int = 3, **changes: Any) -> Ledger
             "who": "classified person",
             "previous_digest": entries[-1].digest if entries else GENESIS,
         }
-        entries.append(Entry(**(values | changes)))
+        entries.append(Row(**(values | changes)))
     return LedgerState(entries, where="ledger")
 
 

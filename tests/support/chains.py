@@ -1,4 +1,4 @@
-"""Chains of ledger entries as a test writes them, allowed or not."""
+"""Chains of ledger rows as a test writes them, allowed or not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from dp_spark.errors import DamageError
-from dp_spark.ledger.entries import CHARGE, GENESIS, OPEN, PUBLISHED, Entry
+from dp_spark.ledger.entries import Charge
+from dp_spark.ledger.rows import CHARGE, GENESIS, OPEN, PUBLISHED, Row
 from dp_spark.ledger.state import LedgerState
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.decimals import decimal_text
@@ -33,10 +34,17 @@ def account(epsilon: str, delta: str = "0") -> Account:
     return Account.open(Decimal(epsilon), Decimal(delta))
 
 
-class Chain:
-    """Entries with sound digests, allowed or not; every method returns the chain itself."""
+def wanted(state: LedgerState, dataset: str, *events: Event, unit: str = '["id"]', source: str | None = None) -> Charge:
+    """A charge as a new release would ask for it."""
+    accountant = state.account(dataset).account.accountant
+    about = ("wanted", "sha256-2:w", accountant, unit, source or f"/data/{dataset}")
+    return Charge(dataset, *about, events, None, Decimal(1), Decimal(0))
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+
+class Chain:
+    """Rows with sound digests, allowed or not; every method returns the chain itself."""
+
+    def __init__(self, entries: Iterable[Row] = ()) -> None:
         self.entries = list(entries)
 
     def add(self, kind: str, dataset: str, **changes: Any) -> Chain:
@@ -44,7 +52,7 @@ class Chain:
         values |= {"accountant": "basic", "events": "[]", "epsilon": "0", "delta": "0", "who": "me"}
         values |= {"at": START + timedelta(hours=len(self.entries)), "sequence": len(self.entries) + 1}
         previous = self.entries[-1].digest if self.entries else GENESIS
-        self.entries.append(Entry(**{**values, "entry": kind, "dataset": dataset, "previous_digest": previous, **changes}))
+        self.entries.append(Row(**{**values, "entry": kind, "dataset": dataset, "previous_digest": previous, **changes}))
         return self
 
     def open(self, dataset: str, total: Account, *, group: str | None = None, reason: str | None = None) -> Chain:
@@ -55,12 +63,13 @@ class Chain:
         )  # fmt: skip
 
     def charge(self, dataset: str, release: str, *events: Event, unit: str = '["id"]', **more: Any) -> Chain:
-        given = {"source": f"/data/{dataset}", "file_digest": "sha256:f", "events": events_to_json(events), **more}
-        return self.add(CHARGE, dataset, release_id=release, privacy_unit=unit, **given)
+        given = {"release_id": release, "privacy_unit": unit, "source": f"/data/{dataset}", "file_digest": "sha256:f"}
+        return self.add(CHARGE, dataset, **{**given, "events": events_to_json(events), **more})
 
     def publish(self, dataset: str, release: str | None) -> Chain:
         place = json.dumps({"sink": f"/out/{release}", "version": 0, "draw": "sha256:d"})
-        return self.add(PUBLISHED, dataset, release_id=release, events=place)
+        given = {"source": f"/data/{dataset}", "file_digest": "sha256:f", "privacy_unit": '["id"]'}
+        return self.add(PUBLISHED, dataset, release_id=release, events=place, **given)
 
     def state(self) -> LedgerState:
         return LedgerState(self.entries, where=WHERE)

@@ -22,7 +22,7 @@ from dp_spark.cli import main
 from dp_spark.engine import aggregation
 from dp_spark.ledger.outbox import Outbox
 from dp_spark.ledger.table import Ledger
-from dp_spark.release import run as release
+from dp_spark.release import draw as drawing
 from dp_spark.tables import sink as sinks
 
 
@@ -89,7 +89,7 @@ def points(file: Path) -> Mapping[str, Callable[[], None]]:
             "during_charge": lambda: during(Ledger, "charge", a_new_file_in(ledger)),
             "after_charge": lambda: after(Ledger, "charge"),
             "while_aggregating": lambda: during(aggregation, "collect", after_seconds(0.1)),
-            "after_noise": lambda: after(release, "_add_noise"),
+            "after_noise": lambda: after(drawing, "_add_noise"),
             "during_outbox": lambda: during(Outbox, "commit", a_new_file_in(outbox)),
             "after_outbox": lambda: after(Outbox, "commit"),
             "during_write": lambda: during(sinks, "publish", a_new_file_in(sink)),

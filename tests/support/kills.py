@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from dp_spark.release import run as release
+from dp_spark.release import draw as drawing
 
 
 class KilledError(BaseException):
@@ -20,11 +20,11 @@ def die(*_: Any, **__: Any) -> NoReturn:
 
 def while_drawing(monkeypatch: pytest.MonkeyPatch, happen: Callable[[], None]) -> None:
     """Lets something happen once, between the checks of a run and its publication."""
-    original = release._draw
+    original = drawing._draw
 
     def draw(*arguments: Any) -> Any:
-        monkeypatch.setattr(release, "_draw", original)
+        monkeypatch.setattr(drawing, "_draw", original)
         happen()
         return original(*arguments)
 
-    monkeypatch.setattr(release, "_draw", draw)
+    monkeypatch.setattr(drawing, "_draw", draw)

@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from dp_spark.ledger.entries import Entry
 from dp_spark.ledger.outbox import Draw, Outbox
+from dp_spark.ledger.rows import Row
 from dp_spark.ledger.table import Ledger
 from dp_spark.release.run import ReleaseResult, run_release
 from dp_spark.spec.release_spec import ReleaseSpec
@@ -131,8 +131,8 @@ class Place:
         assert draw is not None, "nothing was drawn"
         return draw
 
-    def entries(self) -> tuple[Entry, ...]:
-        return self.book().state().entries
+    def entries(self) -> tuple[Row, ...]:
+        return self.book().state().rows
 
     def kinds(self) -> list[tuple[str, str | None]]:
         """(kind, release id) of every entry after the openings."""

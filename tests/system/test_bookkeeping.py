@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import Place
 
-from dp_spark.ledger.outbox import open_account
+from dp_spark.ledger.books import open_account
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.spark.settings import bookkeeping
 from dp_spark.tables.refs import TableRef

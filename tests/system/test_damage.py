@@ -80,7 +80,7 @@ def publish(place: Place) -> Place:
     state = place.book().state()
     charge = state.charge_of("r1")
     assert charge is not None
-    place.book().mark_published(charge, str(place.sink), 1, place.outbox().find("r1").digest, state)  # type: ignore[union-attr]
+    place.book().mark_published(charge.entry.published(str(place.sink), 1, place.outbox().draw_of("r1").digest), state)
     return place
 
 
@@ -245,7 +245,7 @@ def test_a_flipped_byte_is_found_or_changes_nothing(scene: Place, tmp_path: Path
             state, error = Ledger(scene.spark, TableRef(str(place.ledger), None)).examine()
         except Exception as problem:  # noqa: BLE001 - whatever it is, it is wrong here
             wrong.append((position, f"{type(problem).__name__}: {problem}"[:100]))
-        if state is not None and error is None and state.entries != entries:
+        if state is not None and error is None and state.rows != entries:
             wrong.append((position, "another ledger was believed"))
     assert wrong == []
 

@@ -455,7 +455,7 @@ def test_noise_comes_from_opendp_and_no_other_source() -> None:
         for name in names_used(tree)
         if name in ("random", "RandomState", "default_rng")
     }
-    assert found == {("ledger/table.py", "random")}
+    assert found == {("ledger/chain.py", "random")}
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 from release_helpers import Outcome, Place, snapshot
-
-from dp_spark.privacy.events import events_from_json
 
 pytest_plugins = ("release_fixtures",)
 
@@ -25,15 +24,8 @@ def charged(place: Place, spark: SparkSession) -> Iterator[Path]:
     place.release("r1", source={"format": "parquet", "path": str(files)}, sink={"path": f"{place.folder}/sink"})
     charge = place.book().state().charge_of("r1")
     assert charge is not None
-    place.book().charge(
-        "visits",
-        events_from_json(charge.events),
-        release_id="r2",
-        file_digest="sha256:0",
-        privacy_unit=str(charge.privacy_unit),
-        source=str(place.source),  # as earlier versions wrote it
-        guarantee=("1", "0"),
-    )
+    source = str(place.source)  # as earlier versions wrote it
+    place.book().charge(replace(charge.entry, release_id="r2", file_digest="sha256:0", source=source))
     spark.sql(f"CREATE SCHEMA {SCHEMA} LOCATION '{place.folder}/schema'")
     yield files
     spark.sql(f"DROP SCHEMA {SCHEMA} CASCADE")
@@ -100,7 +92,7 @@ def test_an_account_goes_on_with_its_source_as_it_grows(
     (own / "day=0").symlink_to(far / "day=0")
     file = place.file(source={"format": "parquet", "path": str(own)})
     with monkeypatch.context() as patched:
-        patched.setattr("dp_spark.release.run.aggregation.collect", lambda *_: 1 / 0)
+        patched.setattr("dp_spark.release.draw.aggregation.collect", lambda *_: 1 / 0)
         assert cli("run", file, "--release-id", "r1", "--json").code == 1
     [charge] = [entry for entry in place.entries() if entry.entry == "charge"]
     assert charge.source == f'["{own.resolve()}", "{far.resolve()}"]'

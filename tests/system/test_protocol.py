@@ -5,19 +5,19 @@ with the same release id, as is one that lost to its rival. What must hold (``br
 every state in which both have ended each is run once more, alone: it must complete, or be refused for good (``unhealed``).
 
 The steps, and what they are in the code:
-    read outbox, witness, ledger: ``outbox.read_books``; check_sink: ``validation.validate`` with ``tables.check_sink``
-    decide, append, read_back, remember: ``Ledger._append`` for ``charge`` and ``mark_published``: decide on a known state,
+    read outbox, witness, ledger: ``books.read_books``; check_sink: ``prepare.validate`` with ``tables.check_sink``
+    decide, append, read_back, remember: ``Chain.append`` for ``charge`` and ``mark_published``: decide on a known state,
         MERGE guarded on the sequence number, look for one's own entry, ``Witness.remember``
-    make_draw: ``release._draw``, fresh noise: here a token that names the run and its attempt
+    make_draw: ``draw.draw_quietly``, fresh noise: here a token that names the run and its attempt
     commit_draw, find_draw: ``Outbox.commit``: MERGE guarded on the release id, then what is there
     see_version, read_manifest: ``publication.publish``: ``newest_version``, and whether a newer release is there
     write_files, commit_sink, check_manifest: ``tables.publish``: Delta's transaction begins and leaves data files that
         nothing names yet, one conditional commit, the manifest read again
-A local ledger has the witness and ``private_tables.local_lock``, which is freed when its holder dies; a shared one has
+A local ledger has the witness and ``store.local_lock``, which is freed when its holder dies; a shared one has
 neither. One thing is simpler here: an append tries until it succeeds, in the code 12 times (then exit code 5).
 
 The model is the protocol as it should be. The known gaps of docs/ledger.md are mutations of it: ``TWO_TRANSACTIONS``
-(``tables.publish``) and ``STALE_ALARM`` (``validation.validate``).
+(``tables.publish``) and ``STALE_ALARM`` (``prepare.validate``).
 """
 
 from __future__ import annotations

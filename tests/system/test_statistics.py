@@ -80,7 +80,7 @@ def test_laplace_noise_has_the_promised_size(place: Place) -> None:
 @pytest.mark.slow
 def test_gaussian_noise_has_the_promised_size(place: Place) -> None:
     result = empty_cells(place, "gauss", dataset="gauss", budget={"epsilon": 2.0, "delta": 1e-6})
-    rho = Decimal(result.charge.rho)
+    rho = Decimal(str(result.charge.row.rho))
     # Bun and Steinke 2016, proposition 1.3, is a looser conversion: what we spend must be at least what it would allow.
     delta = 5e-7
     loose = (math.sqrt(2 + math.log(1 / delta)) - math.sqrt(math.log(1 / delta))) ** 2

@@ -1,0 +1,109 @@
+"""One draw of a release: read, bound, aggregate, noise. The only place where exact aggregates exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Query
+from dp_spark.engine import aggregation
+from dp_spark.engine.bounding import Salt, bound_contributions
+from dp_spark.errors import DpSparkError, SourceError
+from dp_spark.ledger.entries import Charge, Written
+from dp_spark.ledger.outbox import Draw
+from dp_spark.plan.manifest_building import build_manifest
+from dp_spark.plan.planning import ReleasePlan
+from dp_spark.plan.results import release_table
+from dp_spark.privacy.accountants.account import covers
+from dp_spark.privacy.events import Event
+from dp_spark.privacy.integers import Noisy
+from dp_spark.release.prepare import Checked
+from dp_spark.spark.errors import SPARK_ERRORS
+from dp_spark.spark.read_failures import reading_failed
+from dp_spark.spark.settings import BUCKETING, settings
+
+_MAY_CORRECT = (
+    "how the source is parsed may be corrected in the file under the same release id: mode, sep, quote, escape, encoding, "
+    "dateFormat, timestampFormat, timestampNTZFormat, nullValue, and types in schema"
+)
+
+
+def draw_quietly(spark: SparkSession, checked: Checked, charge: Written[Charge], on_stage: Callable[[str], None]) -> Draw:
+    """Reads, bounds, aggregates and adds noise; its failures say nothing, as a library's message could quote an exact value.
+
+    Args:
+        spark: The session.
+        checked: What to draw.
+        charge: The charge that pays for it.
+        on_stage: Called with the name of each stage as it begins.
+
+    Raises:
+        SourceError: If the source cannot be read. DpSparkError: if anything else fails.
+
+    Guarantees: what is returned is noised, under noise that the charge paid for; nothing exact is kept, logged or quoted.
+    """
+    try:
+        return _draw(spark, checked, charge, on_stage)
+    except SourceError as error:
+        if checked.unparsed is not None:
+            error.mend += f"; {_MAY_CORRECT}"
+        raise
+    except DpSparkError:
+        raise
+    except (*SPARK_ERRORS, MemoryError) as error:
+        raise reading_failed(error) from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
+        raise DpSparkError(
+            f"computing the release failed unexpectedly ({type(error).__name__})",
+            where="read, aggregate and noise",
+            mend="run the same command again with this release id; report it if it stays",
+        ) from None
+
+
+def _draw(spark: SparkSession, checked: Checked, charge: Written[Charge], on_stage: Callable[[str], None]) -> Draw:
+    plan, spec = checked.plan, checked.spec
+    on_stage("read and aggregate")
+    queries = list(plan.mechanisms)
+    public = checked.keys.frame(spark) if checked.keys is not None else None
+    rows = aggregation.prepare_rows(
+        checked.frame, spec.unit_columns, spec.group_by, queries, public, clustered=checked.clustered
+    )
+    bounded = bound_contributions(rows, plan.bounds, Salt.fresh())
+    with settings(spark, {BUCKETING: "true"} if checked.clustered else {}):
+        exact = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)
+    if checked.keys is not None:
+        exact = aggregation.fill_public(exact, checked.keys)
+    on_stage("noise")
+    keys, noisy, drawn = _add_noise(plan, exact.in_canonical_order())
+    if not covers(charge.entry.events, drawn):
+        raise DpSparkError("a draw was not charged for; nothing is published", mend="report this as a bug", final=True)
+    manifest = build_manifest(
+        plan,
+        release_id=charge.entry.release_id,
+        file_digest=checked.digest,
+        sequence=charge.sequence,
+        at=charge.at.date().isoformat(),  # no time of day: with the commit's it would tell how long computing took
+        ledger=checked.state.rows[0].digest,
+    )
+    return Draw(release_table(plan, keys.rename_columns(list(spec.group_by)), noisy), manifest)
+
+
+def _add_noise(plan: ReleasePlan, exact: aggregation.ExactAggregates) -> tuple[pa.Table, dict[Query, Noisy], list[Event]]:
+    """Selects partitions, then draws noise once for each query; returns the keys shown, the noisy values, the events."""
+    keys, values = exact.keys, dict(exact.values)
+    noisy: dict[Query, Noisy] = {}
+    drawn: list[Event] = []
+    if plan.selection is not None:
+        positions, counts, event = plan.selection.draw(values[PRIVACY_ID_COUNT])
+        drawn.append(event)
+        keys = keys.take(pa.array(positions, pa.int64()))
+        values = {query: integers[positions] for query, integers in values.items()}
+        if counts is not None:
+            del values[PRIVACY_ID_COUNT]
+            noisy[PRIVACY_ID_COUNT] = counts
+    for query, integers in values.items():
+        noisy[query], event = plan.mechanisms[query].draw(integers)
+        drawn.append(event)
+    return keys, noisy, drawn
