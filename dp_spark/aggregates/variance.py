@@ -42,7 +42,7 @@ class _Spread(Clipped):
         with at_key(f"aggregates.{self.name}"):
             lattice = square_lattice(self.min_value, self.max_value)
             total = centred_sum(self.column, self.min_value, self.max_value)
-        squares = Total(self.column, lattice, lattice.midpoint, power=2, shift=lattice.radius**2 // 2)
+        squares = Total(self.column, lattice, lattice.midpoint, power=2, shift=self._shift)
         return (count_of_column(self.column), total, total_of_column("centred_sum_of_squares", squares))
 
     @property
@@ -50,9 +50,14 @@ class _Spread(Clipped):
         return square_lattice(self.min_value, self.max_value)
 
     @property
+    def _shift(self) -> int:
+        """h, in lattice integers: half of the largest square, rounded down."""
+        return self._lattice.radius**2 // 2
+
+    @property
     def _half(self) -> float:
         """h, in the square of the column's own unit."""
-        return float(self._lattice.radius**2 // 2) * self._lattice.granularity**2
+        return self._shift * self._lattice.granularity**2
 
     @property
     def _most(self) -> float:

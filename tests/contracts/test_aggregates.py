@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import sqlglot
 from checkout import ROOT
 from helpers import release_spec
 from queries import steps
@@ -122,6 +123,18 @@ def test_queries_are_weighted_and_labels_are_their_own(aggregate: Aggregate) -> 
     other = {query.label: query for item in instances() for query in item.queries()}
     for query in aggregate.queries():
         assert other[query.label] == query, "two queries of one label would share a draw"
+
+
+@every
+def test_what_it_needs_is_what_its_queries_read(aggregate: Aggregate) -> None:
+    """Nothing else of the source is checked before the charge, and nothing else is read."""
+    measures = [query.measure for query in aggregate.queries()]
+    read = {measure.column: False for measure in measures if isinstance(measure, Present)}
+    read |= {measure.column: True for measure in measures if isinstance(measure, Total)}
+    assert {need.column: need.numeric for need in aggregate.needs()} == read
+    for units in ([], ["a`b", "c"]):
+        columns = sqlglot.parse_one(aggregate.plain_sql(units), dialect="spark").find_all(sqlglot.exp.Column)
+        assert {column.name for column in columns} - {"a`b", "c"} == set(read)
 
 
 # --- cells ------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from frames import NO_BOUND, SALT, exact_values, explained, frame_of, tuples
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from queries import plain_sum, steps, total_in
+from queries import plain_sum, total_in
 
 from dp_spark.aggregates.query import (
     PRIVACY_ID_COUNT,
@@ -392,15 +393,22 @@ def test_a_key_that_is_no_utf8_is_null_and_a_unit_stays_itself(spark: SparkSessi
 
 
 def test_fill_public_puts_values_at_the_positions_of_their_keys() -> None:
+    """All integers of a partition: bins are as many as a query has."""
+    bins = Query(Rows(), "bins", width=3)
     keys = PublicKeys(pa.table({"g": ["p", "q", "r", "s"]}), T.StructType(), "")
+    values = {COUNT: [[22], [7]], PRIVACY_ID_COUNT: [[2], [1]], bins: [[2**70, 1, 0], [4, 5, 6]]}
     exact = ExactAggregates(
         pa.table({"k": pa.array([2, 0], pa.int32())}),
-        {COUNT: steps([22, 7]).astype(object), PRIVACY_ID_COUNT: steps([2, 1]).astype(object)},
+        {query: np.array(integers, dtype=object) for query, integers in values.items()},
     )
     filled = fill_public(exact, keys)
-    found = {query: integers[:, 0].tolist() for query, integers in filled.values.items()}
-    assert found == {COUNT: [7, 0, 22, 0], PRIVACY_ID_COUNT: [1, 0, 2, 0]}
+    assert {query: integers.tolist() for query, integers in filled.values.items()} == {
+        COUNT: [[7], [0], [22], [0]],
+        PRIVACY_ID_COUNT: [[1], [0], [2], [0]],
+        bins: [[4, 5, 6], [0, 0, 0], [2**70, 1, 0], [0, 0, 0]],
+    }
     assert filled.keys is keys.table
+    assert "22" not in repr(exact)
 
 
 def test_column_names_may_hold_dots_backticks_and_the_names_we_use_inside(spark: SparkSession) -> None:

@@ -48,7 +48,7 @@ def test_a_retry_draws_the_noise_that_was_charged(place: Place, monkeypatch: pyt
     """As where a library was upgraded between two attempts, and calibrates another scale."""
     charged_only(place, monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr("dp_spark.privacy.mechanisms._laplace_scale", lambda l1, epsilon: 2.0 * l1 / float(epsilon))
+        patch.setattr("dp_spark.privacy.mechanisms.laplace.raise_until", lambda scale, accepted: 2.0 * scale)
         with pytest.raises(BudgetError, match="charged for other noise") as caught:
             place.release("r1")
     assert "versions" in caught.value.mend
@@ -59,7 +59,7 @@ def test_a_retry_draws_the_noise_that_was_charged(place: Place, monkeypatch: pyt
 def test_a_drawn_release_needs_its_source_no_more(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"source": {"format": "delta", "path": str(place.own_source())}}
     with monkeypatch.context() as patch:
-        patch.setattr(publication.tables, "publish", die)
+        patch.setattr(publication.sinks, "publish", die)
         with pytest.raises(KilledError):
             place.release("r1", **changes)
     drawn = place.drawn("r1").rows.to_pylist()
@@ -71,7 +71,7 @@ def test_a_drawn_release_needs_its_source_no_more(place: Place, monkeypatch: pyt
 
 def test_a_drawn_release_is_not_published_for_another_file(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(publication.tables, "publish", die)
+        patch.setattr(publication.sinks, "publish", die)
         with pytest.raises(KilledError):
             place.release("r1")
     with pytest.raises(BudgetError, match="different release file"):
