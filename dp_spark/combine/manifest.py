@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from dp_spark.aggregates.registry import aggregate_of
 from dp_spark.combine.agreement import Party, definition_of
 from dp_spark.manifest import COMBINED_FORMAT, columns_of, defined_as, parties_column
 from dp_spark.privacy.decimals import decimal_text, sum_exactly
@@ -141,19 +142,12 @@ def _aggregate(manifests: Sequence[Mapping[str, Any]], index: int, users: Users)
         "stddev": None,
         "half_width_95": None,
     }
-    note = _note(entry, users)
+    note = aggregate_of(entry).combination_note(overlapping=users is Users.overlapping)
     return {**found, "note": note} if note else found
 
 
 def _mechanisms(manifests: Sequence[Mapping[str, Any]], index: int) -> str:
     return " and ".join(sorted({manifest["aggregates"][index]["mechanism"] for manifest in manifests}))
-
-
-def _note(entry: Mapping[str, Any], users: Users) -> str | None:
-    """What a recipient must know of an aggregate that was combined."""
-    if entry["function"] == "privacy_id_count" and users is Users.overlapping:
-        return "a user of several parties is counted once in each"
-    return "weighted by the parties' noisy counts of values" if entry["function"] == "mean" else None
 
 
 def _columns(manifests: Sequence[Mapping[str, Any]], users: Users) -> list[dict[str, Any]]:
@@ -166,7 +160,7 @@ def _columns(manifests: Sequence[Mapping[str, Any]], users: Users) -> list[dict[
         if "error" in column:
             index = places[column["aggregate"]]
             error = {"rule": "per_row", "mechanism": _mechanisms(manifests, index)}
-            note = _note(first["aggregates"][index], users)
+            note = aggregate_of(first["aggregates"][index]).combination_note(overlapping=users is Users.overlapping)
             told["error"] = {**error, "stddev_column": column["error"].get("stddev_column", f"{column['name']}_stddev")}
             told |= {"notes": [*column.get("notes", []), note]} if note else {}
         columns.append(told)

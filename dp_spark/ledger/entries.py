@@ -18,7 +18,7 @@ from dp_spark.errors import SpecError
 from dp_spark.ledger.rows import CHARGE, CORRECTION, OPEN, PUBLISHED, Row, Seal
 from dp_spark.places.identities import split_identities
 from dp_spark.privacy.accountants.account import Account
-from dp_spark.privacy.accountants.registry import AccountantName, cost_of
+from dp_spark.privacy.accountants.registry import ACCOUNTANTS, AccountantName, cost_of
 from dp_spark.privacy.decimals import decimal_text
 from dp_spark.privacy.events import Event, events_from_json, events_to_json, unparsed_from_json
 
@@ -173,7 +173,8 @@ def row_of(entry: Entry, *, sequence: int, previous_digest: str, at: datetime, w
         case Charge():
             kind = CHARGE
             values |= {"epsilon": decimal_text(entry.epsilon), "delta": decimal_text(entry.delta)}
-            values["rho"] = decimal_text(cost_of(entry.events, entry.accountant).amount) if entry.accountant == "zcdp" else None
+            cost = cost_of(entry.events, entry.accountant)
+            values["rho"] = decimal_text(cost.amount) if cost.currency == "rho" else None
             values["events"] = events_to_json(entry.events, entry.unparsed)
         case Correction():
             kind = CORRECTION
@@ -191,7 +192,7 @@ _OF_RELEASE = ("release_id", "file_digest", "accountant", "privacy_unit", "sourc
 
 def _opening(row: Row) -> Opening:
     accountant, rho = _accountant(row.accountant), None if row.rho is None else _amount(row.rho)
-    if (accountant == "zcdp") != (rho is not None):
+    if (ACCOUNTANTS[accountant].currency == "rho") != (rho is not None):
         raise ValueError
     account = Account(accountant, _amount(row.epsilon), _amount(row.delta), rho)
     document = json.loads(row.events)
@@ -240,7 +241,7 @@ def _text(value: str | None) -> str:
 
 
 def _accountant(text: str) -> AccountantName:
-    if text not in ("basic", "zcdp"):
+    if text not in ACCOUNTANTS:
         raise ValueError
     return cast(AccountantName, text)
 

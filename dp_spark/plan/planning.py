@@ -15,14 +15,14 @@ from dp_spark.aggregates.base import Aggregate
 from dp_spark.aggregates.parts import Accuracy, Noise
 from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Query
 from dp_spark.errors import SpecError
-from dp_spark.privacy.accountants.base import Cost
-from dp_spark.privacy.accountants.conversion import zcdp_from_budget
-from dp_spark.privacy.accountants.registry import AccountantName, cost_of
+from dp_spark.privacy.accountants.account import Account
+from dp_spark.privacy.accountants.base import Accountant, Cost
+from dp_spark.privacy.accountants.registry import ACCOUNTANTS, AccountantName, cost_of
 from dp_spark.privacy.bounds import ContributionBounds
-from dp_spark.privacy.decimals import exact_half, split
+from dp_spark.privacy.decimals import split
 from dp_spark.privacy.events import Event
 from dp_spark.privacy.mechanisms.base import Mechanism
-from dp_spark.privacy.mechanisms.registry import MechanismName, calibrate
+from dp_spark.privacy.mechanisms.registry import MECHANISMS, MechanismName, calibrate
 from dp_spark.privacy.noise_grid import grid_bits
 from dp_spark.privacy.selection.base import Selection
 from dp_spark.privacy.selection.registry import SELECTIONS
@@ -126,44 +126,40 @@ def plan_release(spec: ReleaseSpec, accountant: AccountantName, public_keys: int
     Raises:
         SpecError: If the account's accountant cannot pay for what the file asks, or no threshold has so small a delta.
     """
-    name = _mechanism_name(spec, accountant)
+    name = _mechanism_name(spec, ACCOUNTANTS[accountant])
     bounds = effective_bounds(spec, public_keys)
     weights = weighted_queries(spec.aggregates, selection=_selection_weight(spec))
     budget = spec.budget
-    total = budget.epsilon if accountant == "basic" else zcdp_from_budget(budget.epsilon, budget.delta)
+    total = Account.open(budget.epsilon, budget.delta, accountant).total  # a release splits its budget as an account does
     mechanisms: dict[Query, Mechanism] = {}
-    for query, share in zip(weights, split(total, list(weights.values())), strict=True):
-        mechanisms[query] = _mechanism(name, query, bounds, accountant, share)
+    for query, share in zip(weights, split(total.amount, list(weights.values())), strict=True):
+        mechanisms[query] = _mechanism(name, query, bounds, {total.currency: share})
     selection = None
     if spec.selects_privately:
-        selection = _selection(mechanisms[PRIVACY_ID_COUNT], budget.delta, accountant)
+        selection = _selection(mechanisms[PRIVACY_ID_COUNT], total.delta, ACCOUNTANTS[accountant])
         mechanisms[PRIVACY_ID_COUNT] = selection.noise
-    used_delta = budget.delta if accountant == "zcdp" or selection is not None else Decimal(0)
+    used_delta = budget.delta if ACCOUNTANTS[accountant].spends_delta or selection is not None else Decimal(0)
     return ReleasePlan(spec, accountant, bounds, mechanisms, selection, budget.epsilon, used_delta)
 
 
-def _selection(noise: Mechanism, delta: Decimal, accountant: AccountantName) -> Selection:
-    """Private partition selection, which a zcdp account pays with half of the delta."""
+def _selection(noise: Mechanism, delta: Decimal, accountant: Accountant) -> Selection:
+    """Private partition selection, paid with the delta that an account of this kind has for it."""
     thresholding = SELECTIONS["thresholding"]
-    least = thresholding.least_delta(noise) * (1 if accountant == "basic" else 2)
+    least = thresholding.least_delta(noise)
     if delta < least:
         raise SpecError(
             f"is too small for private partitions where a unit may have {noise.sensitivity.l0} of them",
             where="budget.delta",
-            mend=f"give a delta of {least:e} or more, or list public partitions",
+            mend=f"give a delta of {accountant.delta_for(least):e} or more, or list public partitions",
         )
-    return thresholding.calibrate(noise, delta if accountant == "basic" else exact_half(delta))
+    return thresholding.calibrate(noise, delta)
 
 
-def _mechanism(
-    name: MechanismName, query: Query, bounds: ContributionBounds, accountant: AccountantName, share: Decimal
-) -> Mechanism:
-    exact = bounds.sensitivity(query)
-    epsilon, rho = (share, None) if accountant == "basic" else (None, share)
-    bits = 0
+def _mechanism(name: MechanismName, query: Query, bounds: ContributionBounds, charge: Mapping[str, Decimal]) -> Mechanism:
+    exact, bits = bounds.sensitivity(query), 0
     if query.on_grid:
-        bits = grid_bits(exact, query.change, epsilon=epsilon, rho=rho, gaussian=name == "gaussian")
-    return calibrate(name, query.label, exact, epsilon=epsilon, rho=rho, grid_bits=bits)
+        bits = grid_bits(exact, query.change, norm=MECHANISMS[name].norm, **charge)
+    return calibrate(name, query.label, exact, grid_bits=bits, **charge)
 
 
 def _selection_weight(spec: ReleaseSpec) -> Decimal | None:
@@ -174,19 +170,20 @@ def _selection_weight(spec: ReleaseSpec) -> Decimal | None:
     return spec.partitions.private.weight
 
 
-def _mechanism_name(spec: ReleaseSpec, accountant: AccountantName) -> MechanismName:
-    if accountant == "basic":
-        if spec.noise.mechanism == "gaussian":
-            raise SpecError(
-                "a basic account pays for laplace noise only",
-                where="noise.mechanism",
-                mend="use laplace or auto, or open a zcdp account",
-            )
-        return "laplace"
-    if spec.budget.delta == 0:
+def _mechanism_name(spec: ReleaseSpec, accountant: Accountant) -> MechanismName:
+    asked = spec.noise.mechanism
+    if asked != "auto" and asked not in accountant.mechanisms:
+        known = " and ".join(accountant.mechanisms)
+        others = [name for name, other in ACCOUNTANTS.items() if asked in other.mechanisms]
         raise SpecError(
-            "a zcdp account needs a delta above 0 in every release",
+            f"a {accountant.name} account pays for {known} noise only",
+            where="noise.mechanism",
+            mend=f"use {known} or auto, or open a {' or '.join(others)} account",
+        )
+    if accountant.spends_delta and spec.budget.delta == 0:
+        raise SpecError(
+            f"a {accountant.name} account needs a delta above 0 in every release",
             where="budget.delta",
             mend="give a delta, or open a basic account",
         )
-    return "laplace" if spec.noise.mechanism == "laplace" else "gaussian"
+    return accountant.mechanisms[0] if asked == "auto" else asked

@@ -6,7 +6,10 @@ The bounded rows answer for the sensitivity: a mechanism cannot be calibrated to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
+
+#: The norm of a sensitivity that noise follows: L1 or L2.
+Norm = Literal[1, 2]
 
 
 class Change(Protocol):

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from dp_spark.privacy.bounds import Sensitivity
+from dp_spark.privacy.bounds import Norm, Sensitivity
 from dp_spark.privacy.integers import Exact, Noisy
 
 #: Rounded sums are clamped to this size, which leaves room for the noise.
@@ -28,20 +28,22 @@ _LARGEST_SCALE = 2**57
 _LARGEST_L1 = 2**48
 
 
-def grid_bits(exact: Sensitivity, per_row: int, *, epsilon: Decimal | None, rho: Decimal | None, gaussian: bool) -> int:
+def grid_bits(
+    exact: Sensitivity, per_row: int, *, norm: Norm, epsilon: Decimal | None = None, rho: Decimal | None = None
+) -> int:
     """The binary logarithm of a grid's step in lattice units: a function of public settings alone.
 
     Args:
         exact: The sensitivity of the exact sums, in lattice units.
         per_row: By how much one row can change a sum, in lattice units.
+        norm: The norm of the sensitivity that the noise follows.
         epsilon: The charge in a basic account.
         rho: The charge in a zcdp account.
-        gaussian: Whether the noise is Gaussian, and its scale that of L2.
 
     Guarantees: L1 is at most 2^48 steps; a row is at most 2^22 steps, or 2^32 where the noise scale would otherwise be below
     2^12 steps; and the noise scale is at most 2^57 steps, unless a single step for each partition is too much already.
     """
-    squared = _squared_scale(exact, epsilon=epsilon, rho=rho, gaussian=gaussian)
+    squared = _squared_scale(exact, epsilon=epsilon, rho=rho, norm=norm)
     bits = 0
     while bits < exact.linf.bit_length() and not (
         per_row <= _FINEST_ROW << bits and exact.rounded(bits).l1 <= _LARGEST_L1 and squared <= (_LARGEST_SCALE << bits) ** 2
@@ -52,12 +54,12 @@ def grid_bits(exact: Sensitivity, per_row: int, *, epsilon: Decimal | None, rho:
     return bits
 
 
-def _squared_scale(exact: Sensitivity, *, epsilon: Decimal | None, rho: Decimal | None, gaussian: bool) -> Fraction:
+def _squared_scale(exact: Sensitivity, *, epsilon: Decimal | None, rho: Decimal | None, norm: Norm) -> Fraction:
     """The square of the noise scale in lattice units, as exact as the charge: equal plans have equal grids everywhere."""
     if epsilon is not None:
         return (exact.l1 / Fraction(epsilon)) ** 2
     assert rho is not None, "a query is charged an epsilon or a rho"
-    return (exact.l2_squared if gaussian else exact.l1**2) / (2 * Fraction(rho))
+    return (exact.l2_squared if norm == 2 else exact.l1**2) / (2 * Fraction(rho))
 
 
 def to_grid(values: Exact, bits: int) -> Noisy:

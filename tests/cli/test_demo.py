@@ -86,9 +86,11 @@ def test_the_bounds_of_a_demo_leave_little_out(scenario: str, unit: str) -> None
 
 
 def test_a_demo_counts_the_intervals_that_cover() -> None:
-    query = {"query": "q", "noise_scale": 10.0, "granularity": 1.0}
-    count = {"name": "n", "mechanism": "gaussian", "stddev": 10.0, "queries": ["q"]}
-    manifest = {"aggregates": [count, {**count, "name": "m", "stddev": None}], "queries": [query]}
+    columns = [
+        {"name": "n", "error": {"rule": "constant", "mechanism": "gaussian", "noise_scale": 10.0, "granularity": 1.0}},
+        {"name": "m", "error": {"rule": "per_row", "mechanism": "gaussian", "stddev_column": "m_stddev"}},
+    ]
+    manifest = {"columns": columns, "aggregates": [{"name": "n"}, {"name": "m"}]}
     released = [(100, 119, 5.0, 1.0, 6.0), (100, 121, 5.0, 1.0, 8.0), (100, 50, 5.0, None, 5.0)]
     names = ("n", "exact_n", "m", "m_stddev", "exact_m")
     rows = [{**dict(zip(names, row, strict=True)), "n_stddev": 10.0} for row in released]

@@ -59,7 +59,7 @@ def test_noise_and_sums_fit_in_64_bits_and_rounding_is_invisible(
 ) -> None:
     exact = bounds.sensitivity(query)
     epsilon, rho = (charge, None) if kind == "basic" else (None, charge)
-    bits = grid_bits(exact, query.change, epsilon=epsilon, rho=rho, gaussian=kind == "gaussian")
+    bits = grid_bits(exact, query.change, epsilon=epsilon, rho=rho, norm=2 if kind == "gaussian" else 1)
     drawn = exact.rounded(bits)
     per_row = Fraction(query.change, 2**bits)
     scale = math.sqrt(drawn.l2_squared / (2 * charge)) if kind == "gaussian" else drawn.l1 / math.sqrt(2 * charge)
@@ -81,7 +81,7 @@ def test_ordinary_bounds_have_the_noise_and_the_grid_that_they_always_had() -> N
     for low, high, exponent in ((0.0, 100.0, -15), (0.0, 500.0, -13), (-10.0, 30.0, -17)):
         query = plain_sum("x", low, high)
         exact = ContributionBounds(4, 2).sensitivity(query)
-        bits = grid_bits(exact, query.change, epsilon=Decimal(1), rho=None, gaussian=False)
+        bits = grid_bits(exact, query.change, epsilon=Decimal(1), norm=1)
         assert total_in(query).lattice.exponent + bits == exponent
         assert exact.rounded(bits).l1 == 8 * high * 2.0**-exponent
 

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal, Protocol
 from dp_spark.errors import BudgetError
 from dp_spark.privacy.decimals import sum_exactly
 from dp_spark.privacy.events import Event
+from dp_spark.privacy.mechanisms.registry import MechanismName
 
 Currency = Literal["epsilon", "rho"]
 
@@ -74,6 +75,10 @@ class Accountant(ABC):
     name: ClassVar[str]
     #: What it adds up, beside delta.
     currency: ClassVar[Currency]
+    #: The mechanisms that have a price in it; the first is drawn where the release file leaves the choice.
+    mechanisms: ClassVar[tuple[MechanismName, ...]]
+    #: Whether every release spends a delta, not only one that selects partitions.
+    spends_delta: ClassVar[bool]
 
     @abstractmethod
     def freeze(self, epsilon: Decimal, delta: Decimal) -> Decimal | None:
@@ -86,6 +91,10 @@ class Accountant(ABC):
     @abstractmethod
     def total(self, budget: Budget) -> Cost:
         """All that an account may spend."""
+
+    @abstractmethod
+    def delta_for(self, selection: Decimal) -> Decimal:
+        """The delta that a release has to ask for, so that so much of it can pay for partition selection."""
 
     def price(self, event: Event) -> Cost:
         """What one draw is charged.

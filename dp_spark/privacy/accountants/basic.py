@@ -13,6 +13,8 @@ class Basic(Accountant):
 
     name = "basic"
     currency = "epsilon"
+    mechanisms = ("laplace",)
+    spends_delta = False
 
     def freeze(self, epsilon: Decimal, delta: Decimal) -> None:
         """Nothing: epsilon itself is spent."""
@@ -20,6 +22,10 @@ class Basic(Accountant):
     def total(self, budget: Budget) -> Cost:
         """The epsilon and the delta that were opened."""
         return Cost(self.currency, budget.epsilon, budget.delta)
+
+    def delta_for(self, selection: Decimal) -> Decimal:
+        """The same: all of delta is selection's."""
+        return selection
 
     def as_epsilon(self, budget: Budget, cost: Cost, *, up: bool) -> tuple[Decimal, Decimal]:
         """The cost as it is."""

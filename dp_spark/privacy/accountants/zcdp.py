@@ -19,6 +19,8 @@ class Zcdp(Accountant):
 
     name = "zcdp"
     currency = "rho"
+    mechanisms = ("gaussian", "laplace")
+    spends_delta = True
 
     def freeze(self, epsilon: Decimal, delta: Decimal) -> Decimal:
         """The rho that epsilon and half of delta buy.
@@ -34,6 +36,10 @@ class Zcdp(Accountant):
         """The rho that was bought at opening, and half of delta."""
         assert budget.rho is not None, "a zcdp account is opened with a rho"
         return Cost(self.currency, budget.rho, exact_half(budget.delta))
+
+    def delta_for(self, selection: Decimal) -> Decimal:
+        """Twice as much: the other half is the conversion's."""
+        return sum_exactly((selection, selection))
 
     def as_epsilon(self, budget: Budget, cost: Cost, *, up: bool) -> tuple[Decimal, Decimal]:
         """The epsilon of so much rho at half of the account's delta, and the delta that pays for as much selection."""

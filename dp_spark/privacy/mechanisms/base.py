@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from dp_spark.errors import DpSparkError
-from dp_spark.privacy.bounds import Sensitivity
+from dp_spark.privacy.bounds import Norm, Sensitivity
 from dp_spark.privacy.events import Event
 from dp_spark.privacy.integers import Exact, Noisy
 from dp_spark.privacy.mechanisms.drawing import check_integers, in_chunks
 from dp_spark.privacy.noise_grid import to_grid
 
 if TYPE_CHECKING:
-    from dp_spark.privacy.mechanisms.measurements import Measurement, Norm
+    from dp_spark.privacy.mechanisms.measurements import Measurement
 
 _LEVEL = 0.95
 

@@ -6,13 +6,13 @@ norm that its privacy map measures changes in: 1 for the sum of the changes of a
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import opendp.prelude as dp
 
-dp.enable_features("contrib")
+from dp_spark.privacy.bounds import Norm
 
-Norm = Literal[1, 2]
+dp.enable_features("contrib")
 
 
 class Measurement(Protocol):
