@@ -18,7 +18,7 @@ def columns(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     Args:
         manifest: A manifest of the first format, of a release or a combination; it is not changed.
     """
-    found: list[dict[str, Any]] = [{"name": key, "type": "key", "meaning": "partition key"} for key in manifest["group_by"]]
+    found: list[dict[str, Any]] = [{"name": key, "meaning": "partition key", "key": True} for key in manifest["group_by"]]
     for entry in manifest["aggregates"]:
         found += [_value(entry, manifest), _stddev(entry)]
     return found

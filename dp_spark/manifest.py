@@ -133,9 +133,10 @@ def is_combined(manifest: Mapping[str, Any]) -> bool:
 def columns_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The released columns in order, as the manifest describes them.
 
-    Each has a ``name``, a ``type`` (``key``, ``bigint``, ``double``, ``int``), a ``meaning`` for people and, where there are
-    any, ``notes``. A column with an ``error`` holds an aggregate's values (``aggregate`` names it), which lie within
-    ``range`` where one is given. The error's ``rule`` tells how wrong a cell may be:
+    Each has a ``name``, a ``type`` as Spark writes it (the first format tells none of keys), a ``meaning`` for people and,
+    where there are any, ``notes``. A column of ``group_by`` has ``key``. A column with an ``error`` holds an aggregate's
+    values (``aggregate`` names it), which lie within ``range`` where one is given. The error's ``rule`` tells how wrong a
+    cell may be:
 
     - ``constant``: each cell has noise of one ``stddev``: ``noise_scale`` steps of ``granularity`` from ``mechanism``.
     - ``per_row``: the standard deviation of a cell's noise stands in the row, in ``stddev_column``.

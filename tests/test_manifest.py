@@ -31,7 +31,13 @@ WHEN = "2024-01-01T00:00:00Z"
 
 def manifest(accountant: Any = "zcdp", public_keys: int | None = None, **changes: Any) -> dict[str, Any]:
     plan = plan_release(release_spec(**{"aggregates": [UNITS, COUNT, MEAN, SUM], **changes}), accountant, public_keys)
-    return build_manifest(plan, release_id="r-1", file_digest="sha256:f", sequence=7, at=WHEN)
+    return build_manifest(
+        plan,
+        release_id="r-1",
+        file_digest="sha256:f",
+        charge={"sequence": 7, "at": WHEN},
+        key_types=dict.fromkeys(plan.spec.group_by, "string"),
+    )
 
 
 def keys_of(value: Any, path: str = "") -> set[str]:
@@ -83,6 +89,7 @@ KEYS = [
     "columns",
     "columns.name",
     "columns.type",
+    "columns.key",
     "columns.meaning",
     "columns.aggregate",
     "columns.range",
@@ -270,7 +277,8 @@ def test_the_first_format_tells_the_columns_that_this_version_writes(accountant:
     values = {"function": "count", "column": "value", "name": "values"}
     found = manifest(accountant, 3, partitions=PUBLIC, aggregates=[UNITS, COUNT, values, MEAN, SUM])
     for column, told in zip(columns_of(of_first_format(found)), columns_of(found), strict=True):
-        assert {**column, "comment": None} == {**told, "comment": None}
+        untold = {"type": "string"} if column.get("key") else {}
+        assert {**untold, **column, "comment": None} == {**told, "comment": None}
 
 
 # --- what a recipient computes -----------------------------------------------------------------------------------------

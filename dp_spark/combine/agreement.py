@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dp_spark.aggregates.registry import BY_FUNCTION, aggregate_of
 from dp_spark.errors import DamageError, SourceError, SpecError
 from dp_spark.manifest import PARTIES, columns_of, is_combined, value_columns
 from dp_spark.published.cells import key_text, plain_rows
@@ -116,9 +117,10 @@ def _check_whole(party: Party) -> None:
     if not _is_readable(party):
         raise wrong
     told, found = columns_of(party.manifest), party.rows.schema
+    types = [_ARROW_TYPES.get(column.get("type", ""), str(kind)) for column, kind in zip(told, found.types, strict=False)]
     if found.names != [column["name"] for column in told]:
         raise wrong
-    if any(_ARROW_TYPES.get(column["type"], str(kind)) != str(kind) for column, kind in zip(told, found.types, strict=True)):
+    if types != [str(kind) for kind in found.types]:
         raise wrong
     if key_presence([party]).num_rows != party.rows.num_rows:  # without keys, there is one row
         raise wrong
@@ -143,29 +145,24 @@ def _is_readable(party: Party) -> bool:
             and drawn <= set(stddevs)
             and all(math.isfinite(stddev) and stddev >= 0 for stddev in stddevs.values())
             and _describes_all(manifest)
-            and all(
-                _bounds_agree(aggregate) and isinstance(aggregate["mechanism"], str) for aggregate in manifest["aggregates"]
-            )
+            and all(_is_whole(aggregate) and isinstance(aggregate["mechanism"], str) for aggregate in manifest["aggregates"])
             and _is_guarantee(manifest["guarantee"])
             and (manifest["partitions"]["selection"] != "private" or isinstance(manifest["partitions"]["threshold"], int))
         )
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, SpecError):
         return False
 
 
 def _describes_all(manifest: Mapping[str, Any]) -> bool:
     """Whether the columns are those of the keys and of every aggregate, in order."""
-    keys = [column["name"] for column in columns_of(manifest) if column["type"] == "key"]
+    keys = [column["name"] for column in columns_of(manifest) if column.get("key")]
     described = list(dict.fromkeys(column["aggregate"] for column in value_columns(manifest)))
     return bool(keys == manifest["group_by"] and described == [aggregate["name"] for aggregate in manifest["aggregates"]])
 
 
-def _bounds_agree(aggregate: Mapping[str, Any]) -> bool:
-    """Whether clipping bounds, where an aggregate has any, are two numbers with room between them."""
-    if "min_value" not in aggregate and "max_value" not in aggregate:
-        return True
-    low, high = float(aggregate["min_value"]), float(aggregate["max_value"])
-    return math.isfinite(low) and math.isfinite(high) and low < high
+def _is_whole(aggregate: Mapping[str, Any]) -> bool:
+    """Whether an aggregate has the settings that its function needs; a function of a later version is not judged here."""
+    return aggregate["function"] not in BY_FUNCTION or bool(aggregate_of(aggregate))
 
 
 def _is_guarantee(guarantee: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ number of dropped rows or candidate keys, no run time.
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Mapping
 from typing import Any
 
 from dp_spark.aggregates.base import described
@@ -20,7 +21,7 @@ _LIBRARIES = ("dp_spark", "pyspark", "delta-spark", "opendp", "dp-accounting")
 
 
 def build_manifest(
-    plan: ReleasePlan, *, release_id: str, file_digest: str, sequence: int, at: str, ledger: str = ""
+    plan: ReleasePlan, *, release_id: str, file_digest: str, charge: Mapping[str, Any], key_types: Mapping[str, str]
 ) -> dict[str, Any]:
     """The manifest of a release.
 
@@ -28,9 +29,9 @@ def build_manifest(
         plan: What is drawn and charged.
         release_id: The release's identity in the ledger.
         file_digest: The digest of the effective release file.
-        sequence: The ledger's sequence number of the charge; a later release has a higher one.
-        at: The day of the charge in UTC, ISO 8601.
-        ledger: The digest of the ledger's first entry, by which two ledgers can be told apart.
+        charge: The charge in the ledger: ``sequence``, its number there (a later release has a higher one); ``at``, its day in
+            UTC, ISO 8601; ``ledger``, the digest of the ledger's first entry, by which two ledgers can be told apart.
+        key_types: Spark's name of the type of each group_by column.
     """
     spec = plan.spec
     return {
@@ -39,7 +40,7 @@ def build_manifest(
         "dataset": spec.dataset,
         "release_id": release_id,
         "file_digest": file_digest,
-        "charge": {"sequence": sequence, "at": at, **({"ledger": ledger} if ledger else {})},
+        "charge": dict(charge),
         "guarantee": _guarantee(plan),
         "group_by": list(spec.group_by),
         "partitions": _partitions(plan),
@@ -48,7 +49,7 @@ def build_manifest(
             "max_contributions_per_partition": plan.bounds.max_contributions_per_partition,
         },
         "aggregates": [item.entry(plan.noises_of(item)) for item in spec.aggregates],
-        "columns": _columns(plan),
+        "columns": _columns(plan, key_types),
         "queries": [_query(plan, query) for query in plan.mechanisms],
         "timezone": spec.timezone,
         "libraries": {name: _version(name) for name in _LIBRARIES},
@@ -94,9 +95,9 @@ def _partitions(plan: ReleasePlan) -> dict[str, Any]:
     }
 
 
-def _columns(plan: ReleasePlan) -> list[dict[str, Any]]:
+def _columns(plan: ReleasePlan, key_types: Mapping[str, str]) -> list[dict[str, Any]]:
     """The released columns in order, as a recipient's programs and people read them."""
-    keys = [described(name, "key", "partition key") for name in plan.spec.group_by]
+    keys = [described(name, key_types[name], "partition key", key=True) for name in plan.spec.group_by]
     return keys + [column for item in plan.spec.aggregates for column in item.describe(plan.noises_of(item))]
 
 

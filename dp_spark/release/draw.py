@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Query
 from dp_spark.engine import aggregation
@@ -77,17 +78,21 @@ def _draw(spark: SparkSession, checked: Checked, charge: Written[Charge], on_sta
         exact = aggregation.fill_public(exact, checked.keys)
     on_stage("noise")
     keys, noisy, drawn = _add_noise(plan, exact.in_canonical_order())
+    keys = keys.rename_columns(list(spec.group_by))
     if not covers(charge.entry.events, drawn):
         raise DpSparkError("a draw was not charged for; nothing is published", mend="report this as a bug", final=True)
     manifest = build_manifest(
         plan,
         release_id=charge.entry.release_id,
         file_digest=checked.digest,
-        sequence=charge.sequence,
-        at=charge.at.date().isoformat(),  # no time of day: with the commit's it would tell how long computing took
-        ledger=checked.state.rows[0].digest,
+        charge={
+            "sequence": charge.sequence,
+            "at": charge.at.date().isoformat(),  # no time of day: with the commit's it would tell how long computing took
+            "ledger": checked.state.rows[0].digest,
+        },
+        key_types={key.name: key.dataType.simpleString() for key in from_arrow_schema(keys.schema, prefer_timestamp_ntz=True)},
     )
-    return Draw(release_table(plan, keys.rename_columns(list(spec.group_by)), noisy), manifest)
+    return Draw(release_table(plan, keys, noisy), manifest)
 
 
 def _add_noise(plan: ReleasePlan, exact: aggregation.ExactAggregates) -> tuple[pa.Table, dict[Query, Noisy], list[Event]]:

@@ -35,7 +35,7 @@ def columns(manifest: Mapping[str, Any], schema: pa.Schema) -> list[dict[str, st
 
 
 def _meaning(column: Mapping[str, Any]) -> str:
-    if column["type"] == "key":
+    if column.get("key"):
         return "Partition key: each row of the table is about one combination of the keys."
     text = "; ".join([column["meaning"] + (", with noise" if "error" in column else ""), *column.get("notes", [])])
     return f"{text[:1].upper()}{text[1:]}."

@@ -48,7 +48,13 @@ def release(keys: list[Any], counts: list[int] | None = None, **changes: Any) ->
     spec = release_spec(aggregates=[UNITS, COUNT, MEAN], **changes)
     plan = plan_release(spec, "zcdp", 3 if spec.public_partitions else None)
     noisy = {query: counts or [900 - index for index, _ in enumerate(keys)] for query in plan.mechanisms}
-    manifest = build_manifest(plan, release_id="r1", file_digest="sha256:f", sequence=2, at="2024-05-06T07:08:09+00:00")
+    manifest = build_manifest(
+        plan,
+        release_id="r1",
+        file_digest="sha256:f",
+        charge={"sequence": 2, "at": "2024-05-06T07:08:09+00:00"},
+        key_types=dict.fromkeys(plan.spec.group_by, "string"),
+    )
     return manifest, released_table(plan, pa.table({"test": keys}), noisy)
 
 
@@ -139,7 +145,13 @@ def test_a_weak_guarantee_is_called_weak_and_one_without_delta_holds_always() ->
     spec = release_spec(aggregates=[COUNT], partitions=PUBLIC, privacy_unit={"row": True}, contribution_bounds=None)
     spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"epsilon": Decimal(8), "delta": Decimal(0)})})
     plan = plan_release(spec, "basic", 3)
-    manifest = build_manifest(plan, release_id="r1", file_digest="f", sequence=2, at="2024-05-06T07:08:09+00:00")
+    manifest = build_manifest(
+        plan,
+        release_id="r1",
+        file_digest="f",
+        charge={"sequence": 2, "at": "2024-05-06T07:08:09+00:00"},
+        key_types=dict.fromkeys(plan.spec.group_by, "string"),
+    )
     rows = released_table(plan, pa.table({"test": ["a", "b", None]}), {query: [-3, 5, 0] for query in plan.mechanisms})
     page = text_of(report.report_page(manifest, rows))
     assert "2.12 times that is its 95 % half-width" in page

@@ -48,7 +48,13 @@ def test_a_column_that_is_defined_as_itself_is_that_column(unit: object) -> None
         assert spec.digest("k") == plain.digest("k")
     golden = read_manifest(GOLDEN / "release")
     plan = plan_release(spec, golden["guarantee"]["accountant"], 3)
-    made = build_manifest(plan, release_id="r", file_digest="f", sequence=1, at="2026-01-01")
+    made = build_manifest(
+        plan,
+        release_id="r",
+        file_digest="f",
+        charge={"sequence": 1, "at": "2026-01-01"},
+        key_types=dict.fromkeys(plan.spec.group_by, "string"),
+    )
     assert list(made["guarantee"].items()) == list(golden["guarantee"].items())
 
 

@@ -40,7 +40,11 @@ def party(
     rows = released_table(found, pa.table({"test": pa.array(list(keys), pa.string())}), drawn)
     at = "2026-01-01T00:00:00+00:00"
     manifest = build_manifest(
-        found, release_id=f"r-{label}", file_digest=digest, sequence=sequence, at=at, ledger=f"sha256:{label}"
+        found,
+        release_id=f"r-{label}",
+        file_digest=digest,
+        charge={"sequence": sequence, "at": at, "ledger": f"sha256:{label}"},
+        key_types=dict.fromkeys(found.spec.group_by, "string"),
     )
     return Party(label, manifest, rows)
 
