@@ -32,8 +32,8 @@ from dp_spark.combine.manifest import Users
 from dp_spark.combine.run import CombinedResult, combine
 from dp_spark.engine.aggregation import ExactAggregates
 from dp_spark.ledger.books import open_account
+from dp_spark.plan.cells import release_table
 from dp_spark.plan.planning import ReleasePlan
-from dp_spark.plan.results import release_table
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.integers import Noisy
 from dp_spark.privacy.noise_grid import to_grid

@@ -14,9 +14,9 @@ from dp_spark.engine.bounding import Salt, bound_contributions
 from dp_spark.errors import DpSparkError, SourceError
 from dp_spark.ledger.entries import Charge, Written
 from dp_spark.ledger.outbox import Draw
+from dp_spark.plan.cells import release_table
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan
-from dp_spark.plan.results import release_table
 from dp_spark.privacy.accountants.account import covers
 from dp_spark.privacy.events import Event
 from dp_spark.privacy.integers import Noisy

@@ -25,8 +25,8 @@ from dp_spark.aggregates.base import Aggregate
 from dp_spark.aggregates.parts import CannotCombine, Drawn, Noise
 from dp_spark.aggregates.query import Present, Query, Rows, Total, Units
 from dp_spark.aggregates.registry import BY_FUNCTION, aggregate_of, table
+from dp_spark.plan.cells import release_table
 from dp_spark.plan.planning import ReleasePlan, plan_release, weighted_queries
-from dp_spark.plan.results import release_table
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.lattice import Lattice
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from dp_spark.aggregates.query import Query, Total, total_of_column
+from dp_spark.plan.cells import release_table
 from dp_spark.plan.planning import ReleasePlan
-from dp_spark.plan.results import release_table
 from dp_spark.privacy.integers import Noisy, one_for_each
 from dp_spark.privacy.lattice import sum_lattice
 from dp_spark.privacy.mechanisms.base import Mechanism
