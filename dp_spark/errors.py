@@ -61,9 +61,11 @@ class DpSparkError(Exception):
         """
         line = f"{self.where}: {self.message}" if self.where else self.message
         if self.release_id is not None:
-            can = f"with --release-id {self.release_id} can" if self.resumable else "cannot"
+            again = f"--release-id {self.release_id}"
+            can = f"with {again} can" if self.resumable else "cannot"
             was = "was" if self.charged else "may have been"
-            line = f"{line}; it {was} charged as {self.release_id}, and the same command {can} finish it"
+            said = "" if again in self.mend else f", and the same command {can} finish it"
+            line = f"{line}; it {was} charged as {self.release_id}{said}"
         more = f" (and {len(self.problems) - 1} more)" if self.problems else ""
         return (f"{line} (mend: {self.mend})" if self.mend else line) + more
 
@@ -93,7 +95,8 @@ def say_charged(error: BaseException, release_id: str, *, charged: bool | None, 
     """
     if isinstance(error, DpSparkError):
         error.of_release(release_id, charged=charged)
-        error.mend = f"{error.mend}; {advice}".strip("; ")
+        if error.resumable:
+            error.mend = f"{error.mend}; {advice}".strip("; ")
         return
     error.charged, error.release_id, error.resumable, error.advice = charged, release_id, True, advice  # type: ignore[attr-defined]
     was = "perhaps" if charged is None else "yes"

@@ -33,6 +33,15 @@ def aggregate_of(entry: Mapping[str, Any]) -> Aggregate:
     return kind.model_validate({name: entry[name] for name in kind.model_fields if name in entry and name != "weight"})
 
 
+def is_whole(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of a manifest has the settings that its function needs; one of a later version is not judged here.
+
+    Raises:
+        SpecError: If it has not.
+    """
+    return entry["function"] not in BY_FUNCTION or bool(aggregate_of(entry))
+
+
 def table() -> str:
     """The table of aggregates in docs/release-file.md."""
     lines = ["| function | keys | released as |", "|---|---|---|"]

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dp_spark.aggregates.registry import BY_FUNCTION, aggregate_of
+from dp_spark.aggregates.registry import is_whole
 from dp_spark.errors import DamageError, SourceError, SpecError
 from dp_spark.manifest import PARTIES, columns_of, is_combined, value_columns
 from dp_spark.published.cells import key_text, plain_rows
@@ -145,7 +145,7 @@ def _is_readable(party: Party) -> bool:
             and drawn <= set(stddevs)
             and all(math.isfinite(stddev) and stddev >= 0 for stddev in stddevs.values())
             and _describes_all(manifest)
-            and all(_is_whole(aggregate) and isinstance(aggregate["mechanism"], str) for aggregate in manifest["aggregates"])
+            and all(is_whole(aggregate) and isinstance(aggregate["mechanism"], str) for aggregate in manifest["aggregates"])
             and _is_guarantee(manifest["guarantee"])
             and (manifest["partitions"]["selection"] != "private" or isinstance(manifest["partitions"]["threshold"], int))
         )
@@ -158,11 +158,6 @@ def _describes_all(manifest: Mapping[str, Any]) -> bool:
     keys = [column["name"] for column in columns_of(manifest) if column.get("key")]
     described = list(dict.fromkeys(column["aggregate"] for column in value_columns(manifest)))
     return bool(keys == manifest["group_by"] and described == [aggregate["name"] for aggregate in manifest["aggregates"]])
-
-
-def _is_whole(aggregate: Mapping[str, Any]) -> bool:
-    """Whether an aggregate has the settings that its function needs; a function of a later version is not judged here."""
-    return aggregate["function"] not in BY_FUNCTION or bool(aggregate_of(aggregate))
 
 
 def _is_guarantee(guarantee: Mapping[str, Any]) -> bool:

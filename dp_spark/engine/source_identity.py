@@ -27,7 +27,7 @@ _VERSION = re.compile(r"@(v[0-9]+|[0-9]{17})$", re.IGNORECASE)
 
 
 def source_identity(spark: SparkSession, source: Source, frame: DataFrame | None = None, *, where: str = "source") -> str:
-    """All identities of a source as one text (``paths.joined_identities``).
+    """All identities of a source as one text (``identities.joined_identities``).
 
     The first is its own place: a resolved path, a table's location or full name. Then come the folders outside of it that
     hold files to be read, whatever link, partition or clone leads there. A source behind JDBC is known by digests.

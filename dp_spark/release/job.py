@@ -23,7 +23,7 @@ class Job:
     """One run of a release.
 
     Attributes:
-        spark: The session, with ``session.RELEASE_SETTINGS`` held.
+        spark: The session, with ``settings.RELEASE_SETTINGS`` held.
         written: The release file as it was written: its digest is the release's.
         spec: The same after ``${NAME}``.
         release_id: The release's identity.

@@ -521,6 +521,17 @@ def test_the_tails_of_the_noise_need_no_sampler() -> None:
     assert not loaded & {"opendp", "dp_accounting", "pyspark"}
 
 
+#: Packages and modules in which some modules start a JVM; what else is in the layers is pure.
+MIXED = {"cli", "combine", "engine", "ledger", "release", "session", "share", "spark", "tables"}
+
+
+def test_what_is_not_mixed_is_pure() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = {name.strip() for item in contracts for layer in item.get("layers", []) for name in layer.split("|")}
+    [pure] = [item["source_modules"] for item in contracts if item["name"].startswith("Pure packages")]
+    assert layers - MIXED == {name.removeprefix("dp_spark.") for name in pure if name.count(".") == 1}
+
+
 def test_the_command_line_loads_no_pyspark_for_help() -> None:
     loaded = _modules_after("import dp_spark.cli.app")
     assert not loaded & {"pyspark", "py4j", "delta", "opendp"}
