@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +14,6 @@ from typing_extensions import override
 
 from dp_spark.aggregates.base import Clipped, described, sql_name, stddev_column
 from dp_spark.aggregates.parts import (
-    MIN_STDDEVS,
     SIZES,
     Accuracy,
     CannotCombine,
@@ -27,6 +28,9 @@ from dp_spark.aggregates.query import Query, Total, centred_sum, count_of_column
 from dp_spark.errors import at_key
 from dp_spark.manifest import stddevs_for
 from dp_spark.privacy.lattice import Lattice, square_lattice
+
+#: By how many of its stddevs a noisy count may be too large where an error is told.
+_OVERESTIMATED = 1.5
 
 
 class _Spread(Clipped):
@@ -55,9 +59,14 @@ class _Spread(Clipped):
         return self._lattice.radius**2 // 2
 
     @property
+    def _radius(self) -> float:
+        """R, in the column's own unit."""
+        return self._lattice.to_value(self._lattice.radius)
+
+    @property
     def _half(self) -> float:
-        """h, in the square of the column's own unit."""
-        return self._shift * self._lattice.granularity**2
+        """h in squares of R: one half, or a little less."""
+        return self._shift / self._lattice.radius**2
 
     @property
     def _most(self) -> float:
@@ -66,31 +75,44 @@ class _Spread(Clipped):
 
     @property
     def _rounding(self) -> float:
-        """How far the lattice can move a variance: |z| times its step, over all values at worst."""
-        return self._lattice.radius * self._lattice.granularity**2
+        """How far the lattice can move a variance, in squares of R: |z| times its step, over all values at worst."""
+        return 1 / self._lattice.radius
 
     def _variance(self, drawn: Sequence[Drawn]) -> tuple[Doubles, Doubles, Flags]:
-        """The variance, its stddev to first order, and where the noisy count says too little for it.
+        """The variance, its stddev, both in squares of R, and where the noisy count says too little for it.
 
         The square of a noisy sum is too large by the variance of its noise on average, which is public and taken off. With
         s = S / n: dV/dF = 1 / n, dV/dS = -2 s / n, dV/dn = (s^2 + h - V) / n (the delta method; Casella and Berger 2002,
-        section 5.5.4).
+        section 5.5.4). What that leaves out counts where n is small: the square of the noise of S varies by itself, by five
+        squares of its variance at most, and n can be overestimated, so the error is told for a smaller n.
         """
         count, total, squares = drawn
         n = np.maximum(count.amounts, 1.0)
-        mean = total.amounts / n
-        noise = total.noise.stddev / n
-        variance = np.clip(squares.amounts / n + self._half - (mean**2 - noise**2), 0.0, self._most)
-        by_count = (mean**2 + self._half - variance) * count.noise.stddev / n
-        stddev = np.hypot(np.hypot(squares.noise.stddev / n, 2 * mean * noise), by_count)
-        return variance, stddev, too_few(count.amounts, count.noise.stddev)
+        # In units of R: squares of the column's own unit can leave a double's range before they are divided.
+        mean = np.clip(_scaled(total, self._radius) / n, -1.0, 1.0)
+        noise = total.noise.stddev / self._radius
+        square = np.clip(mean**2 - (noise / n) ** 2, 0.0, 1.0)
+        of_squares = _scaled(squares, self._radius, self._radius)
+        variance = np.clip(of_squares / n + self._half - square, 0.0, 1.0)
+        fewer = np.maximum(n - _OVERESTIMATED * count.noise.stddev, 1.0)
+        terms = (
+            squares.noise.stddev / self._radius / self._radius / fewer,
+            2 * mean * noise / fewer,
+            (mean**2 + self._half - variance) * count.noise.stddev / fewer,
+            math.sqrt(5) * (noise / fewer) ** 2,
+            np.full(len(n), self._rounding),
+        )
+        return variance, np.sqrt(sum(term**2 for term in terms)), too_few(count.amounts, count.noise.stddev)
 
-    def _bound(self, noises: Sequence[Noise]) -> float:
-        """A bound on n times the half-width of a variance: for exact sums |s| <= R and |s^2 + h - V| <= h + R^2."""
+    def _bound(self, noises: Sequence[Noise], n: int) -> float:
+        """A bound on the half-width of a variance of n values: for exact sums |s| <= R and |s^2 + h - V| <= h + R^2."""
         count, total, squares = noises
-        radius = self._lattice.to_value(self._lattice.radius)
-        stddev = math.hypot(squares.stddev, 2 * radius * total.stddev, (self._half + radius**2) * count.stddev)
-        return stddevs_for(squares.mechanism) * stddev
+        terms = (
+            squares.stddev / self._radius / self._radius,
+            2 * total.stddev / self._radius,
+            (self._half + 1) * count.stddev,
+        )
+        return (stddevs_for(squares.mechanism) * math.hypot(*terms) / n + self._rounding) * self._radius**2
 
     def _described(self, noises: Sequence[Noise], what: str, most: float) -> list[dict[str, Any]]:
         meaning = f"{what} of {self.column} (of the population), {self.clipping}"
@@ -112,6 +134,11 @@ class _Spread(Clipped):
         raise AssertionError("there are no parts")
 
 
+def _scaled(drawn: Drawn, *units: float) -> Doubles:
+    """Noisy sums in multiples of a unit, or of the product of two."""
+    return drawn.single.astype(np.float64) * functools.reduce(operator.truediv, units, drawn.noise.granularity)
+
+
 class Variance(_Spread):
     """The population variance of a numeric column whose values are clipped to [min_value, max_value]."""
 
@@ -122,11 +149,12 @@ class Variance(_Spread):
     @override
     def finish(self, drawn: Sequence[Drawn]) -> list[pa.Array]:
         variance, stddev, unknown = self._variance(drawn)
-        return [pa.array(variance), pa.array(stddev, mask=unknown)]
+        cells = np.minimum(variance * self._radius**2, self._most)
+        return [pa.array(cells), pa.array(stddev * self._radius**2, mask=unknown)]
 
     @override
     def accuracy(self, noises: Sequence[Noise]) -> Accuracy:
-        return Accuracy(None, None, {n: self._bound(noises) / n for n in SIZES})
+        return Accuracy(None, None, {n: self._bound(noises, n) for n in SIZES})
 
     @override
     def describe(self, noises: Sequence[Noise]) -> list[dict[str, Any]]:
@@ -139,7 +167,7 @@ class Variance(_Spread):
     @override
     def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
         clipped = self.clipped(rows)
-        return [float(clipped.var()), 0.0] if len(clipped) else [self._half, None]
+        return [float(clipped.var()), 0.0] if len(clipped) else [self._half * self._radius**2, None]
 
 
 class Stddev(_Spread):
@@ -151,20 +179,23 @@ class Stddev(_Spread):
 
     @override
     def finish(self, drawn: Sequence[Drawn]) -> list[pa.Array]:
-        """The root of the variance; its stddev to first order, and null where the variance is not clear of its noise.
+        """The root of the variance, and an error that its interval is as good as the variance's.
 
-        Nor of the lattice: a root is steep where a variance is next to nothing.
+        The delta method's stddev / (2 root) says nothing where the variance is not clear of its noise. So the 95 % interval
+        of the variance is taken to its roots, of which the farther one counts.
         """
         variance, of_variance, unknown = self._variance(drawn)
-        root = np.sqrt(variance)
-        unclear = unknown | (variance < np.maximum(MIN_STDDEVS * of_variance, self._rounding))
-        stddev = np.divide(of_variance, 2 * root, out=np.zeros_like(root), where=root > 0)
-        return [pa.array(root), pa.array(stddev, mask=unclear)]
+        root, width = np.sqrt(variance), stddevs_for(drawn[2].noise.mechanism)
+        below = root - np.sqrt(np.maximum(variance - width * of_variance, 0.0))
+        above = np.sqrt(variance + width * of_variance) - root
+        stddev = np.maximum(below, above) / width
+        cells = np.minimum(root * self._radius, math.sqrt(self._most))
+        return [pa.array(cells), pa.array(stddev * self._radius, mask=unknown)]
 
     @override
     def accuracy(self, noises: Sequence[Noise]) -> Accuracy:
         # |sqrt(v) - sqrt(w)| <= sqrt(|v - w|), whatever they are.
-        return Accuracy(None, None, {n: math.sqrt(self._bound(noises) / n) for n in SIZES})
+        return Accuracy(None, None, {n: math.sqrt(self._bound(noises, n)) for n in SIZES})
 
     @override
     def describe(self, noises: Sequence[Noise]) -> list[dict[str, Any]]:
@@ -177,5 +208,5 @@ class Stddev(_Spread):
     @override
     def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
         clipped = self.clipped(rows)
-        variance = float(clipped.var()) if len(clipped) else self._half
-        return [math.sqrt(variance), 0.0 if len(clipped) and variance >= self._rounding else None]
+        variance = float(clipped.var()) if len(clipped) else self._half * self._radius**2
+        return [math.sqrt(variance), 0.0 if len(clipped) else None]

@@ -54,13 +54,15 @@ def draw_quietly(spark: SparkSession, checked: Checked, charge: Written[Charge],
     except DpSparkError:
         raise
     except (*SPARK_ERRORS, MemoryError) as error:
-        raise reading_failed(error) from None
+        failure = reading_failed(error)
     except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
-        raise DpSparkError(
+        failure = DpSparkError(
             f"computing the release failed unexpectedly ({type(error).__name__})",
             where="read, aggregate and noise",
             mend="run the same command again with this release id; report it if it stays",
-        ) from None
+        )
+    # Behind the handlers: an error that is raised in one keeps the other as its context, with frames that hold exact values.
+    raise failure
 
 
 def _draw(spark: SparkSession, checked: Checked, charge: Written[Charge], on_stage: Callable[[str], None]) -> Draw:

@@ -170,7 +170,7 @@ def test_finish_at_a_huge_epsilon_is_the_reference(aggregate: Aggregate, values:
     [found] = finished(rows, aggregate).to_pylist()
     assert list(found) == aggregate.column_names()
     for name, expected in zip(found, aggregate.reference(rows, "unit"), strict=True):
-        assert found[name] == (None if expected is None else pytest.approx(expected, abs=2e-3)), name
+        assert found[name] == (None if expected is None else pytest.approx(expected, abs=5e-3)), name
 
 
 # --- what recipients are told -----------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def test_cells_of_two_parties_are_those_of_one_curator_or_are_refused_with_a_men
     }
     [value, *_] = aggregate.combined(added)
     expected, *_ = aggregate.reference([*here, *there], "unit")
-    assert value[0].as_py() == pytest.approx(expected, abs=2e-3)
+    assert value[0].as_py() == pytest.approx(expected, abs=5e-3)
 
 
 # --- one file ---------------------------------------------------------------------------------------------------------
