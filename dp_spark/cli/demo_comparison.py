@@ -18,7 +18,7 @@ from rich.table import Table
 from dp_spark.engine import preprocess
 from dp_spark.engine.columns import column
 from dp_spark.engine.sources import open_source
-from dp_spark.manifest import confidence_intervals, stddevs_for
+from dp_spark.manifest import confidence_intervals, error_width, value_columns
 from dp_spark.published.cells import cell, key_text, shown
 from dp_spark.release.publication import ReleaseResult
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
@@ -48,13 +48,14 @@ def comparison_table(rows: list[dict[str, Any]], result: ReleaseResult) -> Table
     table = Table(title="What privacy cost: exact → released (this data is public already)", title_justify="left")
     for key in result.manifest["group_by"]:
         table.add_column(key)
-    for item in result.manifest["aggregates"]:
+    values = value_columns(result.manifest)
+    for item in values:
         table.add_column(item["name"], justify="right")
     for row in rows[:_SHOWN_ROWS]:
         cells = [escape(key_text(row[key])) for key in result.manifest["group_by"]]
-        for item in result.manifest["aggregates"]:
+        for item in values:
             exact = row[f"exact_{item['name']}"]
-            cells.append(f"{shown(exact, item['half_width_95'])} → {cell(row, item)}")
+            cells.append(f"{shown(exact, error_width(item['error']))} → {cell(row, item)}")
         table.add_row(*cells)
     table.caption = (
         "Exact values count every row; released ones count at most the contribution bounds' share of each unit, "
@@ -71,9 +72,9 @@ def coverage(rows: list[dict[str, Any]], manifest: Mapping[str, Any]) -> str:
         manifest: Their manifest.
     """
     told = []
-    for item in manifest["aggregates"]:
-        name = item["name"]
-        intervals = confidence_intervals(manifest, name, [r[name] for r in rows], [r[f"{name}_stddev"] for r in rows])
+    for item in value_columns(manifest):
+        name, stddev = item["name"], item["error"]["stddev_column"]
+        intervals = confidence_intervals(manifest, name, [row[name] for row in rows], [row[stddev] for row in rows])
         known = [(pair, row[f"exact_{name}"]) for pair, row in zip(intervals, rows, strict=True) if pair is not None]
         covered = sum(exact is not None and low <= exact <= high for (low, high), exact in known)
         told.append(f"{name} {covered} of {len(known)}")
@@ -86,9 +87,9 @@ def write_charts(rows: list[dict[str, Any]], result: ReleaseResult, folder: Path
         return []
     import altair as alt
 
-    aggregate = result.manifest["aggregates"][-1]
-    name, keys = aggregate["name"], result.manifest["group_by"]
-    points = [_point(row, keys, aggregate) for row in rows if row[f"{name}_stddev"] is not None]
+    shown_column, keys = value_columns(result.manifest)[-1], result.manifest["group_by"]
+    name = shown_column["name"]
+    points = [point for row in rows if (point := _point(row, keys, shown_column)) is not None]
     base = alt.Chart(alt.Data(values=points)).encode(
         x=alt.X("partition:N", sort=None, title=", ".join(keys), axis=alt.Axis(labelAngle=-60))
     )
@@ -110,10 +111,12 @@ def write_charts(rows: list[dict[str, Any]], result: ReleaseResult, folder: Path
     return paths
 
 
-def _point(row: dict[str, Any], keys: list[str], aggregate: Mapping[str, Any]) -> dict[str, Any]:
-    name, width = aggregate["name"], aggregate["half_width_95"]
+def _point(row: dict[str, Any], keys: list[str], shown_column: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A cell with its interval; None where no interval is told."""
+    name, error = shown_column["name"], shown_column["error"]
+    width = error_width(error, row[error["stddev_column"]])
     if width is None:
-        width = stddevs_for(aggregate["mechanism"]) * row[f"{name}_stddev"]
+        return None
     return {
         "partition": ", ".join(key_text(row[key]) for key in keys),
         "exact": row[f"exact_{name}"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from checkout import ROOT
 from release_helpers import Outcome
 
 from dp_spark.cli import demo
-from dp_spark.cli.demo_comparison import coverage
+from dp_spark.cli.demo_comparison import comparison_table, coverage
 from dp_spark.cli.demo_scenarios import SCENARIOS
 from dp_spark.spec.release_spec import ReleaseSpec
 
@@ -86,15 +87,22 @@ def test_the_bounds_of_a_demo_leave_little_out(scenario: str, unit: str) -> None
 
 
 def test_a_demo_counts_the_intervals_that_cover() -> None:
+    noise = {"mechanism": "gaussian"}
     columns = [
-        {"name": "n", "error": {"rule": "constant", "mechanism": "gaussian", "noise_scale": 10.0, "granularity": 1.0}},
-        {"name": "m", "error": {"rule": "per_row", "mechanism": "gaussian", "stddev_column": "m_stddev"}},
+        {"name": "n", "error": {**noise, "rule": "constant", "noise_scale": 10, "granularity": 1, "stddev_column": "n_stddev"}},
+        {"name": "m", "error": {**noise, "rule": "per_row", "stddev_column": "m_stddev"}},
     ]
-    manifest = {"columns": columns, "aggregates": [{"name": "n"}, {"name": "m"}]}
+    manifest = {"columns": columns, "group_by": []}
     released = [(100, 119, 5.0, 1.0, 6.0), (100, 121, 5.0, 1.0, 8.0), (100, 50, 5.0, None, 5.0)]
     names = ("n", "exact_n", "m", "m_stddev", "exact_m")
     rows = [{**dict(zip(names, row, strict=True)), "n_stddev": 10.0} for row in released]
     assert coverage(rows, manifest) == "n 1 of 3, m 1 of 2"
+    result: Any = SimpleNamespace(manifest=manifest)
+    shown = comparison_table(rows, result)
+    assert [list(column.cells) for column in shown.columns] == [
+        ["119 → 100 ± 20", "121 → 100 ± 20", "50 → 100 ± 20"],
+        ["6.00 → 5.0 ± 2.0", "8.00 → 5.0 ± 2.0", "5.00 → 5.00 ± ?"],
+    ]
 
 
 def test_a_demo_without_its_data_says_what_to_install(

@@ -544,7 +544,7 @@ def test_the_manifest_does_not_depend_on_the_data(place: Place, spark: SparkSess
 
     assert public(many.manifest) == public(few.manifest)
     known = {"format", "name", "dataset", "release_id", "file_digest", "charge", "guarantee", "group_by", "partitions"}
-    assert set(many.manifest) == known | {"contribution_bounds", "aggregates", "queries", "timezone", "libraries"}
+    assert set(many.manifest) == known | {"contribution_bounds", "aggregates", "columns", "queries", "timezone", "libraries"}
     assert set(many.manifest["charge"]) == {"sequence", "at", "ledger"}
     # No time of day in what recipients get: with the time of the commit it would say how long computing took.
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", many.manifest["charge"]["at"])

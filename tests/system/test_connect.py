@@ -33,7 +33,7 @@ PARTS = (
     "tests/release/test_run.py::test_public_keys_of_every_type_keep_their_type",
     "tests/release/test_run.py::test_private_selection",
     "tests/release/test_run.py::test_settings_are_held_and_put_back",
-    "tests/tables/test_delta.py::test_every_key_type_survives_with_its_nulls",
+    "tests/tables/test_sink.py::test_every_key_type_survives_with_its_nulls",
     "tests/system/test_invariants.py::test_no_exact_value_leaves",
     "tests/system/test_invariants.py::test_a_failure_that_quotes_a_value_is_not_passed_on",
     "tests/system/test_invariants.py::test_errors_while_reading_name_no_value",
