@@ -11,7 +11,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from dp_spark.aggregates.base import Clipped, described, sql_name, stddev_column
-from dp_spark.aggregates.parts import (
+from dp_spark.aggregates.given import (
     MIN_STDDEVS,
     SIZES,
     Accuracy,
@@ -77,13 +77,13 @@ class _Spread(Clipped):
         section 5.5.4).
         """
         count, total, squares = drawn
-        n = np.maximum(count.amounts, 1.0)
-        mean = total.amounts / n
+        n = np.maximum(count.amount, 1.0)
+        mean = total.amount / n
         noise = total.noise.stddev / n
-        variance = np.clip(squares.amounts / n + self._half - (mean**2 - noise**2), 0.0, self._most)
+        variance = np.clip(squares.amount / n + self._half - (mean**2 - noise**2), 0.0, self._most)
         by_count = (mean**2 + self._half - variance) * count.noise.stddev / n
         stddev = np.hypot(np.hypot(squares.noise.stddev / n, 2 * mean * noise), by_count)
-        return variance, stddev, too_few(count.amounts, count.noise.stddev)
+        return variance, stddev, too_few(count.amount, count.noise.stddev)
 
     def _bound(self, noises: Sequence[Noise]) -> float:
         """A bound on n times the half-width of a variance: for exact sums |s| <= R and |s^2 + h - V| <= h + R^2."""
