@@ -1,10 +1,11 @@
 """Every error that is told of an aggregate is that of its cells: drawn a few thousand times at moderate noise.
 
-The noise is numpy's, of the shape and the standard deviation that the plan tells; the mechanisms' own contract is theirs.
+The noise is numpy's, of the shape and scale that the plan tells; the mechanisms' own contract is theirs.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ import pytest
 from aggregate_cases import Party, count_beside, exact, instances, limits_of, plan_of, text_of
 
 from dp_spark.aggregates.base import Aggregate
-from dp_spark.aggregates.given import CannotCombine
+from dp_spark.aggregates.given import CannotCombine, Noise
 from dp_spark.manifest import error_width
 from dp_spark.plan.cells import release_table
 from dp_spark.plan.planning import ReleasePlan
@@ -26,7 +27,7 @@ COVERED = 0.95 - 3 * (0.95 * 0.05 / DRAWS) ** 0.5
 NEAR = 0.07
 #: Where in the clipping bounds the values lie: well off the middle, so that a count's noise matters; around it, where only a
 #: spread's does; and next to an end, where bounds on the error are almost attained.
-PLACES = {"off": [0.7, 0.8, 0.9, 1.0], "around": [0.3, 0.5, 0.5, 0.7], "end": [0.9, 1.0, 1.0, 0.9]}
+PLACES = {"off": (0.7, 0.8, 0.9, 1.0), "around": (0.3, 0.5, 0.5, 0.7), "end": (0.9, 1.0, 1.0, 0.9)}
 
 Accountants = Literal["basic", "zcdp"]
 every = pytest.mark.parametrize("aggregate", instances(), ids=text_of)
@@ -34,23 +35,34 @@ places = pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
 accountants = pytest.mark.parametrize("accountant", ["basic", "zcdp"])
 
 
-def rows_of(aggregate: Aggregate, places: Sequence[float], size: int) -> list[dict[str, Any]]:
+@functools.cache
+def rows_of(aggregate: Aggregate, places: tuple[float, ...], size: int, first: int = 0) -> list[dict[str, Any]]:
     low, high = limits_of(aggregate)
     values = [low + place * (high - low) for place in places]
-    return [{"unit": index, "x": values[index % len(values)]} for index in range(size)]
+    return [{"unit": first + index, "x": values[index % len(values)]} for index in range(size)]
 
 
-def drawn_cells(plan: ReleasePlan, aggregate: Aggregate, places: Sequence[float], size: int, seed: int) -> pa.Table:
+def noise_of(noise: Noise, random: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Whole steps of the grid."""
+    match noise.mechanism:
+        case "laplace":  # the difference of two geometric draws is discrete Laplace
+            least = -np.expm1(-1 / noise.scale)
+            return random.geometric(least, shape) - random.geometric(least, shape)
+        case "gaussian":
+            return np.rint(random.normal(scale=noise.scale, size=shape)).astype(np.int64)
+    raise AssertionError(f"how is {noise.mechanism} noise drawn?")
+
+
+def drawn_cells(plan: ReleasePlan, aggregate: Aggregate, places: tuple[float, ...], size: int, seed: int) -> pa.Table:
     """The released cells of a partition of so many values, for each of many draws."""
     random = np.random.default_rng(seed)
-    shapes = {"laplace": random.laplace, "gaussian": random.normal}
     few = rows_of(aggregate, places, len(places))
     noisy = {}
     for query in plan.mechanisms:
         noise = plan.noise_of(query)
         integers = np.array(exact(query, few), dtype=np.float64) * (size // len(few))  # units differ, so everything adds up
-        added = shapes[noise.mechanism](scale=noise.scale, size=(DRAWS, query.width))
-        noisy[query] = (np.rint(integers * query.granularity / noise.granularity) + np.rint(added)).astype(np.int64)
+        added = noise_of(noise, random, (DRAWS, query.width))
+        noisy[query] = np.rint(integers * query.granularity / noise.granularity).astype(np.int64) + added
     return release_table(plan, pa.table({"key": np.arange(DRAWS)}), noisy).drop_columns(["key"])
 
 
@@ -74,7 +86,8 @@ def check(error: Mapping[str, Any], cells: np.ndarray, stddevs: np.ndarray, trut
     assert known.mean() > 0.99
     cells, stddevs = cells[known], stddevs[known]
     assert np.std(cells) == pytest.approx(np.sqrt(np.mean(stddevs**2)), rel=NEAR)
-    widths = [error_width(error, float(stddev)) for stddev in stddevs]
+    width = error_width(error, 1.0)
+    widths = width if error["rule"] == "constant" else width * stddevs
     assert np.mean(np.abs(cells - truth) <= widths) >= COVERED
 
 
@@ -82,7 +95,7 @@ def check(error: Mapping[str, Any], cells: np.ndarray, stddevs: np.ndarray, trut
 @places
 @accountants
 def test_a_told_stddev_is_that_of_the_cells_and_its_width_covers(
-    aggregate: Aggregate, places: Sequence[float], accountant: Accountants
+    aggregate: Aggregate, places: tuple[float, ...], accountant: Accountants
 ) -> None:
     size = 10_000
     plan = plan_of(aggregate, epsilon="1", accountant=accountant)
@@ -95,7 +108,7 @@ def test_a_told_stddev_is_that_of_the_cells_and_its_width_covers(
 @every
 @places
 @accountants
-def test_the_half_width_of_a_plan_covers(aggregate: Aggregate, places: Sequence[float], accountant: Accountants) -> None:
+def test_the_half_width_of_a_plan_covers(aggregate: Aggregate, places: tuple[float, ...], accountant: Accountants) -> None:
     plan = plan_of(aggregate, epsilon="1", accountant=accountant)
     accuracy = plan.accuracy(aggregate)
     widths = accuracy.half_width_95_at or {100: accuracy.half_width_95}
@@ -110,10 +123,10 @@ def test_the_half_width_of_a_plan_covers(aggregate: Aggregate, places: Sequence[
 @places
 @accountants
 def test_the_errors_of_combined_cells_are_theirs(
-    aggregate: Aggregate, places: Sequence[float], accountant: Accountants
+    aggregate: Aggregate, places: tuple[float, ...], accountant: Accountants
 ) -> None:
     """Two parties of different sizes, budgets and values."""
-    others = [1 - place / 2 for place in places]
+    others = tuple(1 - place / 2 for place in places)
     parts, rows = [], []
     for seed, (size, epsilon, where) in enumerate([(10_000, "1", places), (4_000, "0.5", others)]):
         plan = plan_of(aggregate, count_beside(), epsilon=epsilon, accountant=accountant)
@@ -121,7 +134,7 @@ def test_the_errors_of_combined_cells_are_theirs(
             parts.append(aggregate.parts(Party(plan, drawn_cells(plan, aggregate, where, size, seed))))
         except CannotCombine:
             return
-        rows += [{**row, "unit": (seed, row["unit"])} for row in rows_of(aggregate, where, size)]
+        rows += rows_of(aggregate, where, size, first=len(rows))
     here, there = parts
     added = {name: pa.chunked_array([pa.array(numbers(here[name]) + numbers(there[name]))]) for name in here}
     combined = dict(zip(aggregate.column_names(), aggregate.combined(added), strict=True))

@@ -5,6 +5,7 @@ A new aggregate has a row in ``EXAMPLES``; a new measure has a case in ``exact``
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -167,6 +168,7 @@ def limits_of(aggregate: Aggregate) -> tuple[float, float]:
     return getattr(aggregate, "min_value", -1.0), getattr(aggregate, "max_value", 1.0)
 
 
+@functools.cache
 def plan_of(*aggregates: Aggregate, epsilon: str, accountant: Literal["basic", "zcdp"] = "basic") -> ReleasePlan:
     """A plan of one global row in which each unit has one row."""
     spec = release_spec(
