@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic import model_validator
 from typing_extensions import override
 
-from dp_spark.aggregates.parts import Accuracy, Doubles, Drawn, Need, Noise, PartyCells, doubles
+from dp_spark.aggregates.given import Accuracy, Doubles, Drawn, Need, Noise, PartyCells, doubles
 from dp_spark.aggregates.query import Query
 from dp_spark.schema.model import Clip, Column, ColumnName, Model, Weight
 
@@ -130,7 +130,7 @@ class OneQuery(Aggregate):
     @override
     def finish(self, drawn: Sequence[Drawn]) -> list[pa.Array]:
         [found] = drawn
-        values = pa.array(found.single if self.whole else found.amounts)
+        values = pa.array(found.single if self.whole else found.amount)
         return [values, pa.array(np.full(len(values), found.noise.stddev))]
 
     @override

@@ -12,7 +12,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from dp_spark.aggregates.base import Clipped, described, sql_name, stddev_column
-from dp_spark.aggregates.parts import (
+from dp_spark.aggregates.given import (
     SIZES,
     Accuracy,
     CannotCombine,
@@ -93,7 +93,7 @@ class Mean(Clipped):
         # In steps, whose squares a double can hold whatever the bounds; scaling by a power of two is exact.
         variances = [(total.noise.stddev / step) ** 2, count.noise.stddev**2]
         sums = total.single.astype(np.float64)
-        return self._cells(Ratio(sums, np.full(len(sums), variances[0]), count.amounts, np.full(len(sums), variances[1])), step)
+        return self._cells(Ratio(sums, np.full(len(sums), variances[0]), count.amount, np.full(len(sums), variances[1])), step)
 
     def _cells(self, ratio: Ratio, unit: float = 1.0) -> list[pa.Array]:
         """Cells from sums in multiples of a unit."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from typing_extensions import override
 
 from dp_spark.aggregates.base import OneQuery, sql_name
-from dp_spark.aggregates.parts import Need
+from dp_spark.aggregates.given import Need
 from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Query
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from dp_spark.aggregates.base import Clipped, described, sql_name, stddev_column
-from dp_spark.aggregates.parts import (
+from dp_spark.aggregates.given import (
     SIZES,
     Accuracy,
     CannotCombine,
@@ -87,7 +87,7 @@ class _Spread(Clipped):
         squares of its variance at most, and n can be overestimated, so the error is told for a smaller n.
         """
         count, total, squares = drawn
-        n = np.maximum(count.amounts, 1.0)
+        n = np.maximum(count.amount, 1.0)
         # In units of R: squares of the column's own unit can leave a double's range before they are divided.
         mean = np.clip(_scaled(total, self._radius) / n, -1.0, 1.0)
         noise = total.noise.stddev / self._radius
@@ -102,7 +102,7 @@ class _Spread(Clipped):
             math.sqrt(5) * (noise / fewer) ** 2,
             np.full(len(n), self._rounding),
         )
-        return variance, np.sqrt(sum(term**2 for term in terms)), too_few(count.amounts, count.noise.stddev)
+        return variance, np.sqrt(sum(term**2 for term in terms)), too_few(count.amount, count.noise.stddev)
 
     def _bound(self, noises: Sequence[Noise], n: int) -> float:
         """A bound on the half-width of a variance of n values: for exact sums |s| <= R and |s^2 + h - V| <= h + R^2."""

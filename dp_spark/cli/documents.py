@@ -10,7 +10,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
-from dp_spark.aggregates.parts import Accuracy
+from dp_spark.aggregates.given import Accuracy
 from dp_spark.combine.run import CombinedResult
 from dp_spark.ledger.accounts import AccountState
 from dp_spark.ledger.entries import Charge, Written

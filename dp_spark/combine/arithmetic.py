@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from dp_spark.aggregates.base import Aggregate
-from dp_spark.aggregates.parts import CannotCombine
+from dp_spark.aggregates.given import CannotCombine
 from dp_spark.aggregates.registry import aggregate_of
 from dp_spark.combine.agreement import Party
 from dp_spark.errors import SourceError

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -167,12 +168,13 @@ def _is_value(source: Column, kind: T.DataType) -> Column:
 
 
 def aggregate(rows: BoundedRows, queries: Sequence[Query]) -> DataFrame:
-    """One row per partition: keys, then an exact BIGINT for each query, in order; two where a sum has two limbs."""
+    """One row per partition: keys, then each query's exact integers, in order: a BIGINT for each limb of each integer."""
     names = features_of(queries)
     columns = []
     for index, query in enumerate(queries):
-        found = _aggregate(query.measure, names.get(query, ""), two_limbs=_has_two_limbs(query, rows))
-        columns += [item.alias(name) for name, item in zip(_columns_of(index, query, rows), found, strict=True)]
+        integers = _integers(query, names, two_limbs=_has_two_limbs(query, rows))
+        for aliases, limbs in zip(_columns_of(index, query, rows), integers, strict=True):
+            columns += [limb.alias(alias) for alias, limb in zip(aliases, limbs, strict=True)]
     return rows.frame.groupBy(*rows.keys).agg(*columns)
 
 
@@ -181,23 +183,32 @@ def _has_two_limbs(query: Query, rows: BoundedRows) -> bool:
     return query.change > 1 << (LIMB_BITS + rows.shifts.get(query, 0))
 
 
-def _columns_of(index: int, query: Query, rows: BoundedRows) -> tuple[str, ...]:
-    return (f"q{index}_high", f"q{index}_low") if _has_two_limbs(query, rows) else (f"q{index}",)
+def _columns_of(index: int, query: Query, rows: BoundedRows) -> list[tuple[str, ...]]:
+    """For each integer of a query the columns of its limbs."""
+    limbs = ("high", "low") if _has_two_limbs(query, rows) else ("whole",)
+    return [tuple(f"q{index}_{integer}_{limb}" for limb in limbs) for integer in range(query.width)]
 
 
-def _aggregate(measure: Measure, feature: str, *, two_limbs: bool) -> tuple[Column, ...]:
-    if isinstance(measure, Units):
-        return (F.count(F.when(F.col(FIRST), F.lit(1))),)
-    if isinstance(measure, Rows):
-        return (F.count(F.lit(1)),)
-    if isinstance(measure, Present):
-        return (F.count(F.col(feature)),)
-    value = F.col(feature)
-    if not two_limbs:
-        return (_total(value),)
+def _integers(query: Query, names: Mapping[Query, str], *, two_limbs: bool) -> list[tuple[Column, ...]]:
+    """For each integer of a query its limbs."""
+    measure = query.measure
+    match measure:
+        case Units():
+            return [(F.count(F.when(F.col(FIRST), F.lit(1))),)]
+        case Rows():
+            return [(F.count(F.lit(1)),)]
+        case Present():
+            return [(F.count(F.col(names[query])),)]
+        case Total():
+            return [_limbs(F.col(names[query])) if two_limbs else (_total(F.col(names[query])),)]
+        case _:
+            assert_never(measure)
+
+
+def _limbs(value: Column) -> tuple[Column, Column]:
     # An arithmetic shift is floor division, so the low limb is never negative (``lattice.split``).
     low = value.bitwiseAND(F.lit(2**LIMB_BITS - 1).cast("bigint"))
-    return (_total(F.shiftright(value, LIMB_BITS)), _total(low))
+    return _total(F.shiftright(value, LIMB_BITS)), _total(low)
 
 
 def _total(integers: Column) -> Column:
@@ -216,17 +227,19 @@ def collect(frame: DataFrame, rows: BoundedRows, queries: Sequence[Query]) -> Ex
     except (*SPARK_ERRORS, MemoryError) as error:
         raise reading_failed(error) from None
     values = {
-        query: _joined(table.select(_columns_of(index, query, rows)), rows.shifts.get(query, 0))
-        for index, query in enumerate(queries)
+        query: _joined(table, _columns_of(index, query, rows), rows.shifts.get(query, 0)) for index, query in enumerate(queries)
     }
     return ExactAggregates(table.select(list(rows.keys)), values)
 
 
-def _joined(limbs: pa.Table, shift: int) -> Exact:
+def _joined(table: pa.Table, integers: Sequence[tuple[str, ...]], shift: int) -> Exact:
     """Python integers, which do not overflow, from one BIGINT or two, with the low bits that the feature travelled without."""
-    columns = [item.to_pylist() for item in limbs.columns]
-    totals = columns[0] if len(columns) == 1 else [join(high, low) for high, low in zip(*columns, strict=True)]
-    return np.array([total << shift for total in totals], dtype=object).reshape(-1, 1)
+    found = np.empty((table.num_rows, len(integers)), dtype=np.object_)
+    for index, names in enumerate(integers):
+        limbs = [table.column(name).to_pylist() for name in names]
+        totals = limbs[0] if len(limbs) == 1 else [join(high, low) for high, low in zip(*limbs, strict=True)]
+        found[:, index] = [total << shift for total in totals]
+    return found
 
 
 def fill_public(exact: ExactAggregates, keys: PublicKeys) -> ExactAggregates:

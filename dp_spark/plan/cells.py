@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from dp_spark.aggregates.parts import Drawn
+from dp_spark.aggregates.given import Drawn
 from dp_spark.aggregates.query import Query
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.privacy.integers import Noisy

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from dp_spark.aggregates.base import Aggregate
-from dp_spark.aggregates.parts import Accuracy, Noise
+from dp_spark.aggregates.given import Accuracy, Noise
 from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Query
 from dp_spark.errors import SpecError
 from dp_spark.privacy.accountants.account import Account

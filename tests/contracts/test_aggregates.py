@@ -1,6 +1,6 @@
 """What every aggregate of the registry must keep: its sensitivity, its cells, its description, its combination.
 
-A new aggregate is found by itself: nothing here names one, except the count that a mean cannot be combined without.
+Nothing here names one: their examples are in ``aggregate_cases``, with a made-up aggregate of two integers among them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -17,67 +17,34 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import sqlglot
+from aggregate_cases import EXAMPLES, KINDS, Party, Row, count_beside, exact, instances, limits_of, plan_of, read_by, text_of
 from checkout import ROOT
-from helpers import release_spec
-from queries import steps
 
 from dp_spark.aggregates.base import Aggregate
-from dp_spark.aggregates.parts import CannotCombine, Drawn, Noise
-from dp_spark.aggregates.query import Present, Query, Rows, Total, Units
+from dp_spark.aggregates.given import CannotCombine, Drawn, Noise
+from dp_spark.aggregates.query import Total
 from dp_spark.aggregates.registry import BY_FUNCTION, aggregate_of, table
 from dp_spark.plan.cells import release_table
-from dp_spark.plan.planning import ReleasePlan, plan_release, weighted_queries
+from dp_spark.plan.planning import weighted_queries
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.lattice import Lattice
 
-Row = Mapping[str, Any]
 BOUNDS = [ContributionBounds(1, 1), ContributionBounds(1, 3), ContributionBounds(2, 1), ContributionBounds(2, 2)]
-
-
-def instances() -> list[Aggregate]:
-    """Each aggregate, with as many options as it takes and with those that it needs only, for several clipping bounds."""
-    found = []
-    for function, kind in BY_FUNCTION.items():
-        for low, high in ((-3.0, 8.0), (0.05, 0.3), (-7.25, -7.0)):
-            options = {"column": "x", "min_value": low, "max_value": high}
-            fields = {name: field for name, field in kind.model_fields.items() if name in options}
-            required = {name for name, field in fields.items() if field.is_required()}
-            for names in (set(fields), required):
-                given = {name: options[name] for name in names}
-                found.append(kind.model_validate({"function": function, "name": "cell", **given}))
-    return sorted(set(found), key=text_of)
-
-
-def text_of(aggregate: Aggregate) -> str:
-    return f"{aggregate.in_short} {','.join(need.column for need in aggregate.needs())}"
-
 
 every = pytest.mark.parametrize("aggregate", instances(), ids=text_of)
 NOISE = Noise("laplace", 3.0, 0.5, 2.1, 4.0)
 
 
-def test_every_aggregate_is_here() -> None:
-    assert {aggregate.function for aggregate in instances()} == set(BY_FUNCTION)
-
-
-def exact(query: Query, rows: Sequence[Row]) -> list[int]:
-    """A query's integers over one partition's rows: the definition of each measure once more, in plain Python."""
-    measure = query.measure
-    if isinstance(measure, Units):
-        return [len({row["unit"] for row in rows})]
-    if isinstance(measure, Rows):
-        return [len(rows)]
-    found = [row[measure.column] for row in rows]
-    present = [value for value in found if value is not None and not math.isnan(value)]
-    if isinstance(measure, Present):
-        return [len(present)]
-    assert isinstance(measure, Total)
-    return [sum((measure.lattice.to_integer(value) - measure.centre) ** measure.power - measure.shift for value in present)]
+def test_every_aggregate_has_examples() -> None:
+    assert set(EXAMPLES) == set(KINDS)
+    for function, kind in KINDS.items():
+        options = set(kind.model_fields) - {"function", "name", "weight"}
+        assert options == {name for example in EXAMPLES[function] for name in example}, "each option is in some example"
 
 
 def values_for(aggregate: Aggregate) -> list[float | None]:
     """What moves a sum furthest, and what lies between."""
-    low, high = getattr(aggregate, "min_value", -1.0), getattr(aggregate, "max_value", 1.0)
+    low, high = limits_of(aggregate)
     return [None, math.nan, low, high, (low + high) / 2, low + (high - low) / 3]
 
 
@@ -95,16 +62,20 @@ def test_no_unit_changes_a_query_by_more_than_declared_and_one_does(aggregate: A
         before = exact(query, others)
         assert len(before) == query.width
         changes = []
+        of_one_row: list[list[int]] = []
         for size in range(1, m + 1):
             for mine in itertools.combinations_with_replacement(values, size):
                 after = exact(query, [*others, *({"unit": "u", "x": value} for value in mine)])
                 changes.append([a - b for a, b in zip(after, before, strict=True)])
+            of_one_row = of_one_row or changes.copy()
         declared = bounds.sensitivity(query)
         assert declared.l0 == k
         assert declared.linf == max(abs(value) for item in changes for value in item)
         assert declared.l1 == k * max(sum(map(abs, item)) for item in changes)  # never more, and attained
         assert declared.l2_squared == k * max(sum(value * value for value in item) for item in changes)
-        assert query.touched == max(sum(value != 0 for value in item) for item in changes)
+        assert declared.in_each == max(sum(value != 0 for value in item) for item in changes)
+        assert query.touched == max(sum(value != 0 for value in item) for item in of_one_row)
+        assert query.change == max(abs(value) for item in of_one_row for value in item)
 
 
 def test_a_shifted_square_changes_a_sum_by_no_more_than_its_larger_part() -> None:
@@ -128,9 +99,10 @@ def test_queries_are_weighted_and_labels_are_their_own(aggregate: Aggregate) -> 
 @every
 def test_what_it_needs_is_what_its_queries_read(aggregate: Aggregate) -> None:
     """Nothing else of the source is checked before the charge, and nothing else is read."""
-    measures = [query.measure for query in aggregate.queries()]
-    read = {measure.column: False for measure in measures if isinstance(measure, Present)}
-    read |= {measure.column: True for measure in measures if isinstance(measure, Total)}
+    read: dict[str, bool] = {}
+    for query in aggregate.queries():
+        for column, numeric in read_by(query).items():
+            read[column] = read.get(column, False) or numeric
     assert {need.column: need.numeric for need in aggregate.needs()} == read
     for units in ([], ["a`b", "c"]):
         columns = sqlglot.parse_one(aggregate.plain_sql(units), dialect="spark").find_all(sqlglot.exp.Column)
@@ -144,20 +116,9 @@ SAMPLES: list[list[float | None]] = [
 ]  # fmt: skip
 
 
-def plan_of(*aggregates: Aggregate, epsilon: str = "1e9") -> ReleasePlan:
-    spec = release_spec(
-        group_by=[],
-        partitions=None,
-        contribution_bounds={"max_contributions_per_partition": 1},
-        aggregates=[item.model_dump() for item in aggregates],
-        budget={"epsilon": Decimal(epsilon)},
-    )
-    return plan_release(spec, "basic", None)
-
-
 def finished(rows: Sequence[Row], *aggregates: Aggregate) -> pa.Table:
     """The released row for these rows at a huge epsilon, through plan, grid and mechanism."""
-    plan = plan_of(*aggregates)
+    plan = plan_of(*aggregates, epsilon="1e9")
     sums = {query: np.array([exact(query, rows)], dtype=object) for query in plan.mechanisms}
     noisy = {query: mechanism.draw(sums[query])[0] for query, mechanism in plan.mechanisms.items()}
     return release_table(plan, pa.table({"key": [0]}), noisy).drop_columns(["key"])
@@ -173,6 +134,14 @@ def test_finish_at_a_huge_epsilon_is_the_reference(aggregate: Aggregate, values:
         assert found[name] == (None if expected is None else pytest.approx(expected, abs=5e-3)), name
 
 
+def test_no_integer_of_a_query_is_dropped_in_silence() -> None:
+    two = Drawn(np.array([[4, 6], [8, 10]]), NOISE)
+    assert two.amounts.tolist() == [[2.0, 3.0], [4.0, 5.0]]
+    for read in (lambda: two.single, lambda: two.amount):
+        with pytest.raises(AssertionError):
+            read()
+
+
 # --- what recipients are told -----------------------------------------------------------------------------------------
 
 
@@ -181,7 +150,8 @@ def test_the_description_covers_every_column(aggregate: Aggregate) -> None:
     noises = [NOISE for _ in aggregate.queries()]
     columns, accuracy = aggregate.describe(noises), aggregate.accuracy(noises)
     assert [column["name"] for column in columns] == aggregate.column_names()
-    cells = aggregate.finish([Drawn(steps([5, 6, 7]), NOISE) for _ in aggregate.queries()])
+    cells = aggregate.finish([Drawn(np.full((3, query.width), 5), NOISE) for query in aggregate.queries()])
+    assert [len(cell) for cell in cells] == [3] * len(columns)
     types = {"bigint": pa.int64(), "double": pa.float64()}
     assert [types[column["type"]] for column in columns] == [cell.type for cell in cells]
     told = [column for column in columns if "error" in column]
@@ -202,7 +172,8 @@ def test_the_description_covers_every_column(aggregate: Aggregate) -> None:
 
 
 @every
-def test_the_entry_of_the_manifest_tells_the_aggregate(aggregate: Aggregate) -> None:
+def test_the_entry_of_the_manifest_tells_the_aggregate(aggregate: Aggregate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BY_FUNCTION, aggregate.function, type(aggregate))  # the made-up one
     entry = json.loads(json.dumps(aggregate.entry([NOISE for _ in aggregate.queries()])))
     assert list(entry)[:2] == ["name", "function"]
     assert list(entry)[-4:] == ["mechanism", "queries", "stddev", "half_width_95"]
@@ -212,11 +183,14 @@ def test_the_entry_of_the_manifest_tells_the_aggregate(aggregate: Aggregate) -> 
 @every
 def test_a_range_that_is_told_holds(aggregate: Aggregate) -> None:
     """Whatever noise makes of the integers."""
-    [column, *_] = aggregate.describe([NOISE for _ in aggregate.queries()])
-    if "range" in column:
-        for values in itertools.product([-(10**6), -1, 0, 1, 10**6], repeat=len(aggregate.queries())):
-            cells = aggregate.finish([Drawn(steps([value]), NOISE) for value in values])
-            assert column["range"][0] <= cells[0][0].as_py() <= column["range"][1]
+    queries = aggregate.queries()
+    columns = aggregate.describe([NOISE for _ in queries])
+    for values in itertools.product([-(10**6), -1, 0, 1, 10**6], repeat=sum(query.width for query in queries)):
+        rest = iter(values)
+        drawn = [Drawn(np.array([[next(rest) for _ in range(query.width)]]), NOISE) for query in queries]
+        for column, cells in zip(columns, aggregate.finish(drawn), strict=True):
+            if "range" in column:
+                assert column["range"][0] <= cells[0].as_py() <= column["range"][1]
 
 
 def test_the_table_in_the_documents_is_the_registrys() -> None:
@@ -224,23 +198,6 @@ def test_the_table_in_the_documents_is_the_registrys() -> None:
 
 
 # --- combination ------------------------------------------------------------------------------------------------------
-
-
-class Party:
-    """One party's cells, which hardly have noise."""
-
-    def __init__(self, rows: Sequence[Row], *aggregates: Aggregate) -> None:
-        self.rows, self.plan = finished(rows, *aggregates), plan_of(*aggregates)
-
-    def column(self, name: str) -> pa.ChunkedArray:
-        return self.rows.column(name)
-
-    def column_of(self, label: str) -> str | None:
-        shown = {item.queries()[0].label: item.name for item in self.plan.spec.aggregates if len(item.queries()) == 1}
-        return shown.get(label)
-
-    def stddev_of(self, label: str) -> float:
-        return next(self.plan.noise_of(query).stddev for query in self.plan.mechanisms if query.label == label)
 
 
 def parts_of(aggregate: Aggregate, party: Party) -> Any:
@@ -256,8 +213,9 @@ def test_cells_of_two_parties_are_those_of_one_curator_or_are_refused_with_a_men
     values = [2 * value for value in values_for(aggregate)[2:] if value is not None]
     here = [{"unit": index, "x": value} for index, value in enumerate(values)]
     there = [{"unit": index + 10, "x": value / 3} for index, value in enumerate([*values, *values])]
-    count = BY_FUNCTION["count"].model_validate({"function": "count", "name": "n", "column": "x"})
-    found = [parts_of(aggregate, Party(rows, aggregate, *([count] if counted else []))) for rows in (here, there)]
+    asked = (aggregate, count_beside()) if counted else (aggregate,)
+    plan = plan_of(*asked, epsilon="1e9")
+    found = [parts_of(aggregate, Party(plan, finished(rows, *asked))) for rows in (here, there)]
     if isinstance(found[0], CannotCombine):
         assert str(found[0])
         assert found[0].mend
@@ -265,9 +223,8 @@ def test_cells_of_two_parties_are_those_of_one_curator_or_are_refused_with_a_men
     added = {
         name: pa.chunked_array([[sum(item[name].to_pylist()[0] for item in found)]], found[0][name].type) for name in found[0]
     }
-    [value, *_] = aggregate.combined(added)
-    expected, *_ = aggregate.reference([*here, *there], "unit")
-    assert value[0].as_py() == pytest.approx(expected, abs=5e-3)
+    for cells, expected in zip(aggregate.combined(added), aggregate.reference([*here, *there], "unit"), strict=True):
+        assert cells[0].as_py() == pytest.approx(expected, abs=5e-3)
 
 
 # --- one file ---------------------------------------------------------------------------------------------------------
@@ -279,7 +236,11 @@ READERS = ["first_manifest.py"]
 
 def test_nothing_else_asks_which_function_it_is() -> None:
     names = "|".join(kind.__name__ for kind in BY_FUNCTION.values())
-    asks = re.compile(rf"""(\.function|\[["']function["']\]) (==|!=|in|not in) |isinstance\([^()]*\b({names})\b""")
+    # Whether the registry has it at all may be asked.
+    asks = re.compile(
+        r"""(\.function|\[["']function["']\]) (==|!=|(not )?in (?!BY_FUNCTION\b))"""
+        rf"|isinstance\([^()]*\b({names})\b"
+    )
     package = ROOT / "dp_spark"
     asking = [
         str(file.relative_to(package))

@@ -7,6 +7,7 @@ import random
 import re
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -302,6 +303,26 @@ def test_sums_of_limbs_are_exact_beyond_64_bits(spark: SparkSession) -> None:
     assert found == wanted
     assert found[(0,)][0] == 200_000 * 2**20, "no small value is rounded away"
     assert found[(3,)][0] > 2**63
+
+
+def test_a_query_of_several_integers_keeps_each_in_its_place(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A made-up measure of two integers, each sum and its double: in one limb, shifted, and in two."""
+    real = aggregation._integers
+
+    def doubled(query: Query, names: Any, *, two_limbs: bool) -> list[tuple[Any, ...]]:
+        [limbs] = real(query, names, two_limbs=two_limbs)
+        return [limbs, tuple(limb * 2 for limb in limbs)][: query.width]
+
+    monkeypatch.setattr(aggregation, "_integers", doubled)
+    frame = frame_of(spark, COLUMNS, rows := mixed(5, 60)).where("g is not null")
+    queries = [replace(total("x", 0, 10), width=2), COUNT, replace(total("y", -2, 50), width=2)]
+    prepared = aggregation.prepare_rows(frame, ["id"], ["g"], queries, None)
+    bounded = bound_contributions(prepared, NO_BOUND, SALT)
+    exact = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)
+    wanted = in_python(rows, queries)
+    for query, place, factors in zip(queries, range(3), ([1, 2], [1], [1, 2]), strict=True):
+        singles = [wanted[(key,)][place] for key in exact.keys.column(0).to_pylist()]
+        assert exact.values[query].tolist() == [[factor * value for factor in factors] for value in singles]
 
 
 def test_with_wide_bounds_the_aggregates_are_those_of_plain_spark(spark: SparkSession) -> None:

@@ -66,7 +66,7 @@ def exact_values(
     values = [exact.values[query] for query in queries]
     names = list(zip(*(item.to_pylist() for item in exact.keys.columns), strict=True)) if group_by else [()]
     assert len(set(names)) == len(names), "one row for each key"
-    return {name: tuple(int(column[index, 0]) for column in values) for index, name in enumerate(names)}
+    return {name: tuple(int(column[index].item()) for column in values) for index, name in enumerate(names)}
 
 
 def explained(frame: DataFrame, capsys: Any, mode: str = "simple") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from dp_spark.privacy.integers import Noisy
 Doubles = npt.NDArray[np.float64]
 
 Flags = npt.NDArray[np.bool_]
+
+_Number = TypeVar("_Number", bound=np.generic)
 
 #: Below this many of its own stddevs a noisy number says too little to divide by it.
 MIN_STDDEVS = 3.0
@@ -52,14 +54,24 @@ class Drawn:
     noise: Noise
 
     @property
-    def single(self) -> Noisy:
-        """The integers of a query that has one for each partition."""
-        return self.steps[:, 0]
+    def amounts(self) -> Doubles:
+        """The noisy values in the column's own unit, of the same shape."""
+        return self.steps.astype(np.float64) * self.noise.granularity
 
     @property
-    def amounts(self) -> Doubles:
+    def single(self) -> Noisy:
+        """The integers of a query that has one for each partition."""
+        return _only(self.steps)
+
+    @property
+    def amount(self) -> Doubles:
         """The same in the column's own unit."""
-        return self.single.astype(np.float64) * self.noise.granularity
+        return _only(self.amounts)
+
+
+def _only(values: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
+    assert values.shape[1] == 1, "a query of several integers must not lose them"
+    return values[:, 0]
 
 
 @dataclass(frozen=True)

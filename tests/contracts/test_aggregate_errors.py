@@ -1,0 +1,167 @@
+"""Every error that is told of an aggregate is that of its cells: drawn a few thousand times at moderate noise.
+
+The noise is numpy's, of the shape and scale that the plan tells; the mechanisms' own contract is theirs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from aggregate_cases import Party, count_beside, exact, instances, limits_of, plan_of, text_of
+
+from dp_spark.aggregates.base import Aggregate
+from dp_spark.aggregates.given import CannotCombine, Noise
+from dp_spark.manifest import error_width
+from dp_spark.plan.cells import release_table
+from dp_spark.plan.planning import ReleasePlan
+
+DRAWS = 3000
+#: Three standard errors of a share of 95 % below it.
+COVERED = 0.95 - 3 * (0.95 * 0.05 / DRAWS) ** 0.5
+#: A sampled stddev is within 2 % or so, of Laplace noise too; the first order and the grid are within as much.
+NEAR = 0.07
+#: The error of a root covers on the side where it is steep, and is larger than its stddev.
+WIDER = 0.25
+#: Where in the clipping bounds the values lie: well off the middle, so that a count's noise matters; around it, where only a
+#: spread's does; and next to an end, where bounds on the error are almost attained.
+PLACES = {"off": (0.7, 0.8, 0.9, 1.0), "around": (0.3, 0.5, 0.5, 0.7), "end": (0.9, 1.0, 1.0, 0.9)}
+
+Accountants = Literal["basic", "zcdp"]
+every = pytest.mark.parametrize("aggregate", instances(), ids=text_of)
+places = pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
+accountants = pytest.mark.parametrize("accountant", ["basic", "zcdp"])
+
+
+@functools.cache
+def rows_of(aggregate: Aggregate, places: tuple[float, ...], size: int, first: int = 0) -> list[dict[str, Any]]:
+    low, high = limits_of(aggregate)
+    values = [low + place * (high - low) for place in places]
+    return [{"unit": first + index, "x": values[index % len(values)]} for index in range(size)]
+
+
+def noise_of(noise: Noise, random: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Whole steps of the grid."""
+    match noise.mechanism:
+        case "laplace":  # the difference of two geometric draws is discrete Laplace
+            least = -np.expm1(-1 / noise.scale)
+            return random.geometric(least, shape) - random.geometric(least, shape)
+        case "gaussian":
+            return np.rint(random.normal(scale=noise.scale, size=shape)).astype(np.int64)
+    raise AssertionError(f"how is {noise.mechanism} noise drawn?")
+
+
+def drawn_cells(plan: ReleasePlan, aggregate: Aggregate, places: tuple[float, ...], size: int, seed: int) -> pa.Table:
+    """The released cells of a partition of so many values, for each of many draws."""
+    random = np.random.default_rng(seed)
+    few = rows_of(aggregate, places, len(places))
+    noisy = {}
+    for query in plan.mechanisms:
+        noise = plan.noise_of(query)
+        integers = np.array(exact(query, few), dtype=np.float64) * (size // len(few))  # units differ, so everything adds up
+        added = noise_of(noise, random, (DRAWS, query.width))
+        noisy[query] = np.rint(integers * query.granularity / noise.granularity).astype(np.int64) + added
+    return release_table(plan, pa.table({"key": np.arange(DRAWS)}), noisy).drop_columns(["key"])
+
+
+def numbers(column: Any) -> np.ndarray:
+    return np.asarray(column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy(), np.float64)
+
+
+def told(
+    aggregate: Aggregate, plan: ReleasePlan, cells: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray, float]]:
+    """For each column of values: what the manifest says of its error, the cells, the told stddevs, and the truth."""
+    truth = dict(zip(aggregate.column_names(), aggregate.reference(rows, "unit"), strict=True))
+    for column in aggregate.describe(plan.noises_of(aggregate)):
+        if "error" in column:
+            name, error = column["name"], column["error"]
+            yield error, numbers(cells[name]), numbers(cells[error["stddev_column"]]), truth[name]
+
+
+def check(error: Mapping[str, Any], cells: np.ndarray, stddevs: np.ndarray, truth: float) -> None:
+    known = ~np.isnan(stddevs)
+    assert known.mean() > 0.99
+    cells, stddevs = cells[known], stddevs[known]
+    spread, told_spread = np.std(cells), np.sqrt(np.mean(stddevs**2))
+    assert spread <= told_spread * (1 + NEAR)
+    assert told_spread <= spread * (1 + WIDER), "an error that is told too large is no error told"
+    width = error_width(error, 1.0)
+    widths = width if error["rule"] == "constant" else width * stddevs
+    assert np.mean(np.abs(cells - truth) <= widths) >= COVERED
+
+
+@every
+@places
+@accountants
+def test_a_told_stddev_is_that_of_the_cells_and_its_width_covers(
+    aggregate: Aggregate, places: tuple[float, ...], accountant: Accountants
+) -> None:
+    size = 10_000
+    plan = plan_of(aggregate, epsilon="1", accountant=accountant)
+    cells = drawn_cells(plan, aggregate, places, size, seed=1)
+    columns = dict(zip(cells.column_names, cells.columns, strict=True))
+    for found in told(aggregate, plan, columns, rows_of(aggregate, places, size)):
+        check(*found)
+
+
+@every
+@pytest.mark.parametrize("places", [*PLACES.values(), (0.5, 0.5), (0.9, 0.9)], ids=str)
+@accountants
+@pytest.mark.parametrize("stddevs", [4, 8])
+def test_told_widths_cover_where_a_count_is_a_few_of_its_stddevs(
+    aggregate: Aggregate, places: tuple[float, ...], accountant: Accountants, stddevs: int
+) -> None:
+    plan = plan_of(aggregate, epsilon="0.1", accountant=accountant)
+    counted = (
+        max(plan.noise_of(query).stddev for query in plan.mechanisms if not query.on_grid) if len(plan.mechanisms) > 1 else 9
+    )
+    size = round(stddevs * counted / len(places)) * len(places)
+    cells = drawn_cells(plan, aggregate, places, size, seed=3)
+    columns = dict(zip(cells.column_names, cells.columns, strict=True))
+    for error, found, own, truth in told(aggregate, plan, columns, rows_of(aggregate, places, size)):
+        known = ~np.isnan(own)
+        width = error_width(error, 1.0)
+        widths = width if error["rule"] == "constant" else width * own[known]
+        assert np.mean(np.abs(found[known] - truth) <= widths) >= 0.93
+
+
+@every
+@places
+@accountants
+def test_the_half_width_of_a_plan_covers(aggregate: Aggregate, places: tuple[float, ...], accountant: Accountants) -> None:
+    plan = plan_of(aggregate, epsilon="1", accountant=accountant)
+    accuracy = plan.accuracy(aggregate)
+    widths = accuracy.half_width_95_at or {100: accuracy.half_width_95}
+    for size, width in widths.items():
+        cells = drawn_cells(plan, aggregate, places, size, seed=2)
+        columns = dict(zip(cells.column_names, cells.columns, strict=True))
+        for _, found, _, truth in told(aggregate, plan, columns, rows_of(aggregate, places, size)):
+            assert np.mean(np.abs(found - truth) <= width) >= COVERED
+
+
+@every
+@places
+@accountants
+def test_the_errors_of_combined_cells_are_theirs(
+    aggregate: Aggregate, places: tuple[float, ...], accountant: Accountants
+) -> None:
+    """Two parties of different sizes, budgets and values."""
+    others = tuple(1 - place / 2 for place in places)
+    parts, rows = [], []
+    for seed, (size, epsilon, where) in enumerate([(10_000, "1", places), (4_000, "0.5", others)]):
+        plan = plan_of(aggregate, count_beside(), epsilon=epsilon, accountant=accountant)
+        try:
+            parts.append(aggregate.parts(Party(plan, drawn_cells(plan, aggregate, where, size, seed))))
+        except CannotCombine:
+            return
+        rows += rows_of(aggregate, where, size, first=len(rows))
+    here, there = parts
+    added = {name: pa.chunked_array([pa.array(numbers(here[name]) + numbers(there[name]))]) for name in here}
+    combined = dict(zip(aggregate.column_names(), aggregate.combined(added), strict=True))
+    for error, *found in told(aggregate, plan, combined, rows):
+        check({"rule": "per_row", "mechanism": error["mechanism"]}, *found)
