@@ -28,8 +28,13 @@ NEAR = 0.07
 #: The error of a root covers on the side where it is steep, and is larger than its stddev.
 WIDER = 0.25
 #: Where in the clipping bounds the values lie: well off the middle, so that a count's noise matters; around it, where only a
-#: spread's does; and next to an end, where bounds on the error are almost attained.
-PLACES = {"off": (0.7, 0.8, 0.9, 1.0), "around": (0.3, 0.5, 0.5, 0.7), "end": (0.9, 1.0, 1.0, 0.9)}
+#: spread's does; next to an end, where bounds on the error are almost attained; and apart, where a spread is large.
+PLACES = {
+    "off": (0.7, 0.8, 0.9, 1.0),
+    "around": (0.3, 0.5, 0.5, 0.7),
+    "end": (0.9, 1.0, 1.0, 0.9),
+    "apart": (0.0, 1 / 3, 2 / 3, 1.0),
+}
 
 Accountants = Literal["basic", "zcdp"]
 every = pytest.mark.parametrize("aggregate", instances(), ids=text_of)
