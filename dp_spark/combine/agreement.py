@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from dp_spark.aggregates.registry import BY_FUNCTION, aggregate_of
 from dp_spark.errors import DamageError, SourceError, SpecError
 from dp_spark.manifest import PARTIES, columns_of, is_combined, value_columns
+from dp_spark.privacy.selection.registry import strategy_of
 from dp_spark.published.cells import key_text, plain_rows
 from dp_spark.published.row_comparison import same_rows
 
@@ -147,7 +148,7 @@ def _is_readable(party: Party) -> bool:
             and _describes_all(manifest)
             and all(_is_whole(aggregate) and isinstance(aggregate["mechanism"], str) for aggregate in manifest["aggregates"])
             and _is_guarantee(manifest["guarantee"])
-            and (manifest["partitions"]["selection"] != "private" or isinstance(manifest["partitions"]["threshold"], int))
+            and _tells_selection(manifest["partitions"])
         )
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, SpecError):
         return False
@@ -163,6 +164,11 @@ def _describes_all(manifest: Mapping[str, Any]) -> bool:
 def _is_whole(aggregate: Mapping[str, Any]) -> bool:
     """Whether an aggregate has the settings that its function needs; a function of a later version is not judged here."""
     return aggregate["function"] not in BY_FUNCTION or bool(aggregate_of(aggregate))
+
+
+def _tells_selection(partitions: Mapping[str, Any]) -> bool:
+    strategy = strategy_of(partitions)
+    return partitions["selection"] != "private" if strategy is None else strategy.is_described(partitions)
 
 
 def _is_guarantee(guarantee: Mapping[str, Any]) -> bool:
@@ -214,12 +220,12 @@ def _differences(parties: Sequence[Party]) -> list[str]:
 def _facts(party: Party) -> dict[str, str]:
     """The definition of a release as the manifest and the table tell it; names, budgets and noise are left out."""
     manifest, bounds = party.manifest, party.manifest["contribution_bounds"]
-    unit = manifest["guarantee"]["privacy_unit"]
+    unit, part = manifest["guarantee"]["privacy_unit"], manifest["partitions"]
     facts = {
         "privacy_unit": unit if isinstance(unit, str) else f"({', '.join(unit)})",
         "timezone": str(manifest["timezone"]),
         "group_by": f"[{', '.join(manifest['group_by'])}]",
-        "partitions": str(manifest["partitions"]["selection"]),
+        "partitions": " by ".join(str(part[name]) for name in ("selection", "strategy") if name in part),
         "max_partitions_contributed": str(bounds["max_partitions_contributed"]),
         "max_contributions_per_partition": str(bounds["max_contributions_per_partition"]),
     }
