@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dp_spark.errors import DpSparkError
+from dp_spark.manifest import WIDTHS, error_width
 from dp_spark.privacy.bounds import Sensitivity
 from dp_spark.privacy.events import Event
 from dp_spark.privacy.integers import one_for_each
@@ -32,6 +33,18 @@ def vector(*rows: list[Any]) -> npt.NDArray[np.object_]:
 def test_the_registry_names_every_mechanism_as_itself() -> None:
     assert {name: kind.name for name, kind in MECHANISMS.items()} == {name: name for name in NAMES}
     assert {name for name, _ in CHARGED} == set(NAMES), "a mechanism is missing in tests/support/charges.py"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
+def test_a_recipient_without_libraries_is_told_an_interval_that_holds(name: MechanismName, level: float) -> None:
+    assert set(WIDTHS) == set(MECHANISMS), "a mechanism is missing in dp_spark/manifest.py"
+    for scale in (0.05, 0.4, 1.0, 3.3, 40.0):
+        error = {"rule": "constant", "mechanism": name, "noise_scale": scale, "granularity": 0.5}
+        width = error_width(error, level=level)
+        assert width is not None
+        assert 2 * MECHANISMS[name].upper_tail_at(scale, int(2 * width) + 1) <= (1 - level) * (1 + 1e-9)
+        assert width <= 0.5 * (MECHANISMS[name].quantile_at(scale, (1 - level) / 2) + 1), "and it is no wider than needed"
 
 
 # --- calibration ------------------------------------------------------------------------------------------------------
