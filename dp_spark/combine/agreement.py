@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from dp_spark.aggregates.registry import BY_FUNCTION, aggregate_of
 from dp_spark.errors import DamageError, SourceError, SpecError
 from dp_spark.manifest import PARTIES, columns_of, is_combined, value_columns
+from dp_spark.privacy.accountants.registry import ACCOUNTANTS
 from dp_spark.privacy.selection.registry import strategy_of
 from dp_spark.published.cells import key_text, plain_rows
 from dp_spark.published.row_comparison import same_rows
@@ -184,7 +185,7 @@ def _is_guarantee(guarantee: Mapping[str, Any]) -> bool:
     small = all(
         item.is_finite() and 0 <= item < 10**12 and item.adjusted() > -_LONGEST_NUMBER for item in (epsilon, delta, *rho)
     )
-    return small and epsilon > 0 and delta < 1 and guarantee["accountant"] in ("basic", "zcdp")
+    return small and epsilon > 0 and delta < 1 and guarantee["accountant"] in ACCOUNTANTS
 
 
 def _check_each_once(parties: Sequence[Party]) -> None:
