@@ -14,10 +14,10 @@ import importlib.util
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
 from dp_spark import first_manifest
@@ -32,8 +32,42 @@ FORMAT_1, COMBINED_FORMAT_1 = "dp_spark.manifest/1", "dp_spark.combined/1"
 #: The column of a combined table that says how many parties a row covers.
 PARTIES = "parties"
 _FORMATS = (FORMAT, COMBINED_FORMAT, FORMAT_1, COMBINED_FORMAT_1)
-#: Whose noise this version can tell the width of.
-_MECHANISMS = {"gaussian", "laplace"}
+
+
+class _Width(NamedTuple):
+    """How far the noise of a mechanism takes a value, with a probability of ``level`` or more.
+
+    Attributes:
+        steps: Of one draw of a scale, in steps of its grid; takes scale and level.
+        stddevs: Of a sum of draws, in its own standard deviations; takes the level.
+    """
+
+    steps: Callable[[float, float], int]
+    stddevs: Callable[[float], float]
+
+
+def _normal(level: float) -> float:
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def _laplace_steps(scale: float, level: float) -> int:
+    q = math.exp(-1 / scale)
+    return max(0, math.ceil(math.log((1 - level) * (1 + q) / 2) / math.log(q) - 1)) if q > 0 else 0
+
+
+def _laplace_stddevs(level: float) -> float:
+    return max(_normal(level), -math.log(1 - level) / math.sqrt(2))
+
+
+def _gaussian_steps(scale: float, level: float) -> int:
+    return math.ceil(_normal(level) * scale - 0.5)
+
+
+#: Whose noise this version can tell the width of: every mechanism of ``dp_spark.privacy.mechanisms``.
+WIDTHS: Mapping[str, _Width] = {
+    "laplace": _Width(_laplace_steps, _laplace_stddevs),
+    "gaussian": _Width(_gaussian_steps, _normal),
+}
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
@@ -221,19 +255,13 @@ def error_width(error: Mapping[str, Any], stddev: float | None = None, *, level:
     the error differs by cell it is ``stddevs_for`` its mechanism.
     """
     mechanism = str(error.get("mechanism"))
-    if not set(mechanism.split(" and ")) <= _MECHANISMS:
+    if not set(mechanism.split(" and ")) <= WIDTHS.keys():
         return None
     if error["rule"] == "per_row":
         return None if stddev is None or math.isnan(stddev) else stddevs_for(mechanism, level) * stddev
-    if error["rule"] != "constant":
+    if error["rule"] != "constant" or mechanism not in WIDTHS:
         return None
-    scale, granularity = float(error["noise_scale"]), float(error["granularity"])
-    if mechanism == "laplace":
-        q = math.exp(-1 / scale)
-        steps = max(0, math.ceil(math.log((1 - level) * (1 + q) / 2) / math.log(q) - 1)) if q > 0 else 0
-    else:
-        steps = math.ceil(NormalDist().inv_cdf((1 + level) / 2) * scale - 0.5)
-    return max(0, steps) * granularity
+    return max(0, WIDTHS[mechanism].steps(float(error["noise_scale"]), level)) * float(error["granularity"])
 
 
 def stddevs_for(mechanism: str, level: float = 0.95) -> float:
@@ -250,8 +278,8 @@ def stddevs_for(mechanism: str, level: float = 0.95) -> float:
     >>> round(stddevs_for("gaussian"), 2), round(stddevs_for("laplace"), 2)
     (1.96, 2.12)
     """
-    normal = NormalDist().inv_cdf((1 + level) / 2)
-    return max(normal, -math.log(1 - level) / math.sqrt(2)) if "laplace" in mechanism else normal
+    known = (WIDTHS[name] for name in mechanism.split(" and ") if name in WIDTHS)
+    return max(_normal(level), *(width.stddevs(level) for width in known))
 
 
 def confidence_intervals(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from dp_spark.cli.options import together
 from dp_spark.cli.terminal import AsJson, emit, log, out, report, session
 from dp_spark.errors import DamageError, DpSparkError, SpecError
+from dp_spark.privacy.accountants.registry import AccountantName
 
 if TYPE_CHECKING:
     from dp_spark.ledger.accounts import AccountState
@@ -23,13 +23,6 @@ _DATASET = Annotated[str, typer.Option("--dataset", help="The protected dataset.
 _ANY_DATASET = Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")]
 
 
-class AccountantName(StrEnum):
-    """How charges of an account add up."""
-
-    basic = "basic"
-    zcdp = "zcdp"
-
-
 @dataclass(frozen=True)
 class NewAccount:
     """The options that say what is opened."""
@@ -38,7 +31,8 @@ class NewAccount:
     epsilon: Annotated[str, typer.Option("--epsilon", help="The total epsilon, an exact decimal.")]
     delta: Annotated[str, typer.Option("--delta", help="The total delta, an exact decimal.")] = "0"
     accountant: Annotated[
-        AccountantName | None, typer.Option("--accountant", help="Default: basic where delta is 0, else zcdp.")
+        AccountantName | None,
+        typer.Option("--accountant", help="Default: basic where delta is 0, else zcdp."),
     ] = None
     group: Annotated[
         str | None, typer.Option("--group", help="Datasets of one group share users: a charge to one counts in all.")
@@ -59,7 +53,7 @@ def budget_open(ledger: _LEDGER, new: NewAccount, as_json: AsJson = False) -> No
     total, loss = _budget(new.epsilon, new.delta)
     ref = TableRef.parse(ledger)
     Location.model_validate({"path": ref.path, "table": ref.name})
-    account = Account.open(total, loss, new.accountant.value if new.accountant is not None else None)
+    account = Account.open(total, loss, new.accountant)
     check_name(new.dataset, "--dataset")
     if new.group is not None:
         check_name(new.group, "--group")

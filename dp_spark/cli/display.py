@@ -22,6 +22,7 @@ from dp_spark.ledger.accounts import AccountState
 from dp_spark.ledger.rows import Row
 from dp_spark.ledger.verification import Verification
 from dp_spark.manifest import PARTIES, error_width, is_combined, value_columns
+from dp_spark.privacy.selection.registry import strategy_of
 from dp_spark.published.cells import cell, computed, key_text, noise_words, plain_rows
 from dp_spark.release.preview import Preview
 from dp_spark.release.publication import ReleaseResult
@@ -92,7 +93,7 @@ def show_plan(console: Console, preview: Preview) -> None:
     if plan.selection is not None:
         console.print(
             f"A key needs about {plan.selection.units_for(0.5):,} privacy units: one with as many is shown with 50 % "
-            f"probability, one with {plan.selection.units_for(0.95):,} with 95 % (threshold {plan.selection.threshold:,}).",
+            f"probability, one with {plan.selection.units_for(0.95):,} with 95 % ({plan.selection.in_short}).",
             soft_wrap=True,
         )
     if plan.spec.unit_definition:
@@ -211,14 +212,8 @@ def _promise(manifest: dict[str, Any]) -> str:
 
 
 def _selection(partitions: dict[str, Any]) -> str:
-    if partitions["selection"] != "private":
-        return str(partitions["selection"])
-    if "note" in partitions:
-        return f"private; {partitions['note']} ({', '.join(f'{item:,}' for item in partitions['thresholds'])})"
-    return (
-        f"shown where a noisy count of users reaches {partitions['threshold']}; "
-        f"95 % of those with {partitions['units_for_95_percent']} users are"
-    )
+    strategy = strategy_of(partitions)
+    return str(partitions["selection"]) if strategy is None else strategy.shown_where(partitions)
 
 
 def show_combined(console: Console, result: CombinedResult) -> None:

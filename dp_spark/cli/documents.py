@@ -18,6 +18,8 @@ from dp_spark.ledger.rows import OPEN, PUBLISHED, Row
 from dp_spark.ledger.verification import Verification
 from dp_spark.manifest import half_width, value_columns
 from dp_spark.privacy.accountants.base import Cost
+from dp_spark.privacy.selection.base import Selection
+from dp_spark.privacy.selection.registry import strategy_of
 from dp_spark.release.preview import Preview
 from dp_spark.release.publication import ReleaseResult
 
@@ -132,14 +134,11 @@ def result_warnings(result: ReleaseResult) -> list[str]:
     if unit != "row":
         look = f"see whether {' or '.join(unit)} is null in all rows (these are dropped); {look}"
     if result.rows.num_rows == 0:
-        why = ""
-        if partitions["selection"] == "private":
-            needed, threshold = partitions["units_for_95_percent"], partitions["threshold"]
-            why = f": no key reached the threshold of {threshold} units (with {needed} a key is shown in 95 % of cases)"
-            look = (
-                f"{look}; group by coarser keys; see whether contribution_bounds spread a unit over enough keys; "
-                "a larger delta or epsilon, or fewer aggregates, lower the threshold"
-            )
+        why, strategy = "", strategy_of(partitions)
+        if strategy is not None:
+            reason, more = strategy.none_shown(partitions)
+            why = f": {reason}"
+            look = f"{look}; group by coarser keys; see whether contribution_bounds spread a unit over enough keys; {more}"
         return [f"the release is EMPTY, and its budget is spent{why}. What to look at: {look}"]
     return [f"no released count is larger than noise alone can be. What to look at: {look}"] if _all_noise(result) else []
 
@@ -188,18 +187,17 @@ def plan_document(preview: Preview) -> dict[str, Any]:
             for item in plan.spec.aggregates
         ],
         "queries": [event.to_dict() for event in plan.events],
-        "partition_selection": None
-        if plan.selection is None
-        else {
-            "threshold": plan.selection.threshold,
-            "units_for_50_percent": plan.selection.units_for(0.5),
-            "units_for_95_percent": plan.selection.units_for(0.95),
-            "delta": number(plan.selection.noise.event.delta),
-        },
+        "partition_selection": None if plan.selection is None else _selection_document(plan.selection),
         "account": None if account is None else account_document(account),
         "remaining_after": remaining_after(preview),
         "fits": fits(preview),
     }
+
+
+def _selection_document(selection: Selection) -> dict[str, Any]:
+    """What the manifest will tell of it; delta is a number here, and the noise stands among the queries."""
+    told = {name: value for name, value in selection.describe().items() if name not in ("delta", "noise_scale")}
+    return {**told, "delta": number(selection.noise.event.delta)}
 
 
 def _noise_document(noise: Accuracy) -> dict[str, Any]:

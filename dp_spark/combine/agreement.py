@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 from dp_spark.aggregates.registry import is_whole
 from dp_spark.errors import DamageError, SourceError, SpecError
 from dp_spark.manifest import PARTIES, columns_of, is_combined, value_columns
+from dp_spark.privacy.accountants.registry import ACCOUNTANTS
+from dp_spark.privacy.selection.registry import strategy_of
 from dp_spark.published.cells import key_text, plain_rows
 from dp_spark.published.row_comparison import same_rows
 
@@ -147,7 +149,7 @@ def _is_readable(party: Party) -> bool:
             and _describes_all(manifest)
             and all(is_whole(aggregate) and isinstance(aggregate["mechanism"], str) for aggregate in manifest["aggregates"])
             and _is_guarantee(manifest["guarantee"])
-            and (manifest["partitions"]["selection"] != "private" or isinstance(manifest["partitions"]["threshold"], int))
+            and _tells_selection(manifest["partitions"])
         )
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, SpecError):
         return False
@@ -158,6 +160,11 @@ def _describes_all(manifest: Mapping[str, Any]) -> bool:
     keys = [column["name"] for column in columns_of(manifest) if column.get("key")]
     described = list(dict.fromkeys(column["aggregate"] for column in value_columns(manifest)))
     return bool(keys == manifest["group_by"] and described == [aggregate["name"] for aggregate in manifest["aggregates"]])
+
+
+def _tells_selection(partitions: Mapping[str, Any]) -> bool:
+    strategy = strategy_of(partitions)
+    return partitions["selection"] != "private" if strategy is None else strategy.is_described(partitions)
 
 
 def _is_guarantee(guarantee: Mapping[str, Any]) -> bool:
@@ -173,7 +180,7 @@ def _is_guarantee(guarantee: Mapping[str, Any]) -> bool:
     small = all(
         item.is_finite() and 0 <= item < 10**12 and item.adjusted() > -_LONGEST_NUMBER for item in (epsilon, delta, *rho)
     )
-    return small and epsilon > 0 and delta < 1 and guarantee["accountant"] in ("basic", "zcdp")
+    return small and epsilon > 0 and delta < 1 and guarantee["accountant"] in ACCOUNTANTS
 
 
 def _check_each_once(parties: Sequence[Party]) -> None:
@@ -209,12 +216,12 @@ def _differences(parties: Sequence[Party]) -> list[str]:
 def _facts(party: Party) -> dict[str, str]:
     """The definition of a release as the manifest and the table tell it; names, budgets and noise are left out."""
     manifest, bounds = party.manifest, party.manifest["contribution_bounds"]
-    unit = manifest["guarantee"]["privacy_unit"]
+    unit, part = manifest["guarantee"]["privacy_unit"], manifest["partitions"]
     facts = {
         "privacy_unit": unit if isinstance(unit, str) else f"({', '.join(unit)})",
         "timezone": str(manifest["timezone"]),
         "group_by": f"[{', '.join(manifest['group_by'])}]",
-        "partitions": str(manifest["partitions"]["selection"]),
+        "partitions": " by ".join(str(part[name]) for name in ("selection", "strategy") if name in part),
         "max_partitions_contributed": str(bounds["max_partitions_contributed"]),
         "max_contributions_per_partition": str(bounds["max_contributions_per_partition"]),
     }

@@ -14,6 +14,7 @@ from dp_spark.aggregates.registry import aggregate_of
 from dp_spark.combine.agreement import Party, definition_of
 from dp_spark.manifest import COMBINED_FORMAT, columns_of, defined_as, parties_column
 from dp_spark.privacy.decimals import decimal_text, sum_exactly
+from dp_spark.privacy.selection.registry import strategy_of
 from dp_spark.spec.file_digests import says_same_file
 
 
@@ -120,15 +121,9 @@ def _pair(values: Mapping[str, Decimal]) -> str:
 
 def _partitions(manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found = [manifest["partitions"] for manifest in manifests]
-    if found[0]["selection"] != "private":
-        return {"selection": found[0]["selection"]}
-    thresholds = [item["threshold"] for item in found]
-    return {
-        "selection": "private",
-        "thresholds": thresholds,
-        "note": "a key that a party did not show has between none and about its threshold of users there: where parties is "
-        f"below {len(manifests)}, counts and sums leave out what those parties have",
-    }
+    same = {name: found[0][name] for name in ("selection", "strategy") if name in found[0]}
+    strategy = strategy_of(found[0])
+    return same if strategy is None else {**same, **strategy.combined(found)}
 
 
 def _aggregate(manifests: Sequence[Mapping[str, Any]], index: int, users: Users) -> dict[str, Any]:

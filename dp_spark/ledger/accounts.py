@@ -110,10 +110,8 @@ def is_raise(new: Account, old: Account) -> bool:
 def _refused(state: AccountState, cost: Cost, where: str) -> BudgetError:
     account = state.account
     epsilon, delta = account.remaining_display(state.spent)
-    left = f"epsilon {decimal_text(epsilon)}, delta {decimal_text(delta)}"
-    asked = ACCOUNTANTS[account.accountant].describe(cost)
-    if account.rho is not None:
-        left = f"rho {account.rho - state.spent.amount:.6g}, selection delta {float(delta) / 2:.6g}, that is {left}"
+    accountant = ACCOUNTANTS[account.accountant]
+    asked, left = accountant.describe(cost), accountant.describe_left(account, state.spent)
     mend = f"ask for at most epsilon {decimal_text(epsilon)} and delta {decimal_text(delta)}"
     if cost.delta and not delta:
         mend = "no delta is left for private partitions: list public partitions"

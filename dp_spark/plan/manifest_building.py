@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from dp_spark.aggregates.base import described
-from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Query
+from dp_spark.aggregates.query import Query
 from dp_spark.manifest import FORMAT, defined_as
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.privacy.decimals import decimal_text
+from dp_spark.privacy.selection import registry as selections
 from dp_spark.spec.privacy_unit import RowUnit
 
 _LIBRARIES = ("dp_spark", "pyspark", "delta-spark", "opendp", "dp-accounting")
@@ -84,15 +85,7 @@ def _guarantee(plan: ReleasePlan) -> dict[str, Any]:
 def _partitions(plan: ReleasePlan) -> dict[str, Any]:
     if plan.selection is None:
         return {"selection": "public" if plan.spec.group_by else "none"}
-    event = plan.selection.noise.event
-    return {
-        "selection": "private",
-        "threshold": plan.selection.threshold,
-        "delta": decimal_text(event.delta),
-        "noise_scale": event.scale,
-        "units_for_50_percent": plan.selection.units_for(0.5),
-        "units_for_95_percent": plan.selection.units_for(0.95),
-    }
+    return selections.described(plan.selection)
 
 
 def _columns(plan: ReleasePlan, key_types: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -102,8 +95,7 @@ def _columns(plan: ReleasePlan, key_types: Mapping[str, str]) -> list[dict[str, 
 
 
 def _query(plan: ReleasePlan, query: Query) -> dict[str, Any]:
-    noise, mechanism = plan.noise_of(query), plan.mechanisms[query]
-    event = plan.selection.noise.event if plan.selection and query == PRIVACY_ID_COUNT else mechanism.event
+    noise, event = plan.noise_of(query), plan.mechanisms[query].event
     return {
         "query": query.label,
         "mechanism": noise.mechanism,

@@ -25,8 +25,11 @@ from dp_spark.privacy.mechanisms.base import Mechanism
 from dp_spark.privacy.mechanisms.registry import MECHANISMS, MechanismName, calibrate
 from dp_spark.privacy.noise_grid import grid_bits
 from dp_spark.privacy.selection.base import Selection
-from dp_spark.privacy.selection.registry import SELECTIONS
+from dp_spark.privacy.selection.registry import SELECTIONS, STRATEGY
 from dp_spark.spec.release_spec import ReleaseSpec
+
+#: The queries that partitions may be selected by, by label: never a count of rows, of which a unit can have many.
+SELECTION_QUERIES = {query.label: query for query in (PRIVACY_ID_COUNT,)}
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class ReleasePlan:
         spec: The release file.
         accountant: The accountant of the account that pays.
         bounds: The contribution bounds that the mechanisms are calibrated to.
-        mechanisms: The mechanism of each distinct query; selection's privacy-id count is among them.
+        mechanisms: The mechanism of each distinct query that is released; the query that partitions are selected by is among
+            them where selection releases its answers.
         selection: Private partition selection, or None.
         guarantee_epsilon: The release is (guarantee_epsilon, guarantee_delta)-DP on its own.
         guarantee_delta: See guarantee_epsilon.
@@ -56,8 +60,20 @@ class ReleasePlan:
         """Every draw of the release, each once."""
         if self.selection is None:
             return tuple(mechanism.event for mechanism in self.mechanisms.values())
-        others = [item.event for query, item in self.mechanisms.items() if query != PRIVACY_ID_COUNT]
-        return (self.selection.noise.event, *others)
+        drawn = {self.selected_by} if self.selection.releases_counts else set()
+        return (self.selection.noise.event, *[item.event for query, item in self.mechanisms.items() if query not in drawn])
+
+    @property
+    def selected_by(self) -> Query:
+        """The query that partitions are selected by, where they are."""
+        assert self.selection is not None
+        return SELECTION_QUERIES[self.selection.query]
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """Every query that needs an exact answer, each once; the one that partitions are selected by is first."""
+        selecting = () if self.selection is None else (self.selected_by,)
+        return tuple(dict.fromkeys((*selecting, *self.mechanisms)))
 
     @property
     def cost(self) -> Cost:
@@ -82,15 +98,15 @@ class ReleasePlan:
         return aggregate.accuracy(self.noises_of(aggregate))
 
 
-def weighted_queries(aggregates: Sequence[Aggregate], *, selection: Decimal | None) -> dict[Query, Decimal]:
+def weighted_queries(aggregates: Sequence[Aggregate], *, selection: tuple[Query, Decimal] | None) -> dict[Query, Decimal]:
     """The distinct queries of a release with their weights; a query that several aggregates need has the largest.
 
     Args:
         aggregates: The aggregates of the release.
-        selection: The weight of private partition selection, or None where the partitions are public. Selection is
-            a privacy-id count, so a requested privacy_id_count is the same draw.
+        selection: The query that partitions are selected by, and its weight, where its answers are released with the
+            selection: a requested privacy_id_count is the same draw. Else None.
     """
-    weights: dict[Query, Decimal] = {} if selection is None else {PRIVACY_ID_COUNT: selection}
+    weights: dict[Query, Decimal] = {} if selection is None else dict([selection])
     for aggregate in aggregates:
         for query in aggregate.queries():
             weights[query] = max(weights.get(query, Decimal(0)), aggregate.weight)
@@ -128,31 +144,33 @@ def plan_release(spec: ReleaseSpec, accountant: AccountantName, public_keys: int
     """
     name = _mechanism_name(spec, ACCOUNTANTS[accountant])
     bounds = effective_bounds(spec, public_keys)
-    weights = weighted_queries(spec.aggregates, selection=_selection_weight(spec))
+    selecting, weights = _weights(spec)
     budget = spec.budget
     total = Account.open(budget.epsilon, budget.delta, accountant).total  # a release splits its budget as an account does
-    mechanisms: dict[Query, Mechanism] = {}
-    for query, share in zip(weights, split(total.amount, list(weights.values())), strict=True):
-        mechanisms[query] = _mechanism(name, query, bounds, {total.currency: share})
+    draws = [*selecting, *weights.items()]
+    shares = split(total.amount, [weight for _, weight in draws])
+    noises = [_mechanism(name, query, bounds, {total.currency: share}) for (query, _), share in zip(draws, shares, strict=True)]
+    mechanisms = dict(zip(weights, noises[len(selecting) :], strict=True))
     selection = None
     if spec.selects_privately:
-        selection = _selection(mechanisms[PRIVACY_ID_COUNT], total.delta, ACCOUNTANTS[accountant])
-        mechanisms[PRIVACY_ID_COUNT] = selection.noise
+        selection = _selection(noises[0], total.delta, ACCOUNTANTS[accountant])
+        if selection.releases_counts:
+            mechanisms[SELECTION_QUERIES[selection.query]] = selection.noise
     used_delta = budget.delta if ACCOUNTANTS[accountant].spends_delta or selection is not None else Decimal(0)
     return ReleasePlan(spec, accountant, bounds, mechanisms, selection, budget.epsilon, used_delta)
 
 
 def _selection(noise: Mechanism, delta: Decimal, accountant: Accountant) -> Selection:
     """Private partition selection, paid with the delta that an account of this kind has for it."""
-    thresholding = SELECTIONS["thresholding"]
-    least = thresholding.least_delta(noise)
+    strategy = SELECTIONS[STRATEGY]
+    least = strategy.least_delta(noise)
     if delta < least:
         raise SpecError(
             f"is too small for private partitions where a unit may have {noise.sensitivity.l0} of them",
             where="budget.delta",
             mend=f"give a delta of {accountant.delta_for(least):e} or more, or list public partitions",
         )
-    return thresholding.calibrate(noise, delta)
+    return strategy.calibrate(noise, delta)
 
 
 def _mechanism(name: MechanismName, query: Query, bounds: ContributionBounds, charge: Mapping[str, Decimal]) -> Mechanism:
@@ -162,12 +180,17 @@ def _mechanism(name: MechanismName, query: Query, bounds: ContributionBounds, ch
     return calibrate(name, query.label, exact, grid_bits=bits, **charge)
 
 
-def _selection_weight(spec: ReleaseSpec) -> Decimal | None:
+def _weights(spec: ReleaseSpec) -> tuple[list[tuple[Query, Decimal]], dict[Query, Decimal]]:
+    """The weight of a draw that only selects, if there is one, and those of the released queries; what selects is first."""
     if not spec.selects_privately:
-        return None
+        return [], weighted_queries(spec.aggregates, selection=None)
     assert spec.partitions is not None
     assert spec.partitions.private is not None
-    return spec.partitions.private.weight
+    strategy = SELECTIONS[STRATEGY]
+    selecting = (SELECTION_QUERIES[strategy.query], spec.partitions.private.weight)
+    if strategy.releases_counts:
+        return [], weighted_queries(spec.aggregates, selection=selecting)
+    return [selecting], weighted_queries(spec.aggregates, selection=None)
 
 
 def _mechanism_name(spec: ReleaseSpec, accountant: Accountant) -> MechanismName:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Query
+from dp_spark.aggregates.query import Query
 from dp_spark.engine import aggregation
 from dp_spark.engine.bounding import Salt, bound_contributions
 from dp_spark.errors import DpSparkError, SourceError
@@ -68,7 +68,7 @@ def draw_quietly(spark: SparkSession, checked: Checked, charge: Written[Charge],
 def _draw(spark: SparkSession, checked: Checked, charge: Written[Charge], on_stage: Callable[[str], None]) -> Draw:
     plan, spec = checked.plan, checked.spec
     on_stage("read and aggregate")
-    queries = list(plan.mechanisms)
+    queries = list(plan.queries)
     public = checked.keys.frame(spark) if checked.keys is not None else None
     rows = aggregation.prepare_rows(
         checked.frame, spec.unit_columns, spec.group_by, queries, public, clustered=checked.clustered
@@ -103,14 +103,14 @@ def _add_noise(plan: ReleasePlan, exact: aggregation.ExactAggregates) -> tuple[p
     noisy: dict[Query, Noisy] = {}
     drawn: list[Event] = []
     if plan.selection is not None:
-        positions, counts, event = plan.selection.draw(values[PRIVACY_ID_COUNT])
+        positions, counts, event = plan.selection.draw(values[plan.selected_by])
         drawn.append(event)
         keys = keys.take(pa.array(positions, pa.int64()))
         values = {query: integers[positions] for query, integers in values.items()}
         if counts is not None:
-            del values[PRIVACY_ID_COUNT]
-            noisy[PRIVACY_ID_COUNT] = counts
-    for query, integers in values.items():
-        noisy[query], event = plan.mechanisms[query].draw(integers)
-        drawn.append(event)
+            noisy[plan.selected_by] = counts
+    for query, mechanism in plan.mechanisms.items():
+        if query not in noisy:
+            noisy[query], event = mechanism.draw(values[query])
+            drawn.append(event)
     return keys, noisy, drawn

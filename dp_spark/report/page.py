@@ -20,6 +20,7 @@ from dp_spark.errors import SpecError
 from dp_spark.ledger.entries import Charge
 from dp_spark.ledger.history import BudgetHistory, Step
 from dp_spark.manifest import is_combined, value_columns
+from dp_spark.privacy.accountants.registry import ACCOUNTANTS
 from dp_spark.privacy.decimals import decimal_text
 from dp_spark.published.cells import cell, key_text, plain_rows, significant
 from dp_spark.report import words
@@ -181,7 +182,7 @@ def _budget(history: BudgetHistory, manifest: Mapping[str, Any]) -> dict[str, An
     return {
         "dataset": history.dataset,
         "group": history.group,
-        "accountant": account.accountant,
+        "adds_up": ACCOUNTANTS[account.accountant].adds_up,
         "total": _pair(account.epsilon, account.delta),
         "spent": _pair(*spent),
         "left": _pair(*left),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from dp_spark.privacy.mechanisms.registry import MechanismName
 from dp_spark.schema.model import Model, short, strict_decimal
 
 
@@ -20,4 +21,4 @@ class Budget(Model):
 class Noise(Model):
     """The mechanism; ``auto`` is Laplace in a basic account and Gaussian in a zcdp one."""
 
-    mechanism: Literal["auto", "laplace", "gaussian"] = "auto"
+    mechanism: Literal["auto", MechanismName] = "auto"

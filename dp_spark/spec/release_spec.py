@@ -193,8 +193,13 @@ class ReleaseSpec(Model):
         yield from _repeated("privacy_unit", self.unit_columns)
 
     def _delta_errors(self) -> Iterator[str]:
-        if self.noise.mechanism == "gaussian" and self.budget.delta == 0:
-            yield "noise.mechanism: gaussian noise needs budget.delta above 0; give a delta, or use laplace"
+        asked = self.noise.mechanism
+        if asked != "auto" and self.budget.delta == 0:
+            from dp_spark.privacy.accountants.registry import mechanisms_without_delta  # loads dp-accounting
+
+            without = mechanisms_without_delta()
+            if asked not in without:
+                yield f"noise.mechanism: {asked} noise needs budget.delta above 0; give a delta, or use {' or '.join(without)}"
         if self.selects_privately and self.budget.delta == 0:
             yield "budget.delta: private partition selection needs a delta above 0; give a delta, or list public partitions"
 

@@ -14,7 +14,10 @@ from dp_spark.plan.planning import weighted_queries
 
 
 def weights_of(*aggregates: dict[str, object], selection: Decimal | None = None) -> dict[Query, Decimal]:
-    return weighted_queries(release_spec(aggregates=list(aggregates)).aggregates, selection=selection)
+    return weighted_queries(
+        release_spec(aggregates=list(aggregates)).aggregates,
+        selection=None if selection is None else (PRIVACY_ID_COUNT, selection),
+    )
 
 
 def test_a_mean_is_a_count_of_its_own_column_and_a_centred_sum() -> None:

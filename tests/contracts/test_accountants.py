@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from charges import CHARGED, ONE
@@ -15,6 +15,7 @@ from dp_spark.errors import BudgetError
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.accountants.base import Cost
 from dp_spark.privacy.accountants.registry import ACCOUNTANTS, AccountantName, cost_of
+from dp_spark.privacy.decimals import decimal_text
 from dp_spark.privacy.events import Event
 from dp_spark.privacy.mechanisms.registry import MechanismName, calibrate
 
@@ -34,6 +35,7 @@ def opened(name: AccountantName) -> Account:
 def test_the_registry_names_every_accountant_as_itself(name: AccountantName) -> None:
     assert ACCOUNTANTS[name].name == opened(name).accountant == name
     assert ACCOUNTANTS[name].currency in [currency for _, currency in CHARGED]
+    assert get_args(AccountantName) == tuple(ACCOUNTANTS), "the command line offers these"
 
 
 @over_all
@@ -128,3 +130,19 @@ def test_a_cost_is_described_in_its_currency(name: AccountantName) -> None:
     said = ACCOUNTANTS[name].describe(Cost(ACCOUNTANTS[name].currency, Decimal("0.125"), Decimal("0.25")))
     assert said.startswith(f"{ACCOUNTANTS[name].currency} 0.125, ")
     assert said.endswith("delta 0.25")
+
+
+@over_all
+def test_what_is_left_is_told_with_the_epsilon_and_delta_that_can_be_asked_for(name: AccountantName) -> None:
+    account = opened(name)
+    for spent in (cost_of([], name), account.total):
+        epsilon, delta = account.remaining_display(spent)
+        said = ACCOUNTANTS[name].describe_left(account, spent)
+        assert said.endswith(f"epsilon {decimal_text(epsilon)}, delta {decimal_text(delta)}")
+        assert said.startswith(f"{ACCOUNTANTS[name].currency} ")
+
+
+@over_all
+def test_people_are_told_what_adds_up(name: AccountantName) -> None:
+    assert ACCOUNTANTS[name].currency in ACCOUNTANTS[name].adds_up
+    assert ACCOUNTANTS[name].adds_up.endswith(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from decimal import Decimal
@@ -16,10 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dp_spark.errors import DpSparkError
+from dp_spark.manifest import WIDTHS, error_width
 from dp_spark.privacy.bounds import Sensitivity
 from dp_spark.privacy.events import Event
 from dp_spark.privacy.integers import one_for_each
 from dp_spark.privacy.mechanisms import drawing, measurements
+from dp_spark.privacy.mechanisms.base import Mechanism
 from dp_spark.privacy.mechanisms.registry import MECHANISMS, MechanismName, calibrate
 
 
@@ -30,6 +33,18 @@ def vector(*rows: list[Any]) -> npt.NDArray[np.object_]:
 def test_the_registry_names_every_mechanism_as_itself() -> None:
     assert {name: kind.name for name, kind in MECHANISMS.items()} == {name: name for name in NAMES}
     assert {name for name, _ in CHARGED} == set(NAMES), "a mechanism is missing in tests/support/charges.py"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
+def test_a_recipient_without_libraries_is_told_an_interval_that_holds(name: MechanismName, level: float) -> None:
+    assert set(WIDTHS) == set(MECHANISMS), "a mechanism is missing in dp_spark/manifest.py"
+    for scale in (0.05, 0.4, 1.0, 3.3, 40.0):
+        error = {"rule": "constant", "mechanism": name, "noise_scale": scale, "granularity": 0.5}
+        width = error_width(error, level=level)
+        assert width is not None
+        assert 2 * MECHANISMS[name].upper_tail_at(scale, int(2 * width) + 1) <= (1 - level) * (1 + 1e-9)
+        assert width <= 0.5 * (MECHANISMS[name].quantile_at(scale, (1 - level) / 2) + 1), "and it is no wider than needed"
 
 
 # --- calibration ------------------------------------------------------------------------------------------------------
@@ -48,6 +63,42 @@ def test_the_privacy_map_at_the_sensitivity_is_within_the_charge_and_no_smaller_
     assert getattr(found.event, currency) == amount
     assert found.charge == Fraction(amount) or (currency, found.charge**2 / 2 <= Fraction(amount)) == ("rho", True)
     assert (found.event.query, found.event.mechanism, found.event.delta, found.event.threshold) == ("q", name, 0, None)
+
+
+@given(st.sampled_from(NAMES), SENSITIVITIES)
+def test_a_distance_is_never_below_the_sensitivity_in_the_mechanisms_norm(name: MechanismName, exact: Sensitivity) -> None:
+    norm = MECHANISMS[name].norm
+    assert Fraction(MECHANISMS[name].distance(exact)) ** norm >= {1: exact.l1, 2: exact.l2_squared}[norm]
+
+
+@pytest.mark.parametrize(
+    ("partitions", "change", "charge"), [(1, 1, "0.5"), (1, 5, "2"), (4, 3, "3"), (9, 1, "1"), (3, 2, "5")]
+)
+@pytest.mark.parametrize(("name", "currency"), CHARGED)
+def test_noise_and_shifted_noise_can_be_told_apart_no_better_than_was_charged(
+    name: MechanismName, currency: str, partitions: int, change: int, charge: str
+) -> None:
+    """From the tails alone: no distance, no privacy map. A unit changes so many integers, each by so much."""
+    exact = Sensitivity(partitions, partitions * change, partitions * change**2, change)
+    amounts: dict[str, Any] = {currency: Decimal(charge)}
+    found = calibrate(name, "q", exact, **amounts)
+    losses = {"epsilon": [math.inf], "rho": [1.5, 2, 5, 20]}[currency]
+    for order in losses:
+        loss = partitions * renyi(found.scale, type(found), change, order)
+        allowed = float(charge) * (order if currency == "rho" else 1)
+        assert loss <= allowed * (1 + 1e-9), order
+
+
+def renyi(scale: float, kind: type[Mechanism], change: int, order: float) -> float:
+    """The Renyi divergence of noise and noise shifted by ``change``; of an infinite order, the largest log-ratio."""
+    reach = int(18 * scale) + 30  # what is beyond has too little weight to be told from rounding
+    tails = [kind.upper_tail_at(scale, x) for x in range(1, reach + 2)]
+    above = [here - beyond for here, beyond in itertools.pairwise(tails)]
+    logs = {x: math.log(p) for x, p in enumerate([1 - 2 * tails[0], *above]) if p > 1e-290}
+    pairs = [(logs[abs(x)], logs[abs(x - change)]) for x in range(-reach, reach) if {abs(x), abs(x - change)} <= logs.keys()]
+    if math.isinf(order):
+        return max(p - q for p, q in pairs)
+    return math.log(math.fsum(math.exp(order * p + (1 - order) * q) for p, q in pairs)) / (order - 1)
 
 
 @pytest.mark.parametrize("name", NAMES)

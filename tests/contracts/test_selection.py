@@ -1,124 +1,135 @@
-"""What every selection strategy of the registry must keep, with the noise of every mechanism."""
+"""What every selection strategy of the registry must keep, with the noise of every mechanism.
+
+A strategy that releases no counts is tried beside them: what is here must hold for any, not for thresholding alone.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pytest
 from charges import NAMES, counting
+from strategies import Silent
 
-from dp_spark.aggregates.query import PRIVACY_ID_COUNT
 from dp_spark.errors import DpSparkError
+from dp_spark.plan.planning import SELECTION_QUERIES
 from dp_spark.privacy.integers import one_for_each
 from dp_spark.privacy.mechanisms import drawing, measurements
 from dp_spark.privacy.mechanisms.registry import MechanismName
 from dp_spark.privacy.selection.base import Selection, Shown
-from dp_spark.privacy.selection.registry import SELECTIONS, SelectionName
+from dp_spark.privacy.selection.registry import SELECTIONS, STRATEGY, described, strategy_of
 
-KINDS = [(strategy, name) for strategy in SELECTIONS for name in NAMES]
-over_all = pytest.mark.parametrize(("strategy", "name"), KINDS)
-
-
-def selection(strategy: SelectionName, name: MechanismName, charge: str = "0.5", l0: int = 4, delta: str = "1e-6") -> Selection:
-    return SELECTIONS[strategy].calibrate(counting(name, charge, l0), Decimal(delta))
+Strategy = type[Selection]
+STRATEGIES: list[Strategy] = [*SELECTIONS.values(), Silent]
+over_strategies = pytest.mark.parametrize("strategy", STRATEGIES)
+over_all = pytest.mark.parametrize(("strategy", "name"), [(strategy, name) for strategy in STRATEGIES for name in NAMES])
 
 
-def noisy(shown: Shown) -> list[int]:
-    assert shown.counts is not None
-    assert shown.counts.shape == (len(shown.positions), 1)
-    return shown.counts.ravel().tolist()
+def selection(strategy: Strategy, name: MechanismName, charge: str = "0.5", l0: int = 4, delta: str = "1e-6") -> Selection:
+    return strategy.calibrate(counting(name, charge, l0), Decimal(delta))
 
 
-def weights(name: MechanismName, scale: float) -> dict[int, float]:
-    """The probabilities of the noise, from its definition."""
-    power = {"laplace": lambda x: abs(x) / scale, "gaussian": lambda x: x * x / (2 * scale * scale)}[name]
-    found = {x: math.exp(-power(x)) for x in range(-400, 401)}
-    whole = math.fsum(found.values())
-    return {x: weight / whole for x, weight in found.items()}
+def positions(shown: Shown) -> list[int]:
+    assert shown.positions.dtype == np.int64
+    return shown.positions.tolist()
+
+
+def test_the_registry_names_every_strategy_as_itself() -> None:
+    assert {name: strategy.name for name, strategy in SELECTIONS.items()} == {name: name for name in SELECTIONS}
+    assert STRATEGY in SELECTIONS
 
 
 @over_all
-@pytest.mark.parametrize("l0", [1, 3, 20])
-@pytest.mark.parametrize("delta", ["0.05", "1e-3", "1e-6"])
+def test_the_event_carries_delta_and_the_charge_of_the_noise(strategy: Strategy, name: MechanismName) -> None:
+    noise = counting(name, "0.5", 4)
+    found = strategy.calibrate(noise, Decimal("1e-6"))
+    event = found.noise.event
+    assert (event.query, event.delta) == (strategy.query, Decimal("1e-6"))
+    assert (event.mechanism, event.scale, event.epsilon, event.rho) == (
+        noise.event.mechanism,
+        noise.event.scale,
+        noise.event.epsilon,
+        noise.event.rho,
+    )
+    assert found.noise.sensitivity == noise.sensitivity
+    assert SELECTION_QUERIES[strategy.query].once_per_unit, "a unit moves a count by one at most"
+
+
+@over_all
+def test_a_smaller_delta_than_the_least_is_never_calibrated(strategy: Strategy, name: MechanismName) -> None:
+    noise = counting(name, "0.5", 4)
+    least = strategy.least_delta(noise)
+    assert 0 < least < Decimal("1e-12")
+    with pytest.raises(AssertionError):
+        strategy.calibrate(noise, least / 2)
+
+
+@over_all
+@pytest.mark.parametrize("l0", [1, 5])
 def test_the_keys_that_one_unit_brings_are_shown_no_more_often_than_delta(
-    strategy: SelectionName, name: MechanismName, l0: int, delta: str
+    strategy: Strategy, name: MechanismName, l0: int
 ) -> None:
     """One neighbour has l0 keys with one unit each, the other none of them: showing any of them tells the two apart."""
-    found = selection(strategy, name, "2", l0, delta)
-    alone = math.fsum(p for x, p in weights(name, found.noise.scale).items() if 1 + x >= found.threshold)
-    any_shown = -math.expm1(l0 * math.log1p(-alone))
-    assert any_shown <= float(delta)
-    lower = math.fsum(p for x, p in weights(name, found.noise.scale).items() if 1 + x >= found.threshold - 2)
-    assert -math.expm1(l0 * math.log1p(-lower)) > float(delta), "the threshold is at most one above the lowest"
+    found, units, delta = selection(strategy, name, "0.1", l0, "0.05"), 8_000, 0.05
+    shown = found.draw(one_for_each([1] * (units * l0)))
+    tell = len({position // l0 for position in positions(shown)})
+    assert tell / units < delta + 5 * math.sqrt(delta / units)
 
 
 @over_all
-def test_lonely_keys_are_shown_as_often_as_that(strategy: SelectionName, name: MechanismName) -> None:
-    found, size = selection(strategy, name, "2", 1, "0.05"), 20_000
-    alone = math.fsum(p for x, p in weights(name, found.noise.scale).items() if 1 + x >= found.threshold)
-    shown = found.draw(one_for_each([1] * size))
-    assert len(shown.positions) / size == pytest.approx(alone, abs=6 * math.sqrt(alone / size))
-    assert len(shown.positions) / size < 0.05
-    assert min(noisy(shown)) == found.threshold
+@pytest.mark.parametrize("probability", [0.5, 0.95])
+def test_units_for_is_the_least_count_that_is_shown_that_often(
+    strategy: Strategy, name: MechanismName, probability: float
+) -> None:
+    found, size = selection(strategy, name, "2"), 5_000
+    units = found.units_for(probability)
+    enough, fewer = (len(positions(found.draw(one_for_each([count] * size)))) / size for count in (units, units - 1))
+    slack = 5 * math.sqrt(probability * (1 - probability) / size)
+    assert enough > probability - slack
+    assert fewer < probability + slack
 
 
 @over_all
-def test_the_event_carries_delta_and_threshold_and_the_noise_is_unchanged(strategy: SelectionName, name: MechanismName) -> None:
-    noise = counting(name, "0.5", 4)
-    found = SELECTIONS[strategy].calibrate(noise, Decimal("1e-6"))
-    assert found.query == noise.event.query == PRIVACY_ID_COUNT.label
-    assert found.noise.event == replace(noise.event, delta=Decimal("1e-6"), threshold=found.threshold)
-    assert replace(found.noise, event=noise.event) == noise
-    assert found.least_delta(noise) < Decimal("1e-12")
-    with pytest.raises(AssertionError):
-        SELECTIONS[strategy].calibrate(noise, found.least_delta(noise) / 2)
-
-
-@over_all
-def test_nothing_below_the_threshold_is_shown_and_positions_are_kept(strategy: SelectionName, name: MechanismName) -> None:
-    found = selection(strategy, name)
-    low = found.threshold - 2
-    counts = [1, low, 10_000, low, 50_000, low + 1] * 100
-    shown = found.draw(one_for_each(counts))
-    assert shown.event == found.noise.event
-    positions = shown.positions.tolist()
-    assert positions == sorted(set(positions))
-    assert min(noisy(shown)) >= found.threshold
-    assert all(abs(number - counts[place]) < 300 for place, number in zip(positions, noisy(shown), strict=True))
-    assert {place for place, count in enumerate(counts) if count >= 10_000} <= set(positions) < set(range(len(counts)))
-
-
-@over_all
-def test_many_candidates_keep_their_positions_and_have_noise_of_their_own(
-    strategy: SelectionName, name: MechanismName, monkeypatch: pytest.MonkeyPatch
+def test_the_positions_of_what_is_shown_are_ascending_and_many_units_are_always_shown(
+    strategy: Strategy, name: MechanismName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drawing, "_CHUNK", 100)
-    counts = [index * 10**9 for index in range(1050)]
-    found = selection(strategy, name, "0.01")
+    counts = [1, 10_000, 1, 50_000] * 300
+    found = selection(strategy, name)
     shown = found.draw(one_for_each(counts))
-    assert shown.positions.tolist() == list(range(1, 1050)), "in order; the empty one is not shown"
-    noise = [number - count for number, count in zip(noisy(shown), counts[1:], strict=True)]
-    assert max(abs(item) for item in noise) < 10**6
-    assert len({tuple(noise[start : start + 100]) for start in range(0, 1000, 100)}) == 10
-    assert noisy(found.draw(one_for_each(counts))) != noisy(shown), "each call draws anew"
+    assert shown.event == found.noise.event
+    assert positions(shown) == [place for place, count in enumerate(counts) if count > 1]
 
 
 @over_all
-def test_no_candidates_show_nothing(strategy: SelectionName, name: MechanismName) -> None:
+def test_noisy_counts_are_those_of_the_shown_keys_or_none_at_all(strategy: Strategy, name: MechanismName) -> None:
+    counts = [index * 10**9 for index in range(1, 500)]
+    found = selection(strategy, name, "0.01")
+    shown, again = (found.draw(one_for_each(counts)).counts for _ in range(2))
+    assert (shown is not None) == strategy.releases_counts
+    if shown is not None and again is not None:
+        assert (shown.shape, shown.dtype) == ((len(counts), 1), np.int64)
+        assert np.abs(shown.ravel() - counts).max() < 10**6
+        assert (shown != again).any(), "each call draws anew"
+
+
+@over_all
+def test_no_candidates_show_nothing(strategy: Strategy, name: MechanismName) -> None:
     found = selection(strategy, name)
     shown = found.draw(one_for_each([]))
-    assert (shown.positions.tolist(), noisy(shown), shown.event) == ([], [], found.noise.event)
+    assert (positions(shown), shown.event) == ([], found.noise.event)
+    assert shown.counts is None or shown.counts.shape == (0, 1)
 
 
 @over_all
 @pytest.mark.parametrize("value", [7231.0, True, np.int64(7231), 2**63, -(2**64), None, "7231"], ids=repr)
 def test_what_is_not_a_64_bit_int_is_refused_without_being_shown(
-    strategy: SelectionName, name: MechanismName, value: Any, monkeypatch: pytest.MonkeyPatch
+    strategy: Strategy, name: MechanismName, value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, wrong = selection(strategy, name), one_for_each([5, 7231])
     wrong[1, 0] = value
@@ -131,8 +142,30 @@ def test_what_is_not_a_64_bit_int_is_refused_without_being_shown(
 
 
 @over_all
-def test_more_than_one_count_for_a_key_is_refused_without_being_shown(strategy: SelectionName, name: MechanismName) -> None:
+def test_more_than_one_count_for_a_key_is_refused_without_being_shown(strategy: Strategy, name: MechanismName) -> None:
     for wrong in (np.full((3, 2), 7231, dtype=object), np.full(3, 7231, dtype=object), np.full((3, 1), 7231)):
         with pytest.raises(DpSparkError) as caught:
             selection(strategy, name).draw(wrong)
         assert "7231" not in str(caught.value)
+
+
+@over_strategies
+def test_what_a_manifest_tells_can_be_read_again(strategy: Strategy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SELECTIONS, strategy.name, strategy)  # type: ignore[misc]
+    found = selection(strategy, "laplace")
+    told = json.loads(json.dumps(described(found)))
+    assert told == described(found)
+    assert told["selection"] == "private"
+    assert strategy_of(told) is strategy
+    assert strategy.is_described(told)
+    with pytest.raises(LookupError):
+        strategy.is_described({})
+    joint = {"selection": "private", **strategy.combined([told, told])}
+    assert json.loads(json.dumps(joint)) == joint
+    for words in (found.in_short, *strategy.none_shown(told), strategy.shown_where(told), strategy.shown_where(joint)):
+        assert words.strip()
+        assert not words.endswith((".", "\n"))
+
+
+def test_a_strategy_of_a_later_version_is_not_taken_for_thresholding() -> None:
+    assert strategy_of({"selection": "private", "strategy": "silent", "threshold": 3}) is None

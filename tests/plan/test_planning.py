@@ -9,8 +9,9 @@ import pytest
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import Silent
 
-from dp_spark.aggregates.query import PRIVACY_ID_COUNT
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT, ROW_COUNT
 from dp_spark.errors import SpecError
 from dp_spark.plan.planning import ReleasePlan, effective_bounds, plan_release
 from dp_spark.privacy.accountants.account import Account
@@ -18,6 +19,7 @@ from dp_spark.privacy.accountants.conversion import zcdp_from_budget
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.integers import one_for_each
 from dp_spark.privacy.mechanisms.tails import noise_half_width, noise_stddev
+from dp_spark.privacy.selection.registry import SELECTIONS, STRATEGY
 
 PURE = {"budget": {"epsilon": Decimal("1.0")}, "partitions": PUBLIC}
 ROW_UNIT: dict[str, Any] = {"privacy_unit": {"row": True}, "contribution_bounds": None}
@@ -61,6 +63,24 @@ def test_selection_is_charged_even_if_no_count_of_units_is_requested(accountant:
     with_count, without = plan(accountant, aggregates=[COUNT, UNITS]), plan(accountant, aggregates=[COUNT])
     assert set(without.events) == set(with_count.events)
     assert without.cost == with_count.cost
+
+
+@pytest.mark.parametrize("accountant", ["basic", "zcdp"])
+def test_where_selection_releases_no_counts_a_requested_count_of_units_is_a_draw_and_a_charge_of_its_own(
+    accountant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SELECTIONS, STRATEGY, Silent)  # type: ignore[misc]
+    without, both = plan(accountant, aggregates=[COUNT]), plan(accountant, aggregates=[COUNT, UNITS])
+    assert [query.label for query in without.mechanisms] == ["count"]
+    assert [query.label for query in both.mechanisms] == ["count", "privacy_id_count"]
+    assert without.queries == both.queries == (PRIVACY_ID_COUNT, ROW_COUNT), "selection needs the exact counts in any case"
+    for found, labels in ((without, ["count"]), (both, ["count", "privacy_id_count"])):
+        assert [event.query for event in found.events] == ["privacy_id_count", *labels]
+        assert [bool(event.delta) for event in found.events] == [True, *(False for _ in labels)]
+        spec = found.spec.budget
+        assert Account.open(spec.epsilon, spec.delta, found.accountant).total == found.cost
+    amounts = [event.epsilon if accountant == "basic" else event.rho for event in both.events]
+    assert max(amounts) - min(amounts) < Decimal("1e-9"), "three draws, three shares"
 
 
 def test_selection_has_its_own_weight() -> None:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import ClassVar, Literal, Protocol
 
 from dp_spark.errors import BudgetError
-from dp_spark.privacy.decimals import sum_exactly
+from dp_spark.privacy.decimals import decimal_text, sum_exactly
 from dp_spark.privacy.events import Event
 from dp_spark.privacy.mechanisms.registry import MechanismName
 
@@ -77,6 +77,8 @@ class Accountant(ABC):
     currency: ClassVar[Currency]
     #: The mechanisms that have a price in it; the first is drawn where the release file leaves the choice.
     mechanisms: ClassVar[tuple[MechanismName, ...]]
+    #: What a report tells people of how charges add up.
+    adds_up: ClassVar[str]
     #: Whether every release spends a delta, not only one that selects partitions.
     spends_delta: ClassVar[bool]
 
@@ -136,3 +138,8 @@ class Accountant(ABC):
     @abstractmethod
     def describe(self, cost: Cost) -> str:
         """A cost in words, for a refusal."""
+
+    def describe_left(self, budget: Budget, spent: Cost) -> str:
+        """What is left of an account in words, for a refusal."""
+        epsilon, delta = self.as_epsilon(budget, self.total(budget).minus(spent), up=False)
+        return f"epsilon {decimal_text(epsilon)}, delta {decimal_text(delta)}"

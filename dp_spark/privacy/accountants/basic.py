@@ -14,6 +14,7 @@ class Basic(Accountant):
     name = "basic"
     currency = "epsilon"
     mechanisms = ("laplace",)
+    adds_up = "This account adds up the epsilons, and the deltas, of its releases."
     spends_delta = False
 
     def freeze(self, epsilon: Decimal, delta: Decimal) -> None:

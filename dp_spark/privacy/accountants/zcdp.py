@@ -20,6 +20,10 @@ class Zcdp(Accountant):
     name = "zcdp"
     currency = "rho"
     mechanisms = ("gaussian", "laplace")
+    adds_up = (
+        "This account adds up rho (zero-concentrated differential privacy) and translates the sum into epsilon. That is why "
+        "the epsilons of releases do not simply add up, and why spent and left together are not the total."
+    )
     spends_delta = True
 
     def freeze(self, epsilon: Decimal, delta: Decimal) -> Decimal:
@@ -57,3 +61,9 @@ class Zcdp(Accountant):
         'rho 0.0229369, selection delta 5e-7'
         """
         return f"rho {cost.amount:.6g}, selection delta {cost.delta:.6g}"
+
+    def describe_left(self, budget: Budget, spent: Cost) -> str:
+        """The rho and the delta that are left, and the epsilon and delta that they are."""
+        assert budget.rho is not None, "a zcdp account is opened with a rho"
+        pair, delta = super().describe_left(budget, spent), self.total(budget).minus(spent).delta
+        return f"rho {budget.rho - spent.amount:.6g}, selection delta {float(delta):.6g}, that is {pair}"

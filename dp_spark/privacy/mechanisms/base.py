@@ -46,8 +46,10 @@ class Mechanism(ABC):
     event: Event
     grid_bits: int = 0
 
-    #: The name in release files, events and manifests; OpenDP's constructors are named after it.
+    #: The name in release files, events and manifests.
     name: ClassVar[str]
+    #: What OpenDP's constructors call it: ``make_laplace``, ``make_laplace_threshold``.
+    opendp_name: ClassVar[str]
     #: The norm of the sensitivity that the noise follows.
     norm: ClassVar[Norm]
 
@@ -134,13 +136,13 @@ class Mechanism(ABC):
         """The privacy loss of noise of this scale at this sensitivity: OpenDP's own, rounded outward."""
         from dp_spark.privacy.mechanisms import measurements
 
-        return Fraction(measurements.additive(cls.name, cls.norm, scale).map(cls.distance(sensitivity)))
+        return Fraction(measurements.additive(cls.opendp_name, cls.norm, scale).map(cls.distance(sensitivity)))
 
     def thresholded(self, threshold: int) -> Measurement:
         """The same noise on the values of a map, of which only those that reach a threshold are returned."""
         from dp_spark.privacy.mechanisms import measurements
 
-        return measurements.thresholded(self.name, self.norm, self.scale, threshold)
+        return measurements.thresholded(self.opendp_name, self.norm, self.scale, threshold)
 
     def draw(self, values: Exact) -> tuple[Noisy, Event]:
         """Draws noise once for exact integers, for each one by itself; returns steps of the grid.
@@ -160,7 +162,7 @@ class Mechanism(ABC):
     def _draw(self, steps: Sequence[int]) -> Noisy:
         from dp_spark.privacy.mechanisms import measurements
 
-        measurement = measurements.additive(self.name, self.norm, self.scale, len(steps))
+        measurement = measurements.additive(self.opendp_name, self.norm, self.scale, len(steps))
         if not measurement.input_domain.member(steps):
             raise DpSparkError("the aggregates do not form the vector that was planned")
         return np.array(measurement(steps), dtype=np.int64)

@@ -21,7 +21,7 @@ from dp_spark.privacy.mechanisms.base import Mechanism, raise_until
 class Gaussian(Mechanism):
     """Discrete Gaussian noise, scaled to the L2 sensitivity; ``charge`` is the event's rho."""
 
-    name = "gaussian"
+    name = opendp_name = "gaussian"
     norm = 2
 
     @classmethod

@@ -22,7 +22,7 @@ from dp_spark.privacy.mechanisms.base import Mechanism, raise_until
 class Laplace(Mechanism):
     """Discrete Laplace noise, scaled to the L1 sensitivity; ``charge`` is the event's epsilon."""
 
-    name = "laplace"
+    name = opendp_name = "laplace"
     norm = 1
 
     @classmethod

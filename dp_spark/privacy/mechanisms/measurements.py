@@ -1,6 +1,6 @@
 """OpenDP's measurements over our integers; the only importer of OpenDP.
 
-A mechanism is known here by the name of OpenDP's constructors (``make_laplace``, ``make_laplace_threshold``) and by the
+A mechanism is known here by what OpenDP's constructors call it (``make_laplace``, ``make_laplace_threshold``) and by the
 norm that its privacy map measures changes in: 1 for the sum of the changes of all integers, 2 for their Euclidean length.
 """
 
@@ -31,7 +31,7 @@ def additive(name: str, norm: Norm, scale: float, size: int | None = None) -> Me
     """Noise for each integer of a vector.
 
     Args:
-        name: The mechanism.
+        name: What OpenDP calls the mechanism.
         norm: The norm that changes are measured in.
         scale: The noise scale.
         size: The number of integers; None where only the privacy map is asked.
@@ -46,7 +46,7 @@ def thresholded(name: str, norm: Norm, scale: float, threshold: int) -> Measurem
     """Noise for each value of a map; it returns the keys whose noisy value is at least the threshold, with that value.
 
     Args:
-        name: The mechanism.
+        name: What OpenDP calls the mechanism.
         norm: The norm that changes are measured in.
         scale: The noise scale.
         threshold: The smallest noisy value that is returned; the privacy map is that of one more (docs/adr/0003).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from dp_spark.privacy.selection.base import Selection
 from dp_spark.privacy.selection.thresholding import Thresholding
@@ -13,3 +13,23 @@ SelectionName = Literal["thresholding"]
 SELECTIONS: Mapping[SelectionName, type[Selection]] = {
     "thresholding": Thresholding,
 }
+#: What partitions are selected by. A manifest that names no strategy means thresholding, for ever.
+STRATEGY: SelectionName = "thresholding"
+_UNNAMED = "thresholding"
+
+
+def described(selection: Selection) -> dict[str, Any]:
+    """What a manifest tells of privately selected partitions."""
+    named = {} if selection.name == _UNNAMED else {"strategy": selection.name}
+    return {"selection": "private", **named, **selection.describe()}
+
+
+def strategy_of(partitions: Mapping[str, Any]) -> type[Selection] | None:
+    """The strategy that a manifest's partitions were selected by; None where they were not, or this version does not know it.
+
+    >>> strategy_of({"selection": "public"}), strategy_of({"selection": "private", "threshold": 9}).__name__
+    (None, 'Thresholding')
+    """
+    if partitions["selection"] != "private":
+        return None
+    return next((kind for name, kind in SELECTIONS.items() if name == partitions.get("strategy", _UNNAMED)), None)

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from dp_spark.errors import DpSparkError, SpecError
+from dp_spark.privacy.decimals import decimal_text
 from dp_spark.privacy.integers import Exact
 from dp_spark.privacy.mechanisms.base import Mechanism
 from dp_spark.privacy.mechanisms.drawing import check_integers, in_chunks
@@ -41,7 +42,9 @@ class Thresholding(Selection):
 
     noise: Mechanism
 
+    name = "thresholding"
     query = "privacy_id_count"
+    releases_counts = True
 
     @classmethod
     def calibrate(cls, noise: Mechanism, delta: Decimal) -> Self:
@@ -104,6 +107,54 @@ class Thresholding(Selection):
         parts = in_chunks(self._draw, list(enumerate(values)))
         shown = np.array([item for part in parts for item in sorted(part.items())], dtype=np.int64).reshape(-1, 2)
         return Shown(shown[:, 0], shown[:, 1:], self.noise.event)
+
+    @property
+    def in_short(self) -> str:
+        """The threshold."""
+        return f"threshold {self.threshold:,}"
+
+    def describe(self) -> dict[str, Any]:
+        """The threshold, what it costs, and how many units a partition needs."""
+        return {
+            "threshold": self.threshold,
+            "delta": decimal_text(self.noise.event.delta),
+            "noise_scale": self.noise.scale,
+            "units_for_50_percent": self.units_for(0.5),
+            "units_for_95_percent": self.units_for(0.95),
+        }
+
+    @staticmethod
+    def is_described(partitions: Mapping[str, Any]) -> bool:
+        """Whether there is a threshold."""
+        return isinstance(partitions["threshold"], int)
+
+    @staticmethod
+    def combined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The threshold of each party."""
+        return {
+            "thresholds": [part["threshold"] for part in parts],
+            "note": "a key that a party did not show has between none and about its threshold of users there: where parties is "
+            f"below {len(parts)}, counts and sums leave out what those parties have",
+        }
+
+    @staticmethod
+    def shown_where(partitions: Mapping[str, Any]) -> str:
+        """See ``Selection.shown_where``."""
+        if "thresholds" in partitions:
+            return f"private; {partitions['note']} ({', '.join(f'{item:,}' for item in partitions['thresholds'])})"
+        return (
+            f"shown where a noisy count of users reaches {partitions['threshold']}; "
+            f"95 % of those with {partitions['units_for_95_percent']} users are"
+        )
+
+    @staticmethod
+    def none_shown(partitions: Mapping[str, Any]) -> tuple[str, str]:
+        """See ``Selection.none_shown``."""
+        needed, threshold = partitions["units_for_95_percent"], partitions["threshold"]
+        return (
+            f"no key reached the threshold of {threshold} units (with {needed} a key is shown in 95 % of cases)",
+            "a larger delta or epsilon, or fewer aggregates, lower the threshold",
+        )
 
     def _draw(self, counts: Sequence[tuple[int, int]]) -> dict[int, int]:
         measurement = self.noise.thresholded(self.threshold)

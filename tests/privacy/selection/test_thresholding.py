@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from decimal import Decimal
 
@@ -9,9 +10,13 @@ from charges import NAMES, counting, mechanism
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT
 from dp_spark.privacy.bounds import Sensitivity
+from dp_spark.privacy.integers import one_for_each
+from dp_spark.privacy.mechanisms import drawing
 from dp_spark.privacy.mechanisms.base import Mechanism
 from dp_spark.privacy.mechanisms.registry import MechanismName
+from dp_spark.privacy.selection.base import Shown
 from dp_spark.privacy.selection.thresholding import Thresholding, threshold_delta
 
 
@@ -34,8 +39,14 @@ def exact_delta(name: MechanismName, scale: float, l0: int, threshold: int) -> m
         return 1 - (1 - tail(name, scale, threshold - 1)) ** l0
 
 
-def selection(name: MechanismName, charge: str, l0: int, delta: str) -> Thresholding:
+def selection(name: MechanismName, charge: str = "0.5", l0: int = 4, delta: str = "1e-6") -> Thresholding:
     return Thresholding.calibrate(counting(name, charge, l0), Decimal(delta))
+
+
+def noisy(shown: Shown) -> list[int]:
+    assert shown.counts is not None
+    assert shown.counts.shape == (len(shown.positions), 1)
+    return shown.counts.ravel().tolist()
 
 
 def with_scale(name: MechanismName, scale: float, threshold: int, l0: int = 1) -> Thresholding:
@@ -122,3 +133,77 @@ def test_units_for_is_the_least_count_that_is_shown_that_often(name: MechanismNa
 def test_selection_needs_a_count_of_units(noise: Mechanism) -> None:
     with pytest.raises(AssertionError, match="privacy units"):
         Thresholding.calibrate(noise, Decimal("1e-6"))
+
+
+def weights(name: MechanismName, scale: float) -> dict[int, float]:
+    """The probabilities of the noise, from its definition."""
+    power = {"laplace": lambda x: abs(x) / scale, "gaussian": lambda x: x * x / (2 * scale * scale)}[name]
+    found = {x: math.exp(-power(x)) for x in range(-400, 401)}
+    whole = math.fsum(found.values())
+    return {x: weight / whole for x, weight in found.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("l0", [1, 3, 20])
+@pytest.mark.parametrize("delta", ["0.05", "1e-3", "1e-6"])
+def test_the_keys_that_one_unit_brings_reach_the_threshold_no_more_often_than_delta(
+    name: MechanismName, l0: int, delta: str
+) -> None:
+    """One neighbour has l0 keys with one unit each, the other none of them: showing any of them tells the two apart."""
+    found = selection(name, "2", l0, delta)
+    alone = math.fsum(p for x, p in weights(name, found.noise.scale).items() if 1 + x >= found.threshold)
+    any_shown = -math.expm1(l0 * math.log1p(-alone))
+    assert any_shown <= float(delta)
+    lower = math.fsum(p for x, p in weights(name, found.noise.scale).items() if 1 + x >= found.threshold - 2)
+    assert -math.expm1(l0 * math.log1p(-lower)) > float(delta), "the threshold is at most one above the lowest"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lonely_keys_are_shown_as_often_as_that(name: MechanismName) -> None:
+    found, size = selection(name, "2", 1, "0.05"), 20_000
+    alone = math.fsum(p for x, p in weights(name, found.noise.scale).items() if 1 + x >= found.threshold)
+    shown = found.draw(one_for_each([1] * size))
+    assert len(shown.positions) / size == pytest.approx(alone, abs=6 * math.sqrt(alone / size))
+    assert len(shown.positions) / size < 0.05
+    assert min(noisy(shown)) == found.threshold
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_event_carries_delta_and_threshold_and_the_noise_is_unchanged(name: MechanismName) -> None:
+    noise = counting(name, "0.5", 4)
+    found = Thresholding.calibrate(noise, Decimal("1e-6"))
+    assert found.query == noise.event.query == PRIVACY_ID_COUNT.label
+    assert found.noise.event == replace(noise.event, delta=Decimal("1e-6"), threshold=found.threshold)
+    assert replace(found.noise, event=noise.event) == noise
+    assert found.least_delta(noise) < Decimal("1e-12")
+    with pytest.raises(AssertionError):
+        Thresholding.calibrate(noise, found.least_delta(noise) / 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_below_the_threshold_is_shown_and_positions_are_kept(name: MechanismName) -> None:
+    found = selection(name)
+    low = found.threshold - 2
+    counts = [1, low, 10_000, low, 50_000, low + 1] * 100
+    shown = found.draw(one_for_each(counts))
+    assert shown.event == found.noise.event
+    positions = shown.positions.tolist()
+    assert positions == sorted(set(positions))
+    assert min(noisy(shown)) >= found.threshold
+    assert all(abs(number - counts[place]) < 300 for place, number in zip(positions, noisy(shown), strict=True))
+    assert {place for place, count in enumerate(counts) if count >= 10_000} <= set(positions) < set(range(len(counts)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_many_candidates_keep_their_positions_and_have_noise_of_their_own(
+    name: MechanismName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "_CHUNK", 100)
+    counts = [index * 10**9 for index in range(1050)]
+    found = selection(name, "0.01")
+    shown = found.draw(one_for_each(counts))
+    assert shown.positions.tolist() == list(range(1, 1050)), "in order; the empty one is not shown"
+    noise = [number - count for number, count in zip(noisy(shown), counts[1:], strict=True)]
+    assert max(abs(item) for item in noise) < 10**6
+    assert len({tuple(noise[start : start + 100]) for start in range(0, 1000, 100)}) == 10
+    assert noisy(found.draw(one_for_each(counts))) != noisy(shown), "each call draws anew"

@@ -1,0 +1,37 @@
+"""The noise of a release, without Spark: every draw is one that the plan's events pay for, each once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from helpers import COUNT, MEAN, UNITS, release_spec
+from strategies import Silent
+
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT
+from dp_spark.engine.aggregation import ExactAggregates
+from dp_spark.plan.planning import plan_release
+from dp_spark.privacy.accountants.registry import ACCOUNTANTS, AccountantName
+from dp_spark.privacy.selection.base import Selection
+from dp_spark.privacy.selection.registry import SELECTIONS, STRATEGY
+from dp_spark.release.draw import _add_noise
+
+
+@pytest.mark.parametrize("aggregates", [[COUNT], [COUNT, UNITS], [UNITS, MEAN]], ids=["no count of units", "one", "first"])
+@pytest.mark.parametrize("strategy", [*SELECTIONS.values(), Silent])
+@pytest.mark.parametrize("accountant", ACCOUNTANTS)
+def test_what_is_drawn_is_what_is_charged_whatever_selects(
+    accountant: AccountantName, strategy: type[Selection], aggregates: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SELECTIONS, STRATEGY, strategy)  # type: ignore[misc]
+    plan = plan_release(release_spec(aggregates=aggregates), accountant, None)
+    units = [1, 50_000, 1, 90_000]
+    values = {query: np.array([[7]] * len(units), dtype=object) for query in plan.queries}
+    values[PRIVACY_ID_COUNT] = np.array([[count] for count in units], dtype=object)
+    keys, noisy, drawn = _add_noise(plan, ExactAggregates(pa.table({"test": list("abcd")}), values))
+    assert keys.column("test").to_pylist() == ["b", "d"]
+    assert set(noisy) == set(plan.mechanisms)
+    assert {array.shape for array in noisy.values()} == {(2, 1)}
+    assert drawn == list(plan.events), "each draw once, and no other"
+    for count in noisy.get(PRIVACY_ID_COUNT, np.empty((0, 1))).tolist()[:1]:
+        assert abs(count[0] - 50_000) < 5_000
