@@ -14,14 +14,14 @@ import importlib.util
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 from dp_spark import first_manifest
 from dp_spark.errors import DamageError, SourceError, SpecError
+from dp_spark.noise_width import error_width
 
 MANIFEST_PROPERTY = "dp_spark.manifest"
 FORMAT = "dp_spark.manifest/2"
@@ -32,42 +32,6 @@ FORMAT_1, COMBINED_FORMAT_1 = "dp_spark.manifest/1", "dp_spark.combined/1"
 #: The column of a combined table that says how many parties a row covers.
 PARTIES = "parties"
 _FORMATS = (FORMAT, COMBINED_FORMAT, FORMAT_1, COMBINED_FORMAT_1)
-
-
-class _Width(NamedTuple):
-    """How far the noise of a mechanism takes a value, with a probability of ``level`` or more.
-
-    Attributes:
-        steps: Of one draw of a scale, in steps of its grid; takes scale and level.
-        stddevs: Of a sum of draws, in its own standard deviations; takes the level.
-    """
-
-    steps: Callable[[float, float], int]
-    stddevs: Callable[[float], float]
-
-
-def _normal(level: float) -> float:
-    return NormalDist().inv_cdf((1 + level) / 2)
-
-
-def _laplace_steps(scale: float, level: float) -> int:
-    q = math.exp(-1 / scale)
-    return max(0, math.ceil(math.log((1 - level) * (1 + q) / 2) / math.log(q) - 1)) if q > 0 else 0
-
-
-def _laplace_stddevs(level: float) -> float:
-    return max(_normal(level), -math.log(1 - level) / math.sqrt(2))
-
-
-def _gaussian_steps(scale: float, level: float) -> int:
-    return math.ceil(_normal(level) * scale - 0.5)
-
-
-#: Whose noise this version can tell the width of: every mechanism of ``dp_spark.privacy.mechanisms``.
-WIDTHS: Mapping[str, _Width] = {
-    "laplace": _Width(_laplace_steps, _laplace_stddevs),
-    "gaussian": _Width(_gaussian_steps, _normal),
-}
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
@@ -173,6 +137,7 @@ def columns_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     cell may be:
 
     - ``constant``: each cell has noise of one ``stddev``: ``noise_scale`` steps of ``granularity`` from ``mechanism``.
+    - ``quantiles``: its size at some probabilities, ``[[0.95, 12.0], ...]``, for noise of no named shape.
     - ``per_row``: the standard deviation of a cell's noise stands in the row, in ``stddev_column``.
 
     A later version can have rules that this one does not know; it tells no intervals there.
@@ -239,47 +204,6 @@ def half_width(manifest: Mapping[str, Any], column: str, *, level: float = 0.95)
     if not 0 < level < 1:
         raise SpecError("is not a probability", where="level", mend="write a number above 0 and below 1, such as 0.95")
     return error_width(value_column(manifest, column)["error"], level=level)
-
-
-def error_width(error: Mapping[str, Any], stddev: float | None = None, *, level: float = 0.95) -> float | None:
-    """The half-width that a cell's noise keeps within with probability ``level``; None where it cannot be told.
-
-    Args:
-        error: What the manifest says of the error of the cell's column.
-        stddev: What stands in the column that it names, where the error differs by cell.
-        level: The probability, above 0 and below 1.
-
-    Guarantees: for Laplace noise w is the least that has P[|noise| <= w] >= level, from the tail of the discrete Laplace
-    distribution, P[|X| > w] = 2 q^(w+1) / (1 + q) with q = e^(-1/scale) (Ghosh, Roughgarden and Sundararajan 2009). For
-    Gaussian noise the normal quantile is rounded up by half a step: the discrete tails are at most one step heavier. Where
-    the error differs by cell it is ``stddevs_for`` its mechanism.
-    """
-    mechanism = str(error.get("mechanism"))
-    if not set(mechanism.split(" and ")) <= WIDTHS.keys():
-        return None
-    if error["rule"] == "per_row":
-        return None if stddev is None or math.isnan(stddev) else stddevs_for(mechanism, level) * stddev
-    if error["rule"] != "constant" or mechanism not in WIDTHS:
-        return None
-    return max(0, WIDTHS[mechanism].steps(float(error["noise_scale"]), level)) * float(error["granularity"])
-
-
-def stddevs_for(mechanism: str, level: float = 0.95) -> float:
-    """How many of its standard deviations noise keeps within with a probability of ``level`` or more, if it is a sum of draws.
-
-    Args:
-        mechanism: What it was drawn from, as a manifest says.
-        level: The probability, above 0 and below 1.
-
-    Guarantees: the normal quantile for Gaussian noise. For Laplace noise the larger of that and the quantile of one draw,
-    ln(1 / (1 - level)) / sqrt(2): a sum of several has lighter tails than one and heavier than the normal
-    (``tests/test_manifest.py`` has the tails of two, whatever their shares).
-
-    >>> round(stddevs_for("gaussian"), 2), round(stddevs_for("laplace"), 2)
-    (1.96, 2.12)
-    """
-    known = (WIDTHS[name] for name in mechanism.split(" and ") if name in WIDTHS)
-    return max(_normal(level), *(width.stddevs(level) for width in known))
 
 
 def confidence_intervals(

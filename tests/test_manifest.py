@@ -19,9 +19,9 @@ from dp_spark.manifest import (
     confidence_intervals,
     from_json,
     half_width,
-    stddevs_for,
     to_json,
 )
+from dp_spark.noise_width import stddevs_for
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.mechanisms.tails import upper_tail

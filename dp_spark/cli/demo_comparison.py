@@ -18,7 +18,8 @@ from rich.table import Table
 from dp_spark.engine import preprocess
 from dp_spark.engine.columns import column
 from dp_spark.engine.sources import open_source
-from dp_spark.manifest import confidence_intervals, error_width, value_columns
+from dp_spark.manifest import confidence_intervals, value_columns
+from dp_spark.noise_width import error_width
 from dp_spark.published.cells import cell, key_text, shown
 from dp_spark.release.publication import ReleaseResult
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings

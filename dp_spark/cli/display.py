@@ -21,7 +21,8 @@ from dp_spark.combine.run import CombinedResult
 from dp_spark.ledger.accounts import AccountState
 from dp_spark.ledger.rows import Row
 from dp_spark.ledger.verification import Verification
-from dp_spark.manifest import PARTIES, error_width, is_combined, value_columns
+from dp_spark.manifest import PARTIES, is_combined, value_columns
+from dp_spark.noise_width import error_width
 from dp_spark.privacy.selection.registry import strategy_of
 from dp_spark.published.cells import cell, computed, key_text, noise_words, plain_rows
 from dp_spark.release.preview import Preview

@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from dp_spark.manifest import aggregate_of, error_width
+from dp_spark.manifest import aggregate_of
+from dp_spark.noise_width import error_width
 from dp_spark.schema.moments import text_of
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from dp_spark.manifest import aggregate_of, columns_of, defined_as, error_width, stddevs_for, value_columns
+from dp_spark.manifest import aggregate_of, columns_of, defined_as, value_columns
+from dp_spark.noise_width import error_width, stddevs_for
 from dp_spark.published.cells import computed, noise_words, shown, significant
 from dp_spark.published.odds import PRIORS, delta_for_contents, factor, one_in, percent_down, percent_up, posteriors
 from dp_spark.report.values import Released

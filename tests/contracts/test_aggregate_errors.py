@@ -16,7 +16,7 @@ from aggregate_cases import Party, count_beside, exact, instances, limits_of, pl
 
 from dp_spark.aggregates.base import Aggregate
 from dp_spark.aggregates.given import CannotCombine, Noise
-from dp_spark.manifest import error_width
+from dp_spark.noise_width import error_width
 from dp_spark.plan.cells import release_table
 from dp_spark.plan.planning import ReleasePlan
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dp_spark.errors import DpSparkError
-from dp_spark.manifest import WIDTHS, error_width
+from dp_spark.noise_width import WIDTHS, error_width
 from dp_spark.privacy.bounds import Sensitivity
 from dp_spark.privacy.events import Event
 from dp_spark.privacy.integers import one_for_each

@@ -47,7 +47,7 @@ COLUMNS: dict[str, tuple[pa.DataType, list[Any]]] = {
 
 
 #: Every integer that Spark can return for up to four queries: as one limb or as two.
-INTEGERS = [f"q{index}{limb}" for index in range(4) for limb in ("", "_high", "_low")]
+INTEGERS = [f"q{index}_0{limb}" for index in range(4) for limb in ("_whole", "_high", "_low")]
 
 
 def rearranged(table: pa.Table, order: Sequence[int], cuts: Sequence[int]) -> pa.Table:
