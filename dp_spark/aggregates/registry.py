@@ -34,12 +34,14 @@ def aggregate_of(entry: Mapping[str, Any]) -> Aggregate:
 
 
 def is_whole(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of a manifest has the settings that its function needs; one of a later version is not judged here.
+    """Whether an entry of a manifest has the settings and the queries of its function; a later version's is not judged here.
 
     Raises:
         SpecError: If it has not.
     """
-    return entry["function"] not in BY_FUNCTION or bool(aggregate_of(entry))
+    if entry["function"] not in BY_FUNCTION:
+        return True
+    return [query.label for query in aggregate_of(entry).queries()] == list(entry["queries"])
 
 
 def table() -> str:

@@ -232,6 +232,10 @@ def _facts(party: Party) -> dict[str, str]:
         facts["privacy_unit_definition"] = "; ".join(f"{name} = {text}" for name, text in definition.items())
     for aggregate in manifest["aggregates"]:
         facts[f"aggregates.{aggregate['name']}"] = _definition_text(definition_of(aggregate))
+    for column in value_columns(manifest):  # what a combined table repeats of the first party's; not texts, which versions word
+        told = {"range": column.get("range"), "its stddev": column["error"].get("stddev_column")}
+        parts = [column["type"], *(f"{name} {value}" for name, value in told.items() if value is not None)]
+        facts[f"columns.{column['name']}"] = ", ".join(map(str, parts))
     return facts
 
 

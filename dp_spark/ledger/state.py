@@ -193,7 +193,12 @@ class LedgerState:
             BudgetError: If the unit or the source is not the account's own, or too little remains.
         """
         own = self.account(charge.dataset)
-        assert charge.accountant == own.account.accountant, "an account's accountant never changes"
+        if charge.accountant != own.account.accountant:
+            raise BudgetError(
+                f"the account of {charge.dataset} is a {own.account.accountant} one",
+                where=self.where,
+                mend="plan the release for the account as it is",
+            )
         own.check_unit(charge.privacy_unit, charge.source)
         self.check_source(charge.dataset, charge.source)
         for state in (own, *(item for item in self._members(own.group) if item.dataset != own.dataset)):

@@ -84,7 +84,7 @@ def test_a_cost_in_another_currency_is_never_borne_nor_added(name: AccountantNam
     other: Any = "rho" if account.total.currency == "epsilon" else "epsilon"
     small = Cost(other, Decimal("1e-9"), Decimal(0))
     assert not account.bears(small)
-    with pytest.raises(AssertionError, match="one currency"):
+    with pytest.raises(BudgetError, match="two currencies"):
         account.total.plus(small)
 
 

@@ -57,7 +57,8 @@ class Thresholding(Selection):
         Raises:
             SpecError: If the noise is so large that no threshold in 64 bits has this delta.
         """
-        assert (noise.event.query, noise.sensitivity.linf) == (cls.query, 1), "selection counts privacy units"
+        if (noise.event.query, noise.sensitivity.linf) != (cls.query, 1):
+            raise DpSparkError("selection counts privacy units, each once", mend="report this as a bug")
         assert delta >= cls.least_delta(noise), "no threshold has so small a delta"
         fits = functools.partial(_fits, noise, Fraction(delta))
         if not fits(_MOST):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dp_spark.aggregates.query import PRIVACY_ID_COUNT
+from dp_spark.errors import DpSparkError
 from dp_spark.privacy.bounds import Sensitivity
 from dp_spark.privacy.integers import one_for_each
 from dp_spark.privacy.mechanisms import drawing
@@ -131,7 +132,7 @@ def test_units_for_is_the_least_count_that_is_shown_that_often(name: MechanismNa
     "noise", [mechanism("laplace", "1", Sensitivity(2, 2, 2, 1)), counting("laplace", "1", 2, linf=2)], ids=["count", "two"]
 )
 def test_selection_needs_a_count_of_units(noise: Mechanism) -> None:
-    with pytest.raises(AssertionError, match="privacy units"):
+    with pytest.raises(DpSparkError, match="privacy units"):
         Thresholding.calibrate(noise, Decimal("1e-6"))
 
 
