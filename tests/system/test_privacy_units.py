@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pyarrow as pa
 import pytest
+from chains import wanted
 from combine_helpers import party, plan
 from frames import frame_of, tuples
 from helpers import COUNT as ROWS
@@ -349,10 +351,8 @@ def test_without_a_header_another_position_is_another_unit(place: Place, cli: Cl
     changes = {"dataset": "rich", "source": source, "budget": {"epsilon": 1_000}, "aggregates": [COUNT]}
     monkeypatch.setenv("HEADER", "false")
     # An account of the version before positions were pinned.
-    place.book().charge(
-        "rich", place_events(place, changes), release_id="old", file_digest="sha256:old", privacy_unit='["patient"]',
-        source=str(path), guarantee=("1", "0"),
-    )  # fmt: skip
+    old = wanted(place.book().state(), "rich", *place_events(place, changes), unit='["patient"]', source=str(path))
+    place.book().charge(replace(old, release_id="old", file_digest="sha256:old"))
     assert cli("run", place.file(**changes), "--release-id", "r1").code == 0
     assert place.entries()[-2].privacy_unit == '{"unit": ["patient"], "positions": {"patient": 1}}'
     inside = cli("run", place.file(**changes), "--set", f"source.path={path}/year=1", "--release-id", "r2", "--json")
@@ -393,10 +393,8 @@ def place_events(place: Place, changes: dict[str, Any]) -> tuple[Any, ...]:
 def test_a_release_goes_on_only_with_the_unit_that_it_was_charged_for(place: Place, cli: Cli) -> None:
     file = place.file()
     spec = ReleaseSpec.from_yaml(file)
-    place.book().charge(
-        "visits", place_events(place, {}), release_id="r1", file_digest=spec.digest(), privacy_unit='["ward"]',
-        source=str(place.source), guarantee=("1", "0"),
-    )  # fmt: skip
+    other = wanted(place.book().state(), "visits", *place_events(place, {}), unit='["ward"]', source=str(place.source))
+    place.book().charge(replace(other, release_id="r1", file_digest=spec.digest()))
     failed = cli("run", file, "--release-id", "r1", "--json")
     assert (failed.code, failed.error["where"]) == (3, "privacy_unit")
 

