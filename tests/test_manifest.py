@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
+from queries import manifest_of
 
 from dp_spark.errors import DamageError, SpecError
 from dp_spark.manifest import (
@@ -22,7 +23,6 @@ from dp_spark.manifest import (
     to_json,
 )
 from dp_spark.noise_width import stddevs_for
-from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.mechanisms.tails import upper_tail
 
@@ -31,13 +31,7 @@ WHEN = "2024-01-01T00:00:00Z"
 
 def manifest(accountant: Any = "zcdp", public_keys: int | None = None, **changes: Any) -> dict[str, Any]:
     plan = plan_release(release_spec(**{"aggregates": [UNITS, COUNT, MEAN, SUM], **changes}), accountant, public_keys)
-    return build_manifest(
-        plan,
-        release_id="r-1",
-        file_digest="sha256:f",
-        charge={"sequence": 7, "at": WHEN},
-        key_types=dict.fromkeys(plan.spec.group_by, "string"),
-    )
+    return manifest_of(plan, release_id="r-1", sequence=7, at=WHEN)
 
 
 def keys_of(value: Any, path: str = "") -> set[str]:

@@ -194,11 +194,7 @@ class LedgerState:
         """
         own = self.account(charge.dataset)
         if charge.accountant != own.account.accountant:
-            raise BudgetError(
-                f"the account of {charge.dataset} is a {own.account.accountant} one",
-                where=self.where,
-                mend="plan the release for the account as it is",
-            )
+            raise BudgetError("a charge was planned for another accountant", where=self.where, mend="report this as a bug")
         own.check_unit(charge.privacy_unit, charge.source)
         self.check_source(charge.dataset, charge.source)
         for state in (own, *(item for item in self._members(own.group) if item.dataset != own.dataset)):

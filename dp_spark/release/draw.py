@@ -45,14 +45,13 @@ def draw_quietly(spark: SparkSession, checked: Checked, charge: Written[Charge],
 
     Guarantees: what is returned is noised, under noise that the charge paid for; nothing exact is kept, logged or quoted.
     """
+    failure: DpSparkError
     try:
         return _draw(spark, checked, charge, on_stage)
-    except SourceError as error:
-        if checked.unparsed is not None:
+    except DpSparkError as error:
+        failure = error
+        if isinstance(error, SourceError) and checked.unparsed is not None:
             error.mend += f"; {_MAY_CORRECT}"
-        raise
-    except DpSparkError:
-        raise
     except (*SPARK_ERRORS, MemoryError) as error:
         failure = reading_failed(error)
     except Exception as error:  # noqa: BLE001 - whatever it is, its text stays here
@@ -61,8 +60,9 @@ def draw_quietly(spark: SparkSession, checked: Checked, charge: Written[Charge],
             where="read, aggregate and noise",
             mend="run the same command again with this release id; report it if it stays",
         )
-    # Behind the handlers: an error that is raised in one keeps the other as its context, with frames that hold exact values.
-    raise failure
+    # Behind the handlers, and bare: a trace and a context hold the frames in which exact values are.
+    failure.__cause__ = failure.__context__ = None
+    raise failure.with_traceback(None)
 
 
 def _draw(spark: SparkSession, checked: Checked, charge: Written[Charge], on_stage: Callable[[str], None]) -> Draw:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from helpers import COUNT, MEAN, PUBLIC, UNITS, release_spec
-from queries import released_table
+from queries import manifest_of, released_table
 from rich.console import Console
 
 from dp_spark.cli import display, documents
@@ -21,7 +21,6 @@ from dp_spark.ledger.accounts import AccountState
 from dp_spark.ledger.entries import Charge, Written, entry_of
 from dp_spark.ledger.rows import GENESIS, Row
 from dp_spark.manifest import FORMAT, columns_of
-from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.accountants.base import Cost
@@ -62,13 +61,7 @@ def result(keys: list[Any], *, status: Any = "published", rows: bool = True, sin
     plan = plan_release(spec, "basic", 3)
     noisy = {query: [5000 - 4999 * (index == 1) for index, _ in enumerate(keys)] for query in plan.mechanisms}
     table = released_table(plan, pa.table({"test": keys}), noisy)
-    manifest = build_manifest(
-        plan,
-        release_id="r1",
-        file_digest="sha256:f",
-        charge={"sequence": 2, "at": "2024-05-06T07:08:09+00:00"},
-        key_types=dict.fromkeys(plan.spec.group_by, "string"),
-    )
+    manifest = manifest_of(plan)
     return ReleaseResult("r1", status, sink, 4, table if rows else None, manifest, charge(), state())
 
 
@@ -111,13 +104,7 @@ def test_a_release_that_says_nothing_warns_loudly() -> None:
     spec = release_spec(aggregates=[UNITS, COUNT])
     plan = plan_release(spec, "zcdp", None)
     assert plan.selection is not None
-    manifest = build_manifest(
-        plan,
-        release_id="r1",
-        file_digest="sha256:f",
-        charge={"sequence": 2, "at": "2024-05-06T07:08:09+00:00"},
-        key_types=dict.fromkeys(plan.spec.group_by, "string"),
-    )
+    manifest = manifest_of(plan)
     table = released_table(plan, pa.table({"test": pa.array([], pa.string())}), {query: [] for query in plan.mechanisms})
     empty = ReleaseResult("r1", "published", "/data/out", 0, table, manifest, charge(), state())
     [warning] = documents.result_document(empty)["warnings"]
@@ -132,13 +119,7 @@ def test_a_release_that_says_nothing_warns_loudly() -> None:
         width = plan.accuracy(plan.spec.aggregates[0]).half_width_95
         assert width is not None
         counts = [round(size * width) for size in sizes]
-        manifest = build_manifest(
-            plan,
-            release_id="r1",
-            file_digest="sha256:f",
-            charge={"sequence": 2, "at": "2024-05-06T07:08:09+00:00"},
-            key_types=dict.fromkeys(plan.spec.group_by, "string"),
-        )
+        manifest = manifest_of(plan)
         rows = released_table(plan, pa.table({"test": list("abc")}), dict.fromkeys(plan.mechanisms, counts))
         return documents.result_warnings(ReleaseResult("r1", "published", "/x", 0, rows, manifest, charge(), state()))
 

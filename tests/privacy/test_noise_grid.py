@@ -11,11 +11,10 @@ import pytest
 from helpers import PUBLIC, release_spec
 from hypothesis import given
 from hypothesis import strategies as st
-from queries import plain_sum, released_table, total_in
+from queries import manifest_of, plain_sum, released_table, total_in
 
 from dp_spark.aggregates.query import Query, centred_sum
 from dp_spark.manifest import confidence_intervals
-from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.integers import one_for_each
@@ -111,13 +110,7 @@ def coverage(value: float, rows: int, *, high: float, epsilon: str, accountant: 
     import pyarrow as pa
 
     table = released_table(plan, pa.table({"test": pa.array(range(draws))}), noisy)
-    manifest = build_manifest(
-        plan,
-        release_id="r",
-        file_digest="d",
-        charge={"sequence": 1, "at": "2026-01-01"},
-        key_types=dict.fromkeys(plan.spec.group_by, "string"),
-    )
+    manifest = manifest_of(plan, release_id="r", file_digest="d", sequence=1, at="2026-01-01")
     found = {}
     for name, truth in (("total", value * rows), ("average", value)):
         cells, stddevs = table[name].to_pylist(), table[f"{name}_stddev"].to_pylist()

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 from browser import Browser, find_browser
 from helpers import COUNT, MEAN, PUBLIC, UNITS, release_spec
-from queries import released_table
+from queries import manifest_of, released_table
 from release_helpers import COUNT as VISITS
 from release_helpers import MEAN as COST
 from release_helpers import PATIENTS, Outcome, Place
@@ -28,7 +28,6 @@ from dp_spark.ledger.history import BudgetHistory, budget_history
 from dp_spark.ledger.rows import GENESIS, Row
 from dp_spark.ledger.state import LedgerState
 from dp_spark.manifest import value_columns
-from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.events import events_to_json
@@ -48,13 +47,7 @@ def release(keys: list[Any], counts: list[int] | None = None, **changes: Any) ->
     spec = release_spec(aggregates=[UNITS, COUNT, MEAN], **changes)
     plan = plan_release(spec, "zcdp", 3 if spec.public_partitions else None)
     noisy = {query: counts or [900 - index for index, _ in enumerate(keys)] for query in plan.mechanisms}
-    manifest = build_manifest(
-        plan,
-        release_id="r1",
-        file_digest="sha256:f",
-        charge={"sequence": 2, "at": "2024-05-06T07:08:09+00:00"},
-        key_types=dict.fromkeys(plan.spec.group_by, "string"),
-    )
+    manifest = manifest_of(plan)
     return manifest, released_table(plan, pa.table({"test": keys}), noisy)
 
 
@@ -145,13 +138,7 @@ def test_a_weak_guarantee_is_called_weak_and_one_without_delta_holds_always() ->
     spec = release_spec(aggregates=[COUNT], partitions=PUBLIC, privacy_unit={"row": True}, contribution_bounds=None)
     spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"epsilon": Decimal(8), "delta": Decimal(0)})})
     plan = plan_release(spec, "basic", 3)
-    manifest = build_manifest(
-        plan,
-        release_id="r1",
-        file_digest="f",
-        charge={"sequence": 2, "at": "2024-05-06T07:08:09+00:00"},
-        key_types=dict.fromkeys(plan.spec.group_by, "string"),
-    )
+    manifest = manifest_of(plan, file_digest="f")
     rows = released_table(plan, pa.table({"test": ["a", "b", None]}), {query: [-3, 5, 0] for query in plan.mechanisms})
     page = text_of(report.report_page(manifest, rows))
     assert "2.12 times that is its 95 % half-width" in page

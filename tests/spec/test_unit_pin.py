@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from chains import Chain, account, laplace, wanted
 from helpers import release_spec
+from queries import manifest_of
 
 from dp_spark.errors import BudgetError
 from dp_spark.manifest import read_manifest
-from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import plan_release
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.unit_pin import agrees, unit_text, unit_words
@@ -48,13 +48,7 @@ def test_a_column_that_is_defined_as_itself_is_that_column(unit: object) -> None
         assert spec.digest("k") == plain.digest("k")
     golden = read_manifest(GOLDEN / "release")
     plan = plan_release(spec, golden["guarantee"]["accountant"], 3)
-    made = build_manifest(
-        plan,
-        release_id="r",
-        file_digest="f",
-        charge={"sequence": 1, "at": "2026-01-01"},
-        key_types=dict.fromkeys(plan.spec.group_by, "string"),
-    )
+    made = manifest_of(plan, release_id="r", file_digest="f", sequence=1, at="2026-01-01")
     assert list(made["guarantee"].items()) == list(golden["guarantee"].items())
 
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, release_spec
-from queries import released_table
+from queries import manifest_of, released_table
 
 from dp_spark.aggregates.query import Query
 from dp_spark.combine.agreement import Party
 from dp_spark.manifest import FORMAT, FORMAT_1, columns_of
-from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan, plan_release
 
 VALUES = {"function": "count", "column": "value", "name": "values"}
@@ -39,12 +38,8 @@ def party(
     drawn = {query: [index + 1] * len(keys) for index, query in enumerate(found.mechanisms)} if noisy is None else noisy
     rows = released_table(found, pa.table({"test": pa.array(list(keys), pa.string())}), drawn)
     at = "2026-01-01T00:00:00+00:00"
-    manifest = build_manifest(
-        found,
-        release_id=f"r-{label}",
-        file_digest=digest,
-        charge={"sequence": sequence, "at": at, "ledger": f"sha256:{label}"},
-        key_types=dict.fromkeys(found.spec.group_by, "string"),
+    manifest = manifest_of(
+        found, release_id=f"r-{label}", file_digest=digest, sequence=sequence, at=at, ledger=f"sha256:{label}"
     )
     return Party(label, manifest, rows)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dp_spark.aggregates.query import Query, Total, total_of_column
 from dp_spark.plan.cells import release_table
+from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.privacy.integers import Noisy, one_for_each
 from dp_spark.privacy.lattice import sum_lattice
@@ -31,6 +33,13 @@ def steps(values: Sequence[int]) -> Noisy:
 
 def released_table(plan: ReleasePlan, keys: pa.Table, noisy: Mapping[Query, Sequence[int]]) -> pa.Table:
     return release_table(plan, keys, {query: steps(values) for query, values in noisy.items()})
+
+
+def manifest_of(plan: ReleasePlan, *, release_id: str = "r1", file_digest: str = "sha256:f", **charge: Any) -> dict[str, Any]:
+    """The manifest of a plan that was charged as entry 2 of a ledger, whose keys are texts."""
+    paid = {"sequence": 2, "at": "2024-05-06T07:08:09+00:00", **charge}
+    types = dict.fromkeys(plan.spec.group_by, "string")
+    return build_manifest(plan, release_id=release_id, file_digest=file_digest, charge=paid, key_types=types)
 
 
 def drawn(mechanism: Mechanism, exact: Sequence[int]) -> Sequence[int]:
