@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 JARS := $(VENV)/.jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-connect test-matrix durability bench bench-quick wheel dist check lint types imports doctest clean
+.PHONY: help setup demo test test-all test-fast test-connect test-matrix durability bench bench-quick wheel dist check lint types imports doctest clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,19 +32,22 @@ $(JARS): $(STAMP)
 demo: $(JARS) ## Release real data (healthcare) and show exact against released values
 	@$(BIN)/dp-spark demo healthcare
 
-test: $(JARS) ## Run all tests
+test: $(JARS) ## Run the tests of every change: all but the long lists, of which there is a case of each kind
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-all: $(JARS) ## Run every test, `durability` among them (over an hour; before a version, docs/versions.md)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
 
 test-fast: $(JARS) ## Run the tests that need no Spark
 	@$(BIN)/python -m pytest -m "not spark and not slow"
 
-test-connect: $(JARS) ## Run the main parts of the suite on a local Spark Connect server (`make test` does, too)
+test-connect: $(JARS) ## Run the main parts of the suite on a local Spark Connect server (`make test-all` does, too)
 	@PYTHONPATH=tests/support $(BIN)/python tests/system/test_connect.py
 
 test-matrix: $(JARS) ## Run a core of the suite with each pyspark, delta-spark and Python (about an hour; docs/versions.md)
 	@$(BIN)/python scripts/matrix.py
 
-durability: $(JARS) ## Kill 22 runs at 11 points and race 8 processes 5 times (about half an hour)
+durability: $(JARS) ## Kill 22 runs at 11 points and race 8 processes 5 times (about half an hour; part of `make test-all`)
 	@$(BIN)/python -m pytest -m durability tests/system/test_durability.py
 
 bench: $(JARS) ## Measure dp-spark, exact queries and other libraries side by side (about half an hour; run it alone)
