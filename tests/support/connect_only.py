@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from release_helpers import Outcome, Place, write_delta
+from release_helpers import WARDS, Outcome, Place, write_delta
 
 from dp_spark.ledger.outbox import Draw
 from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent
@@ -37,6 +38,19 @@ def command(*arguments: object) -> Outcome:
 
 def test_the_session_is_of_spark_connect(spark: SparkSession) -> None:
     assert type(spark).__module__ == "pyspark.sql.connect.session"
+
+
+def test_a_release_its_replay_and_a_refusal(place: Place, cli: Callable[..., Outcome]) -> None:
+    """What every run of the suite sees of Connect, in one process."""
+    first, second = (cli("run", place.file(), "--release-id", "r1", "--json") for _ in range(2))
+    assert [first.code, second.code] == [0, 0], first.err + second.err
+    assert [first.document["status"], second.document["status"]] == ["published", "already_published"]
+    assert place.kinds() == [("charge", "r1"), ("published", "r1")]
+    assert place.sink_rows() == place.drawn("r1").rows.to_pylist()
+    assert {row["ward"] for row in place.sink_rows()} == set(WARDS)
+    refused = cli("run", place.file(dataset="poor", sink={"path": f"{place.sink}2"}), "--release-id", "r2", "--json")
+    assert (refused.code, refused.error["code"]) == (3, "budget_refused")
+    assert place.kinds() == [("charge", "r1"), ("published", "r1")]
 
 
 def test_the_command_line_is_a_client_of_a_server(place: Place) -> None:

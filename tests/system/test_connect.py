@@ -1,7 +1,8 @@
-"""Spark Connect: the main parts of the suite once more, in a process whose session is a client of ``local[2]``.
+"""Spark Connect: parts of the suite once more, in a process whose session is a client of ``local[2]``.
 
-A local Connect server has one fixed port, so there is one process, one server, and one test for it; ``make test-connect`` runs
-the same in the foreground. What it leaves out looks at Spark from inside its JVM (``sparkContext``), which a client cannot.
+A local Connect server has one fixed port, so there is one process and one server for all that a test runs. ``make test`` has a
+release, its replay and a refusal; ``make test-all`` the main parts of the suite, which ``make test-connect`` runs in the
+foreground. What they leave out looks at Spark from inside its JVM (``sparkContext``), which a client cannot.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from typing import Any
 import pytest
 from checkout import ROOT
 
+#: A session that is a client's, and on it a release, its replay and a refusal.
+SMOKE = tuple(
+    f"tests/support/connect_only.py::{name}"
+    for name in ("test_the_session_is_of_spark_connect", "test_a_release_its_replay_and_a_refusal")
+)
 #: The order of a release, its replays and its rivals, budgets, silence, settings, types; then what Connect alone has.
 PARTS = (
     "tests/support/connect_only.py",
@@ -45,23 +51,33 @@ PARTS = (
 MEMORY, SECONDS = "-Xmx4g", 1200
 
 
-def on_connect(*more: str, **how: Any) -> subprocess.CompletedProcess[str]:
-    """Runs the parts in a process of its own."""
+def on_connect(*parts_and_options: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    """Runs parts of the suite in a process of its own."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "SPARK_"))}
     environment |= {"SPARK_REMOTE": "local[2]", "_JAVA_OPTIONS": MEMORY}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *PARTS, *more]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "", *parts_and_options]
     return subprocess.run(command, cwd=ROOT, env=environment, text=True, check=False, timeout=SECONDS, **how)
 
 
-@pytest.mark.slow
-def test_the_main_parts_of_the_suite_pass_on_spark_connect(tmp_path: Path) -> None:
-    done = on_connect(f"--junitxml={tmp_path / 'result.xml'}", capture_output=True)
+def passed(folder: Path, *parts: str) -> list[tuple[str, str]]:
+    """(module, test) of what these parts of the suite ran; all of it passed."""
+    done = on_connect(*parts, f"--junitxml={folder / 'result.xml'}", capture_output=True)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-1000:]
-    suite = ET.parse(tmp_path / "result.xml").getroot()[0]
+    suite = ET.parse(folder / "result.xml").getroot()[0]
     assert suite.get("skipped") == "0"
-    ran = {str(case.get("classname")).rpartition(".")[2] for case in suite.iter("testcase")}
+    return [(str(case.get("classname")).rpartition(".")[2], str(case.get("name"))) for case in suite.iter("testcase")]
+
+
+@pytest.mark.slow
+def test_a_release_its_replay_and_a_refusal_on_spark_connect(tmp_path: Path) -> None:
+    assert passed(tmp_path, *SMOKE) == [("connect_only", part.partition("::")[2]) for part in SMOKE]
+
+
+@pytest.mark.long
+def test_the_main_parts_of_the_suite_pass_on_spark_connect(tmp_path: Path) -> None:
+    ran = {module for module, _ in passed(tmp_path, *PARTS)}
     assert ran == {Path(part.partition("::")[0]).stem for part in PARTS}
 
 
 if __name__ == "__main__":
-    sys.exit(on_connect("--durations=15").returncode)
+    sys.exit(on_connect(*PARTS, "--durations=15").returncode)

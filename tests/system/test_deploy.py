@@ -1,5 +1,6 @@
 """What ``make dist`` builds, given to a real spark-submit: each artefact, each master, from another folder, with ``conf/``.
 
+``make test`` looks at the wheels and the zip; ``make test-all`` packs an environment and submits.
 The packed environment is made of the libraries that are installed here, since fetching them again would take minutes.
 """
 
@@ -149,7 +150,19 @@ def test_the_wheel_for_platforms_with_spark_asks_for_all_but_spark(wheels: tuple
     assert names == {"pyspark", "delta-spark"}
 
 
-@pytest.mark.slow
+def test_the_zip_is_imported_from_and_brings_its_settings(wheels: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """As on a cluster's Python: the zip alone has dp-spark, and Python's path leads to no checkout."""
+    code = (
+        "import dp_spark.manifest; from importlib.resources import files; "
+        "print(dp_spark.__file__); print(files('dp_spark').joinpath('conf', 'healthcare.yaml').read_text().splitlines()[0])"
+    )
+    command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(wheels[1])!r}); {code}"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.splitlines()
+    assert said[0] == str(wheels[1] / "dp_spark" / "__init__.py")
+    assert said[1] == (ROOT / "conf" / "healthcare.yaml").read_text(encoding="utf-8").splitlines()[0]
+
+
+@pytest.mark.long
 def test_the_zip_runs_a_release(built: Built, place: Place, dp_spark_is_not_installed: None) -> None:
     """And with a platform's own configuration: a warning names what docs/privacy.md advises besides, and Spark's log is off."""
     ours = (ROOT / "conf" / "spark-defaults.conf").read_text(encoding="utf-8").splitlines()
@@ -172,7 +185,7 @@ def test_the_zip_runs_a_release(built: Built, place: Place, dp_spark_is_not_inst
     assert len(place.sink_rows()) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_packed_environment_runs_a_release_on_executors(built: Built, place: Place) -> None:
     options = ["--master", "local-cluster[2,1,1024]", "--archives", f"{built.archive}#environment"]
     job = [ROOT / "jobs" / "release.py", place.file(), "--release-id", "r1", "--json"]
@@ -183,7 +196,7 @@ def test_the_packed_environment_runs_a_release_on_executors(built: Built, place:
     assert place.sink_rows() == place.drawn("r1").rows.to_pylist()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_job_takes_the_installed_wheel_and_its_exit_code_comes_through(built: Built, place: Place) -> None:
     """An exit code of ours, and the document that explains it, from a driver that has dp-spark as an installed wheel."""
     job = [ROOT / "jobs" / "release.py", place.file(dataset="poor"), "--release-id", "r1", "--json"]
@@ -194,7 +207,7 @@ def test_the_job_takes_the_installed_wheel_and_its_exit_code_comes_through(built
     assert not place.sink.exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_bad_usage_of_the_job_ends_with_its_exit_code(built: Built, tmp_path: Path) -> None:
     (tmp_path / "release.yaml").write_text(json.dumps({"version": 1}), encoding="utf-8")
     outcome = submit(tmp_path, built.python, "--master", "local[2]", ROOT / "jobs" / "release.py", "release.yaml", "--json")

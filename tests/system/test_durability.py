@@ -1,7 +1,7 @@
 """Real processes that are killed, and that race: one charge, one draw, one publication (docs/ledger.md).
 
-``make durability`` runs all of it: 22 kills, each followed by the same command in a new process, and the races in full.
-The tests that every run has are 6 kills and the races in small.
+``make durability`` runs 22 kills, each followed by the same command in a new process, and the races in full; ``make test-all``
+runs that and what is marked ``long``. The tests that every run has are one kill and the smallest races.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ POINTS = (
     "before_charge", "during_charge", "after_charge", "while_aggregating", "after_noise", "during_outbox", "after_outbox",
     "during_write", "after_commit", "before_published", "after_published",
 )  # fmt: skip
-ALWAYS = ("before_charge", "after_charge", "while_aggregating", "after_noise", "during_write", "after_commit")
+#: The one kill of every run: all is charged and drawn, and the sink has a file without a commit.
+ALWAYS = "during_write"
+OFTEN = ("before_charge", "after_charge", "while_aggregating", "after_noise", "after_commit")
 COMMAND = (sys.executable, "-m", "dp_spark")
 CRASH = (sys.executable, str(ROOT / "tests" / "support" / "crash_run.py"))
 
@@ -81,7 +83,7 @@ def stored(place: Place) -> list[str] | None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", ALWAYS)
+@pytest.mark.parametrize("point", [ALWAYS, *(pytest.param(point, marks=pytest.mark.long) for point in OFTEN)])
 def test_a_killed_run_is_completed_by_the_same_command(place: Place, cli: Callable[..., Outcome], point: str) -> None:
     file = place.file()
     kill(place, file, point)
@@ -133,6 +135,11 @@ def race_for_the_budget(place: Place, processes: int, bears: int) -> None:
 
 
 @pytest.mark.slow
+def test_a_budget_for_one_bears_one_of_two_processes(place: Place) -> None:
+    race_for_the_budget(place, 2, 1)
+
+
+@pytest.mark.long
 def test_a_budget_for_two_bears_two_of_four_processes(place: Place) -> None:
     race_for_the_budget(place, 4, 2)
 
@@ -188,7 +195,7 @@ def executors(group: int) -> list[int]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds executors in /proc")
 def test_lost_executors_and_failing_tasks_leave_the_exact_aggregates_as_they_are(spark: SparkSession, tmp_path: Path) -> None:
     source = big_source(spark, tmp_path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,36 @@ def snippets(guide: Path) -> list[tuple[str, str]]:
     return re.findall(r"^```(\w+)\n(.*?)^```$", guide.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-def run(snippet: str, cli: Callable[..., Outcome]) -> list[Outcome]:
+class Demos:
+    """What the demos leave, made once; each guide that begins with a demo works on a copy of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._said: dict[str, Outcome] = {}
+
+    def copied(self, scenario: str, cli: Callable[..., Outcome]) -> Outcome:
+        """As ``dp-spark demo SCENARIO`` in the working folder."""
+        if scenario not in self._said:
+            with contextlib.chdir(self._folder):
+                self._said[scenario] = cli("demo", scenario)
+        if self._said[scenario].code == 0:
+            shutil.copytree(self._folder / "demo-out" / scenario, Path("demo-out") / scenario)
+        return self._said[scenario]
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Demos:
+    return Demos(tmp_path_factory.mktemp("demos"))
+
+
+def run(snippet: str, cli: Callable[..., Outcome], demos: Demos) -> list[Outcome]:
     """The commands of a snippet; ``# exit N`` behind one says how it is meant to end."""
     outcomes = []
     for line in snippet.splitlines():
         expected = re.search(r"# exit (\d+)$", line)
         words = shlex.split(line, comments=True)
         assert words[0] == "dp-spark", line
-        outcome = cli(*words[1:])
+        outcome = demos.copied(words[2], cli) if words[1] == "demo" else cli(*words[1:])
         assert outcome.code == (int(expected[1]) if expected else 0), (line, outcome.err)
         outcomes.append(outcome)
     return outcomes
@@ -37,7 +61,7 @@ def run(snippet: str, cli: Callable[..., Outcome]) -> list[Outcome]:
 @pytest.mark.slow
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_a_guide_does_what_it_says(
-    guide: Path, cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guide: Path, cli: Callable[..., Outcome], demos: Demos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     said: list[Outcome] = []
@@ -47,7 +71,7 @@ def test_a_guide_does_what_it_says(
             assert name is not None, "a release file says in its first line what it is saved as"
             Path(name[1]).write_text(text, encoding="utf-8")
         elif kind == "bash":
-            said += run(text, cli)
+            said += run(text, cli, demos)
         elif kind == "python":
             exec(compile(text, str(guide), "exec"), {})
         else:
