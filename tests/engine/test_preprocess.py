@@ -525,6 +525,7 @@ def test_what_the_mend_says_is_accepted(spark: SparkSession, text: str) -> None:
     steps(spark, frame_of(spark, columns, []), {"filter": text})
 
 
+@pytest.mark.slow
 def test_no_allowed_function_takes_the_clock_from_a_word_that_we_let_through(spark: SparkSession) -> None:
     """Each function, at each place: a literal word gives what a column with this word gives."""
     frame = frame_of(spark, {"id": INT, "w": STR, "t": STR}, [(1, "today", "12:30")])

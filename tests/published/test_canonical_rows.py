@@ -105,7 +105,8 @@ def planned(accountant: Any, public_keys: int | None, group_by: Sequence[str], *
     return plan_release(release_spec(group_by=list(group_by), **changes), accountant, public_keys)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@pytest.mark.slow
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(exact_tables())
 def test_what_is_stored_depends_on_neither_order_nor_pieces(
     monkeypatch: pytest.MonkeyPatch, tables: tuple[pa.Table, pa.Table]

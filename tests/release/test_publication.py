@@ -121,6 +121,7 @@ def test_a_table_that_came_to_be_there_meanwhile_is_not_replaced(
     assert len(place.sink_rows()) == 3
 
 
+@pytest.mark.slow
 def test_a_sink_put_back_to_an_older_release_gets_the_newer_one_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rows under the same release id, though Delta has seen that transaction before."""
     place.release("r1")

@@ -192,6 +192,7 @@ def _die(*_: object, **__: object) -> None:
     raise Killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "name"),
     [(sinks, "publish"), (Ledger, "mark_published"), (tables, "read_rows")],
@@ -214,6 +215,7 @@ def test_a_run_that_dies_after_the_draw_is_completed_from_the_outbox(
     assert place.sink_versions() == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_before_the_outbox_draws_once_more_without_a_second_charge(
     place: Place, draws: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:

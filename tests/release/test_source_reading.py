@@ -57,6 +57,7 @@ def exported(place: Place) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_strangers_first_check_tells_all_and_one_run_after_it_succeeds(place: Place, cli: Cli, exported: Path) -> None:
     source: dict[str, Any] = {"format": "csv", "path": str(exported), "schema": SCHEMA}
     before = snapshot(place.folder)

@@ -1,7 +1,8 @@
 """A plugin of pytest: a test that takes long and is not marked so fails.
 
 What counts is the test itself: fixtures, such as a session that starts, take what they take. Not held to it are the first test
-with a session in each process, which pays for a JVM in which nothing is compiled yet, and tests on Spark Connect.
+with a session in each process, which pays for a JVM in which nothing is compiled yet, and tests on Spark Connect. The limit is
+for a machine that has nothing else to do: with more than two processes waiting for each core it grows with their number.
 """
 
 from __future__ import annotations
@@ -16,11 +17,17 @@ LEFT_OUT = ("long", "durability")
 _MET_SPARK = pytest.StashKey[bool]()
 
 
-def limit(environment: Mapping[str, str]) -> float:
-    """How many seconds a test may take: more where CI's workers share few cores."""
+def limit(environment: Mapping[str, str], load: float) -> float:
+    """How many seconds a test may take: more where CI's workers share few cores, or where others keep the machine busy.
+
+    Args:
+        environment: The environment variables.
+        load: How many processes run or wait for each core.
+    """
     if environment.get("SPARK_REMOTE"):
         return float("inf")
-    return 10.0 if environment.get("CI", "").lower() == "true" else 5.0
+    seconds = 10.0 if environment.get("CI", "").lower() == "true" else 5.0
+    return seconds * max(1.0, load / 2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,7 +52,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.when != "call" or _is_first_on_spark(item) or item.get_closest_marker("slow"):
         return report
-    allowed = limit(os.environ)
+    allowed = limit(os.environ, os.getloadavg()[0] / (os.cpu_count() or 1))
     if report.passed and call.duration > allowed:
         report.outcome = "failed"
         report.longrepr = (

@@ -180,7 +180,7 @@ def test_without_noise_to_speak_of_the_values_are_exact(place: Place, nafld: Pat
         assert row["average"] == pytest.approx(exact[test]["average"], abs=centred / 2 + centred + 10 * row["average_stddev"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_small_values_below_a_large_bound_add_up_and_so_do_many_large_ones(place: Place, spark: SparkSession) -> None:
     """200,000 ones below 1e7 were 0 when each was rounded to 1e7 / 2^22; 1.2 million values of 1e7 exceed 2^63 units."""
     path = place.folder / "small"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import time_limit
 from checkout import ROOT
@@ -10,9 +12,11 @@ pytest_plugins = ("pytester",)
 
 #: A test's name says how long pytest is told that it took; its fixtures are told to have taken a minute.
 CONFTEST = """
+import os
 import re
 import pytest
 
+os.getloadavg = lambda: (0.0, 0.0, 0.0)
 pytest_plugins = ("time_limit",)
 
 @pytest.hookimpl(tryfirst=True)
@@ -44,6 +48,7 @@ def test_second_on_spark_takes_20(spark): pass
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.setattr(os, "getloadavg", os.getloadavg)  # put back what the suite's conftest replaces
     for name in ("CI", "SPARK_REMOTE", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
         monkeypatch.delenv(name, raising=False)
     markers = ["slow", *time_limit.LEFT_OUT]
@@ -83,10 +88,15 @@ def test_where_ci_is_true_a_test_may_take_twice_as_long(suite: pytest.Pytester, 
     assert failures(result) == ["test_second_on_spark_takes_20", "test_takes_10_1", "test_takes_20_and_fails"]
 
 
-def test_the_limit_is_what_the_environment_says() -> None:
-    assert time_limit.limit({}) == time_limit.limit({"CI": ""}) == time_limit.limit({"CI": "false"}) == 5
-    assert time_limit.limit({"CI": "true"}) == time_limit.limit({"CI": "True"}) == 10
-    assert time_limit.limit({"CI": "true", "SPARK_REMOTE": "local[2]"}) == float("inf")
+@pytest.mark.parametrize("load", [0.0, 1.0, 2.0])
+def test_the_limit_is_what_the_environment_says(load: float) -> None:
+    assert [time_limit.limit(given, load) for given in ({}, {"CI": ""}, {"CI": "false"})] == [5, 5, 5]
+    assert [time_limit.limit({"CI": text}, load) for text in ("true", "True")] == [10, 10]
+    assert time_limit.limit({"CI": "true", "SPARK_REMOTE": "local[2]"}, load) == float("inf")
+
+
+def test_a_machine_that_others_keep_busy_is_not_held_against_a_test() -> None:
+    assert (time_limit.limit({}, 6), time_limit.limit({"CI": "true"}, 6)) == (15, 30)
 
 
 def test_what_is_left_out_is_slow_and_is_left_out_by_default(suite: pytest.Pytester) -> None:
