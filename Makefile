@@ -35,8 +35,9 @@ demo: $(JARS) ## Release real data (healthcare) and show exact against released 
 test: $(JARS) ## Run the tests of every change: all but the long lists, of which there is a case of each kind
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-all: $(JARS) ## Run every test, `durability` among them (over an hour; before a version, docs/versions.md)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
+test-all: $(JARS) ## Run every test, at last `make durability` (over an hour; before a version, docs/versions.md)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not durability"
+	@$(MAKE) --no-print-directory durability
 
 test-fast: $(JARS) ## Run the tests that need no Spark
 	@$(BIN)/python -m pytest -m "not spark and not slow"
