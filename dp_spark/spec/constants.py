@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import functools
 import re
 import zoneinfo
 from collections.abc import Iterator, Sequence
@@ -158,4 +159,10 @@ def is_region(name: str) -> bool:
     >>> is_region("Europe/Berlin"), is_region("localtime"), is_region("Factory")
     (True, False, False)
     """
-    return name in zoneinfo.available_timezones() - {"Factory", "localtime", "posixrules"}
+    return name in _regions()
+
+
+@functools.cache
+def _regions() -> frozenset[str]:
+    """Read once: Python walks the folders of all zones for it, at every release file that is checked."""
+    return frozenset(zoneinfo.available_timezones() - {"Factory", "localtime", "posixrules"})
