@@ -195,7 +195,8 @@ def _picture(chart: alt.LayerChart | alt.FacetChart, height: Any) -> Picture:
         .configure_legend(labelColor=_INK, labelFontSize=12, symbolStrokeWidth=2.5)
         .configure_text(fontSize=11)
     )
-    svg = str(vl_convert.vegalite_to_svg(chart.to_dict()))
+    # Unchecked: Altair would look at every row in each layer, which takes longer than the picture does.
+    svg = str(vl_convert.vegalite_to_svg(chart.to_dict(validate=False)))
     size = re.search(r'width="(\d+)" height="(\d+)"', svg)
     assert size is not None, "vl-convert writes the size of a picture first"
     source = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

@@ -180,6 +180,7 @@ def test_relative_errors_near_zero() -> None:
     assert 0 <= known[0] <= known[1] <= 100, "a mean's interval is cut at the clipping bounds"
 
 
+@pytest.mark.slow
 def test_many_partitions_are_cut_aloud() -> None:
     number = 2_003
     manifest, rows = release(
