@@ -91,6 +91,7 @@ def test_options_that_spark_takes_pass(spark: SparkSession) -> None:
     check_trial(spark, spec, T._parse_datatype_string("a date, t timestamp, r array<int>"), {})
 
 
+@pytest.mark.slow
 def test_a_bad_pattern_costs_nothing_and_the_corrected_file_runs_under_the_same_id(
     place: Place, cli: Any, tmp_path: Path
 ) -> None:

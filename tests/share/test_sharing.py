@@ -235,6 +235,7 @@ def test_places_that_cannot_be_meant_are_refused(home: Place, cli: Cli, tmp_path
     refused(add(home, cli, config, ledger=tmp_path / "none"), config, 3, "ledger")
 
 
+@pytest.mark.slow
 def test_what_commits_and_the_outbox_say_of_themselves_is_not_enough(place: Place, cli: Cli) -> None:
     """Whoever can write can write a release id, too, and a digest; raw rows would stay in an old file and in the log."""
     place.release("r1", aggregates=[PATIENTS, MEAN])
@@ -282,6 +283,7 @@ MANIFEST = "ALTER TABLE {} SET TBLPROPERTIES ('dp_spark.manifest' = '{}')"
 NO_ID = json.dumps({"format": "dp_spark.manifest/1", "dataset": "visits"})
 
 
+@pytest.mark.slow
 def test_a_tampered_table_is_refused_however_it_looks_now(place: Place, cli: Cli) -> None:
     """One table, one change after another; in the end it is exactly what was published, but for its history."""
     place.release("r1", aggregates=[PATIENTS, MEAN])
@@ -329,6 +331,7 @@ def test_upkeep_of_the_table_is_no_tampering(home: Place, cli: Cli, tmp_path: Pa
 # --- Databricks ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_sql_quotes_names_and_says_without_history(place: Place, cli: Cli) -> None:
     """On the local catalog, whose names look the same; the statements themselves run on Databricks only."""
     name = "spark_catalog.default.shared_visits"

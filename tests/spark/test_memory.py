@@ -51,6 +51,7 @@ def test_a_release_that_is_too_wide_costs_nothing(place: Place, monkeypatch: pyt
     assert not place.sink.exists()
 
 
+@pytest.mark.slow
 def test_a_release_that_is_drawn_already_is_published_whatever_the_memory(
     place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ def jobs(spark: SparkSession) -> int:
     return 1 + max(spark.sparkContext.statusTracker().getJobIdsForGroup(None))
 
 
+@pytest.mark.slow
 def test_a_release_is_four_commits_and_few_jobs(place: Place, spark: SparkSession) -> None:
     private = {"partitions": {"private": {}}, "budget": {"epsilon": 1.0, "delta": 1e-6}}
     place.release("first", **private)  # makes the sink
