@@ -59,8 +59,9 @@ wheel: $(STAMP) ## Build the wheels and the zip into dist/ (needs no network)
 dist: $(STAMP) ## Build wheels, zip and packed environment into dist/ (about two minutes)
 	@$(BIN)/python scripts/build_dist.py
 
+# Not --quiet: warnings would pass.
 docs: $(STAMP) ## Build the site of the documents into site/, to be opened from disk (needs no network)
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The documents are in site/index.html"
 
 check: lint types imports doctest ## Run ruff, mypy --strict, import-linter and the doctests

@@ -36,6 +36,7 @@ def test_what_a_document_names_is_there(path: Path) -> None:
         (dead_links, "[a](docs/privacy.md)", "[a](docs/privacy.txt)"),
         (dead_links, "[a](docs/privacy.md#the-guarantee)", "[a](docs/privacy.md#the-promise)"),
         (dead_links, "# Told & twice\n## Once\n[a](#once)", "# Told & twice\n## Once\n[a](#told-twice)"),
+        (dead_links, "# Told & twice\n## Once\n[a](#once)", "# Told & twice\n## Once\n[a](#told--twice)"),
         (dead_links, "![a](benchmarks/results.svg)", "![a](benchmarks)"),
         (missing_files, "`dp_spark/session.py`, `tests/contracts/`", "`dp_spark/sessions.py`"),
         (missing_files, "`engine/bounding`, `bounding.py`, `warehouse/ledger`", "`engine/bounds`"),

@@ -180,7 +180,7 @@ def unknown_names(document: Document) -> list[str]:
     found = []
     for span in document.spans():
         dotted = _DOTTED.fullmatch(span)
-        if dotted is None or re.search(r"\.(py|md|toml|txt|ya?ml|zip)$", span):
+        if dotted is None or re.search(r"\.(py|md|toml|txt|ya?ml|zip|html|csv|json|parquet)$", span):
             continue
         parts = dotted[1].split(".")
         if parts[0] in ReleaseSpec.model_fields and set(parts) <= _file_keys():
