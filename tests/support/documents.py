@@ -18,7 +18,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import click
 import typer
 from checkout import ROOT
 from markdown_it import MarkdownIt
@@ -192,8 +191,8 @@ def unknown_names(document: Document) -> list[str]:
 
 
 @functools.cache
-def command_line() -> click.Command:
-    """The commands, as click sees them."""
+def command_line() -> Any:
+    """The tree of commands."""
     return typer.main.get_command(app)
 
 
