@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 JARS := $(VENV)/.jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-fast test-connect test-matrix durability bench bench-quick wheel dist check lint types imports doctest clean
+.PHONY: help setup demo test test-all test-fast test-connect test-matrix durability bench bench-quick wheel dist docs check lint types imports doctest clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "dp-spark needs Python 3.11 or later; run make PYTHON=/path/to/python3.11")'
 	@echo "Installing dp-spark and its libraries into $(VENV) (about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev,docs]'
 	@touch $@
 
 $(JARS): $(STAMP)
@@ -63,10 +63,15 @@ wheel: $(STAMP) ## Build the wheels and the zip into dist/ (needs no network)
 dist: $(STAMP) ## Build wheels, zip and packed environment into dist/ (about two minutes)
 	@$(BIN)/python scripts/build_dist.py
 
+# Not --quiet: warnings would pass.
+docs: $(STAMP) ## Build the site of the documents into site/, to be opened from disk (needs no network)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "The documents are in site/index.html"
+
 check: lint types imports doctest ## Run ruff, mypy --strict, import-linter and the doctests
 
 lint: $(STAMP)
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/rumdl check --quiet .
 
 types: $(STAMP)
 	@$(BIN)/mypy
@@ -78,4 +83,4 @@ doctest: $(JARS)
 	@$(BIN)/python -m pytest -q --doctest-modules dp_spark
 
 clean: ## Remove the environment and everything that was made
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build demo-out .bench .matrix
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .rumdl_cache dist build site demo-out .bench .matrix

@@ -53,8 +53,11 @@ def run_release(
         The published rows and manifest, read back from the commit.
 
     Raises:
-        SpecError: The file is wrong. BudgetError: the ledger refuses. SourceError: the source is missing or of the
-            wrong shape. ConflictError: another run came first. DamageError: ledger, outbox or sink is damaged.
+        SpecError: The file is wrong.
+        BudgetError: The ledger refuses.
+        SourceError: The source is missing or of the wrong shape.
+        ConflictError: Another run came first.
+        DamageError: Ledger, outbox or sink is damaged.
 
     Guarantees: what is published, charged and returned is (epsilon, delta)-differentially private under the
     manifest's guarantee (docs/privacy.md); the charge is committed before any private value is read.

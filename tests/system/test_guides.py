@@ -121,9 +121,3 @@ CLAIMS: dict[str, Any] = {
     "choose-bounds": check_bounds,
     "choose-epsilon": check_epsilon,
 }
-
-
-def test_the_links_of_the_documents_lead_somewhere() -> None:
-    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
-            assert (document.parent / link).exists(), f"{document.name}: {link}"
