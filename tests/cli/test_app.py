@@ -22,8 +22,6 @@ from dp_spark.cli import main
 from dp_spark.errors import BudgetError, ConflictError, DamageError, DpSparkError, SourceError, SpecError
 from dp_spark.schema.reading import parse_yaml
 
-pytest_plugins = ("release_fixtures",)
-
 Cli = Callable[..., Outcome]
 
 
@@ -360,9 +358,8 @@ def test_the_entry_point_exits_with_the_code(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="module")
 def published(spark: SparkSession, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A place with one published release, and everything that bad inputs need around it."""
-    folder = tmp_path_factory.mktemp("published")
-    shutil.copytree(template / "ledger", folder / "ledger")
-    place = Place(folder, template / "source", spark)
+    place = Place.copied(template, tmp_path_factory.mktemp("published"), spark)
+    folder = place.folder
     place.release("r0")
     place.own_source()
     shutil.copytree(place.source, folder / "foreign")

@@ -25,9 +25,6 @@ from dp_spark.errors import SourceError, SpecError
 from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 
-pytest_plugins = ("source_fixtures",)
-
-
 # --- every format -----------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,11 @@ from dp_spark.engine.sources import made_by_folders, open_checked, open_source
 from dp_spark.errors import DpSparkError, SourceError, SpecError
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 
-pytest_plugins = ("release_fixtures",)
-
 SCHEMA = {"id": "int", "ward": "string", "cost": "int", "day": "date"}
 CSV_HEADER = "id,ward,cost,day\n"
 
 
-@pytest.fixture(autouse=True)
-def held(spark: SparkSession) -> Iterator[None]:
-    with settings(spark, {**RELEASE_SETTINGS, "spark.sql.session.timeZone": "UTC"}):
-        yield
+pytestmark = pytest.mark.usefixtures("held")
 
 
 def checked(spark: SparkSession, **keys: Any) -> DataFrame:

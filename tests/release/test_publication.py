@@ -14,8 +14,6 @@ from dp_spark.errors import BudgetError, ConflictError, DamageError, DpSparkErro
 from dp_spark.release import draw as drawing
 from dp_spark.release import publication
 
-pytest_plugins = ("release_fixtures",)
-
 
 def charged_only(place: Place, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     with monkeypatch.context() as patch:

@@ -44,8 +44,6 @@ from dp_spark.release.run import run_release
 from dp_spark.tables import delta as tables
 from dp_spark.tables import sink as sinks
 
-pytest_plugins = ("release_fixtures",)
-
 
 class Calls:
     """Counts calls of a function that still does what it did."""

@@ -27,8 +27,6 @@ from dp_spark.cli import main
 from dp_spark.ledger.outbox import Draw
 from dp_spark.share.server_config import read_config
 
-pytest_plugins = ("release_fixtures",)
-
 Cli = Callable[..., Outcome]
 URL = "hospital.releases.visits"
 
@@ -36,9 +34,7 @@ URL = "hospital.releases.visits"
 @pytest.fixture(scope="module")
 def home(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, template: Path) -> Place:
     """One ledger with one release, published twice: r1 is the older version of the table, r2 the newest."""
-    folder = tmp_path_factory.mktemp("home")
-    shutil.copytree(template / "ledger", folder / "ledger")
-    place = Place(folder, template / "source", spark)
+    place = Place.copied(template, tmp_path_factory.mktemp("home"), spark)
     for release_id in ("r1", "r2"):
         place.release(release_id, aggregates=[PATIENTS, MEAN])
     return place

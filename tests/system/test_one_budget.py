@@ -11,8 +11,6 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import Outcome, Place, snapshot
 
-pytest_plugins = ("release_fixtures",)
-
 SCHEMA = "one_budget"
 
 

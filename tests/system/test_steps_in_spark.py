@@ -6,7 +6,7 @@ import datetime as dt
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -19,17 +19,13 @@ from pyspark.sql import functions as F
 
 from dp_spark.engine.preprocess import apply_steps, check_steps
 from dp_spark.errors import SourceError
-from dp_spark.spark.settings import RELEASE_SETTINGS, settings
+from dp_spark.spark.settings import settings
 from dp_spark.spec.row_functions import CHARSETS
 
 STR, INT, LONG, DOUBLE = pa.string(), pa.int32(), pa.int64(), pa.float64()
 
 
-@pytest.fixture(autouse=True)
-def held(spark: SparkSession) -> Iterator[None]:
-    """As a release does, in a session whose own settings are the strict ones."""
-    with settings(spark, {"spark.sql.ansi.enabled": "true"}), settings(spark, RELEASE_SETTINGS):
-        yield
+pytestmark = pytest.mark.usefixtures("held")
 
 
 def steps(spark: SparkSession, frame: DataFrame, *preprocess: Mapping[str, Any], **more: Any) -> DataFrame:

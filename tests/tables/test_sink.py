@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -55,13 +54,6 @@ def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
     ref = TableRef.of(Location(path=str(tmp_path_factory.mktemp("published") / "release")))
     publish(spark, ref, ROWS, manifest(), -1)
     return ref
-
-
-@pytest.fixture
-def schema(spark: SparkSession, tmp_path: Path) -> Iterator[str]:
-    spark.sql(f"CREATE SCHEMA sinks LOCATION '{tmp_path / 'sinks'}'")
-    yield "sinks"
-    spark.sql("DROP SCHEMA sinks CASCADE")
 
 
 def log(ref: TableRef, version: int = 0) -> dict[str, list[dict[str, Any]]]:
