@@ -18,8 +18,9 @@ from frames import frame_of, tuples
 from helpers import release_spec
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from source_helpers import steps
 
-from dp_spark.engine.preprocess import apply_steps, check_steps
+from dp_spark.engine.preprocess import check_steps
 from dp_spark.engine.time_guard import guarded
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.spark.errors import SPARK_ERRORS, condition
@@ -34,12 +35,6 @@ def as_in_a_release(request: pytest.FixtureRequest) -> None:
     """Tests with a session have it as a release has; the others start none."""
     if "spark" in request.fixturenames:
         request.getfixturevalue("held")
-
-
-def steps(spark: SparkSession, frame: DataFrame, *preprocess: Mapping[str, Any], **more: Any) -> DataFrame:
-    spec = release_spec(preprocess=list(preprocess), **more)
-    check_steps(spec)
-    return apply_steps(spark, frame, spec)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from browser import Browser, find_browser
+from chains import Chain, account
 from helpers import COUNT, MEAN, PUBLIC, UNITS, release_spec
 from queries import manifest_of, released_table
 from release_helpers import COUNT as VISITS
@@ -25,12 +26,9 @@ from release_helpers import PATIENTS, Outcome, Place
 
 from dp_spark.errors import SpecError
 from dp_spark.ledger.history import BudgetHistory, budget_history
-from dp_spark.ledger.rows import GENESIS, Row
 from dp_spark.ledger.state import LedgerState
 from dp_spark.manifest import value_columns
 from dp_spark.plan.planning import plan_release
-from dp_spark.privacy.accountants.account import Account
-from dp_spark.privacy.events import events_to_json
 from dp_spark.published import odds
 from dp_spark.report import page as report
 from dp_spark.report.charts import budget_picture, time_ticks
@@ -49,33 +47,17 @@ def release(keys: list[Any], counts: list[int] | None = None, **changes: Any) ->
     return manifest, released_table(plan, pa.table({"test": keys}), noisy)
 
 
-def ledger(manifest: dict[str, Any], charges: int = 3, **changes: Any) -> LedgerState:
+def ledger(manifest: dict[str, Any], charges: int = 3) -> LedgerState:
     """An opened zcdp account that was charged so often for releases like this one; the first was this one."""
-    account, plan = Account.open(Decimal(5), Decimal("0.00001")), plan_release(release_spec(), "zcdp", None)
-    opened = datetime(2024, 5, 1, tzinfo=UTC)
-    entries: list[Row] = []
-    for sequence in range(1, charges + 2):
-        kind = "open" if sequence == 1 else "charge"
-        values: dict[str, Any] = {
-            "entry": kind,
-            "dataset": manifest["dataset"],
-            "sequence": sequence,
-            "release_id": None if kind == "open" else f"r{sequence - 1}",
-            "file_digest": None if kind == "open" else "sha256:f",
-            "accountant": "zcdp",
-            "privacy_unit": None if kind == "open" else '["id"]',
-            "source": None if kind == "open" else "/classified/source",
-            "events": "[]" if kind == "open" else events_to_json(plan.events),
-            "epsilon": str(account.epsilon) if kind == "open" else "1",
-            "delta": str(account.delta) if kind == "open" else "0.000001",
-            "rho": str(account.rho) if kind == "open" else str(plan.cost.amount),
-            "reason": "classified reason" if kind == "open" else None,
-            "at": opened + timedelta(days=30 * sequence),
-            "who": "classified person",
-            "previous_digest": entries[-1].digest if entries else GENESIS,
-        }
-        entries.append(Row(**(values | changes)))
-    return LedgerState(entries, where="ledger")
+    plan = plan_release(release_spec(), "zcdp", None)
+    cost = {"epsilon": "1", "delta": "0.000001", "rho": str(plan.cost.amount), "accountant": "zcdp"}
+    about = {"who": "classified person"}
+    day = datetime(2024, 5, 31, tzinfo=UTC)
+    chain = Chain().open(manifest["dataset"], account("5", "0.00001"), reason="classified reason", at=day, **about)
+    for number in range(1, charges + 1):
+        more = {"source": "/classified/source", "at": day + timedelta(days=30 * number), **cost, **about}
+        chain.charge(manifest["dataset"], f"r{number}", *plan.events, **more)
+    return chain.state()
 
 
 def history(manifest: dict[str, Any], charges: int = 3) -> BudgetHistory:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+from helpers import minimal_spec
 from pyspark.sql import SparkSession
 
 from dp_spark.ledger.outbox import Draw, Outbox
@@ -99,8 +100,7 @@ class Place:
 
     def document(self, **changes: Any) -> dict[str, Any]:
         """A release file as plain data; a change to None removes the key."""
-        data: dict[str, Any] = {
-            "version": 1,
+        given: dict[str, Any] = {
             "name": "visits-by-ward",
             "dataset": "visits",
             "source": {"format": "delta", "path": str(self.source)},
@@ -113,8 +113,7 @@ class Place:
             "ledger": {"path": str(self.ledger)},
             "sink": {"path": str(self.sink)},
         }
-        data |= changes
-        return {key: value for key, value in data.items() if value is not None}
+        return minimal_spec(**given | changes)
 
     def file(self, **changes: Any) -> Path:
         """The release file; JSON is YAML."""

@@ -6,18 +6,15 @@ import datetime as dt
 import math
 import os
 import time
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
 
 import pyarrow as pa
 import pytest
 from frames import frame_of, tuples
-from helpers import release_spec
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+from source_helpers import steps
 
-from dp_spark.engine.preprocess import apply_steps, check_steps
 from dp_spark.errors import SourceError
 from dp_spark.spark.settings import settings
 from dp_spark.spec.row_functions import CHARSETS
@@ -26,12 +23,6 @@ STR, INT, LONG, DOUBLE = pa.string(), pa.int32(), pa.int64(), pa.float64()
 
 
 pytestmark = pytest.mark.usefixtures("held")
-
-
-def steps(spark: SparkSession, frame: DataFrame, *preprocess: Mapping[str, Any], **more: Any) -> DataFrame:
-    spec = release_spec(preprocess=list(preprocess), **more)
-    check_steps(spec)
-    return apply_steps(spark, frame, spec)
 
 
 ZONES = ["UTC", "America/New_York", "Asia/Kolkata"]
