@@ -66,6 +66,28 @@ def place(spark: SparkSession, template: Path, tmp_path: Path) -> Place:
     return Place.copied(template, tmp_path, spark)
 
 
+@pytest.fixture(scope="session")
+def made_once(spark: SparkSession, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """One file released twice, as r1 and r2, into one sink: what ``released`` shows to tests."""
+    from release_helpers import COUNT, MEAN, PATIENTS, TOTAL, Place
+
+    place = Place.copied(template, tmp_path_factory.mktemp("released"), spark)
+    for release_id in ("r1", "r2"):
+        place.release(release_id, aggregates=[PATIENTS, COUNT, TOTAL, MEAN])
+    return place
+
+
+@pytest.fixture
+def released(made_once: Place) -> Iterator[Place]:
+    """The releases r1 and r2 that all tests share: to be looked at, or copied; a test that changes them fails."""
+    from release_helpers import snapshot
+
+    tables = (made_once.ledger, made_once.outbox_path, made_once.sink)
+    before = [snapshot(table) for table in tables]
+    yield made_once
+    assert [snapshot(table) for table in tables] == before, "a test changed the releases that all share"
+
+
 @pytest.fixture
 def cli(spark: SparkSession, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """The command line, in this process and on this session; it must never show a traceback."""

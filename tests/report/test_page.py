@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -19,6 +20,7 @@ import pytest
 from browser import Browser, find_browser
 from chains import Chain, account
 from helpers import COUNT, MEAN, PUBLIC, UNITS, release_spec
+from pyspark.sql import SparkSession
 from queries import manifest_of, released_table
 from release_helpers import COUNT as VISITS
 from release_helpers import MEAN as COST
@@ -272,14 +274,16 @@ def test_a_line_of_the_budget_is_seen_where_two_have_the_same_share() -> None:
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def published(place: Place) -> Place:
+@pytest.fixture(scope="module")
+def published(spark: SparkSession, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A release of a zcdp account; a test that changes its table changes a copy."""
+    place = Place.copied(template, tmp_path_factory.mktemp("published"), spark)
     place.release("r1", dataset="gauss", aggregates=[PATIENTS, VISITS, COST], budget={"epsilon": 4, "delta": 0.000004})
     return place
 
 
-def test_the_command_from_end_to_end(published: Place, cli: Callable[..., Outcome]) -> None:
-    file = published.folder / "report.html"
+def test_the_command_from_end_to_end(published: Place, cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
     outcome = cli("show", published.sink, "--html", file, "--ledger", published.ledger)
     assert outcome.code == 0, outcome.err
     assert f"Report      {file}" in outcome.out
@@ -289,7 +293,7 @@ def test_the_command_from_end_to_end(published: Place, cli: Callable[..., Outcom
         width = published.drawn("r1").manifest["aggregates"][0]["half_width_95"]
         assert f"{row['ward']} {row['patients']} ± {width:.0f}" in shown
     assert "r1 (this one)" in shown
-    for path in (published.source, published.folder, Path.cwd()):
+    for path in (published.source, published.folder, tmp_path, Path.cwd()):
         assert str(path) not in page + "".join(pictures(page))
     document = cli("show", published.sink, "--html", file, "--json").document
     assert document["release_id"] == "r1"
@@ -304,8 +308,13 @@ def test_the_command_from_end_to_end(published: Place, cli: Callable[..., Outcom
 
 
 @pytest.mark.parametrize("change", ["manifest", "rows"])
-def test_with_a_ledger_it_tells_only_what_was_drawn(published: Place, cli: Callable[..., Outcome], change: str) -> None:
-    table, manifest = f"delta.`{published.sink}`", published.drawn("r1").manifest
+def test_with_a_ledger_it_tells_only_what_was_drawn(
+    published: Place, cli: Callable[..., Outcome], tmp_path: Path, change: str
+) -> None:
+    sink, file = shutil.copytree(published.sink, tmp_path / "release"), tmp_path / "report.html"
+    table, manifest = f"delta.`{sink}`", published.drawn("r1").manifest
+    assert cli("show", sink, "--html", file, "--ledger", published.ledger).code == 0, "a copy is shown, too"
+    file.unlink()
     forged = {**manifest, "guarantee": {**manifest["guarantee"], "epsilon": "0.1"}}
     text = json.dumps(forged).replace("'", "\\'")
     published.spark.sql(
@@ -313,8 +322,7 @@ def test_with_a_ledger_it_tells_only_what_was_drawn(published: Place, cli: Calla
         if change == "manifest"
         else f"INSERT INTO {table} SELECT * FROM {table} LIMIT 1"
     )
-    file = published.folder / "report.html"
-    outcome = cli("show", published.sink, "--html", file, "--ledger", published.ledger, "--json")
+    outcome = cli("show", sink, "--html", file, "--ledger", published.ledger, "--json")
     assert (outcome.code, file.exists()) == (6, False)
     assert "r1: the" in outcome.error["message"]
 
