@@ -64,7 +64,7 @@ def test_selection_is_a_query_even_when_no_count_is_requested() -> None:
 
 def test_bad_clipping_bounds_are_named_by_their_aggregate() -> None:
     (aggregate,) = release_spec(aggregates=[{**SUM, "min_value": 0, "max_value": 1e-300}]).aggregates
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError, match="the clipping bounds are out of range") as caught:
         aggregate.queries()
     assert caught.value.where == "aggregates.total"
 

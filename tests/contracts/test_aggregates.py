@@ -138,7 +138,7 @@ def test_no_integer_of_a_query_is_dropped_in_silence() -> None:
     two = Drawn(np.array([[4, 6], [8, 10]]), NOISE)
     assert two.amounts.tolist() == [[2.0, 3.0], [4.0, 5.0]]
     for read in (lambda: two.single, lambda: two.amount):
-        with pytest.raises(AssertionError):
+        with pytest.raises(AssertionError, match="must not lose them"):
             read()
 
 

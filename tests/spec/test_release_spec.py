@@ -358,7 +358,7 @@ def test_a_decimal_parameter_may_become_a_whole_number(tmp_path: Path) -> None:
     path = tmp_path / "release.yaml"
     path.write_text(EXAMPLE.replace("{since: 0}", "{since: 0.5, text: a}"))
     assert ReleaseSpec.from_yaml(path, ["parameters.since=3"]).parameters["since"] == 3
-    with pytest.raises(SpecError):
+    with pytest.raises(SpecError, match="must stay a text"):
         ReleaseSpec.from_yaml(path, ["parameters.text=3"])
 
 
@@ -516,16 +516,16 @@ def test_expanded_values_are_checked_again_and_never_shown(changes: dict[str, An
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "message"),
     [
-        {"source": {"format": "jdbc", "options": {"url": "u", "dbtable": "(select id from t limit 5) q --${"}}},
-        {"source": {"format": "jdbc", "options": {"url": "u", "dbtable": "${Q}"}}},
-        {"sink": {"table": "a b ${"}},
-        {"ledger": {"table": "${Q}"}},
+        (source(format="jdbc", options={"url": "u", "dbtable": "(select id from t limit 5) q --${"}), "plain table name"),
+        (source(format="jdbc", options={"url": "u", "dbtable": "${Q}"}), "plain table name"),
+        ({"sink": {"table": "a b ${"}}, "one to three plain words"),
+        ({"ledger": {"table": "${Q}"}}, "one to three plain words"),
     ],
 )
-def test_a_dollar_brace_does_not_switch_the_check_of_a_name_off(changes: dict[str, Any]) -> None:
-    with pytest.raises(SpecError):
+def test_a_dollar_brace_does_not_switch_the_check_of_a_name_off(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
         release_spec(**changes).expand({"Q": "(select id from t limit 5) q --${"})
 
 

@@ -414,5 +414,5 @@ def test_parties_agree_on_the_definition(tmp_path: Path) -> None:
     given = party(defined)
     for wrong in ([], {"other": "lower(id)"}, {"who": 5}):
         given.manifest["guarantee"]["privacy_unit_definition"] = wrong
-        with pytest.raises(DamageError):
+        with pytest.raises(DamageError, match="does not hold what its manifest says"):
             check_parties([given, party(defined, label="B")])
