@@ -1,29 +1,29 @@
-"""One SparkSession for all tests that need one; pure tests start no JVM."""
+"""The fixtures that tests of several folders use; pure tests import no pyspark and start no JVM."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
-from hypothesis import settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+    from release_helpers import Outcome, Place
 
 pytest_plugins = ("time_limit",)
 
 # How long an example takes says how busy the machine is. Made of "default", since that of CI draws the same examples each time.
-settings.register_profile("untimed", settings.get_profile("default"), deadline=None)
-settings.load_profile("untimed")
+hypothesis.settings.register_profile("untimed", hypothesis.settings.get_profile("default"), deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """The session that the command line uses, with a warehouse of the test run's own."""
-    import os
-
     from dp_spark.session import get_session
 
     before = Path.cwd()
@@ -32,6 +32,79 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     os.chdir(before)
     yield session
     session.stop()
+
+
+@pytest.fixture
+def schema(spark: SparkSession, tmp_path: Path) -> Iterator[str]:
+    """A catalog schema of the test's own, whose tables lie under tmp_path."""
+    spark.sql(f"CREATE SCHEMA wards LOCATION '{tmp_path / 'wards'}'")
+    yield "wards"
+    spark.sql("DROP SCHEMA wards CASCADE")
+
+
+@pytest.fixture
+def held(spark: SparkSession) -> Iterator[None]:
+    """The settings of a release, in a session whose own are the strict ones."""
+    from dp_spark.spark.settings import RELEASE_SETTINGS, settings
+
+    given = {**RELEASE_SETTINGS, "spark.sql.session.timeZone": "UTC"}
+    with settings(spark, {"spark.sql.ansi.enabled": "true"}), settings(spark, given):
+        yield
+
+
+@pytest.fixture(scope="session")
+def template(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source and the ledger that every test's place starts from; only to be read or copied."""
+    from release_helpers import make_template
+
+    return make_template(spark, tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def place(spark: SparkSession, template: Path, tmp_path: Path) -> Place:
+    """A folder of the test's own, with a ledger and the defaults of a release file."""
+    from release_helpers import Place
+
+    return Place.copied(template, tmp_path, spark)
+
+
+@pytest.fixture(scope="session")
+def made_once(spark: SparkSession, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """One file released twice, as r1 and r2, into one sink: what ``released`` shows to tests."""
+    from release_helpers import COUNT, MEAN, PATIENTS, TOTAL, Place
+
+    place = Place.copied(template, tmp_path_factory.mktemp("released"), spark)
+    for release_id in ("r1", "r2"):
+        place.release(release_id, aggregates=[PATIENTS, COUNT, TOTAL, MEAN])
+    return place
+
+
+@pytest.fixture
+def released(made_once: Place) -> Iterator[Place]:
+    """The releases r1 and r2 that all tests share: to be looked at, or copied; a test that changes them fails."""
+    from release_helpers import snapshot
+
+    tables = (made_once.ledger, made_once.outbox_path, made_once.sink)
+    before = [snapshot(table) for table in tables]
+    yield made_once
+    assert [snapshot(table) for table in tables] == before, "a test changed the releases that all share"
+
+
+@pytest.fixture
+def cli(spark: SparkSession, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """The command line, in this process and on this session; it must never show a traceback."""
+    from release_helpers import Outcome
+
+    from dp_spark.cli import main
+
+    def call(*arguments: object) -> Outcome:
+        capfd.readouterr()
+        code = main([os.fspath(item) if isinstance(item, os.PathLike) else str(item) for item in arguments])
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.out + captured.err
+        return Outcome(code, captured.out, captured.err)
+
+    return call
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

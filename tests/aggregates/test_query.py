@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -64,7 +66,7 @@ def test_selection_is_a_query_even_when_no_count_is_requested() -> None:
 
 def test_bad_clipping_bounds_are_named_by_their_aggregate() -> None:
     (aggregate,) = release_spec(aggregates=[{**SUM, "min_value": 0, "max_value": 1e-300}]).aggregates
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError, match="the clipping bounds are out of range") as caught:
         aggregate.queries()
     assert caught.value.where == "aggregates.total"
 
@@ -77,7 +79,15 @@ def test_bad_clipping_bounds_are_named_by_their_aggregate() -> None:
 def test_the_low_bits_of_whole_numbers_are_zero(limits: tuple[float, float], mean: bool, value: int) -> None:
     total = total_in(centred_sum("x", *limits) if mean else plain_sum("x", *limits))
     assert total.term(total.lattice.to_integer(float(value))) % 2**total.zero_bits == 0
-    assert total.zero_bits >= 0
+
+
+@pytest.mark.parametrize("limits", [(0, 100), (-3, 7), (0.5, 99.75), (0, 1e7), (-(2.0**40), 1.0), (1e12, 1e12 + 1)])
+@pytest.mark.parametrize("make", [plain_sum, centred_sum])
+def test_no_more_low_bits_of_whole_numbers_are_zero(make: Callable[..., Query], limits: tuple[float, float]) -> None:
+    total = total_in(make("x", *limits))
+    numbers = [-(2.0**63), 2.0**63, *(math.ceil(limits[0]) + more for more in range(4))]
+    common = math.gcd(*(total.term(total.lattice.to_integer(number)) for number in numbers))
+    assert common & -common == 2**total.zero_bits
 
 
 def test_labels_tell_queries_apart() -> None:

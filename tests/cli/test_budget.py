@@ -15,8 +15,6 @@ from release_helpers import COUNT, PATIENTS, Outcome, Place, visits, write_delta
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.release import draw as drawing
 
-pytest_plugins = ("release_fixtures",)
-
 Cli = Callable[..., Outcome]
 
 

@@ -16,8 +16,6 @@ from dp_spark.cli.demo_comparison import comparison_table, coverage
 from dp_spark.cli.demo_scenarios import SCENARIOS
 from dp_spark.spec.release_spec import ReleaseSpec
 
-pytest_plugins = ("release_fixtures",)
-
 
 @pytest.mark.slow
 def test_a_demo_from_end_to_end(tmp_path: Path, cli: Callable[..., Outcome]) -> None:

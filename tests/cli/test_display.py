@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from chains import Chain, account
 from helpers import COUNT, MEAN, PUBLIC, UNITS, release_spec
 from queries import manifest_of, released_table
 from rich.console import Console
@@ -19,7 +20,6 @@ from rich.console import Console
 from dp_spark.cli import display, documents
 from dp_spark.ledger.accounts import AccountState
 from dp_spark.ledger.entries import Charge, Written, entry_of
-from dp_spark.ledger.rows import GENESIS, Row
 from dp_spark.manifest import FORMAT, columns_of
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accountants.account import Account
@@ -28,24 +28,10 @@ from dp_spark.release.run import ReleaseResult
 
 
 def charge(release_id: str = "r1", epsilon: str = "1", rho: str | None = None) -> Written[Charge]:
-    row = Row(
-        entry="charge",
-        dataset="nafld",
-        sequence=2,
-        release_id=release_id,
-        file_digest="sha256:f",
-        accountant="basic",
-        privacy_unit='["id"]',
-        source="/data",
-        events="[]",
-        epsilon=epsilon,
-        delta="0.000001",
-        rho=rho,
-        reason=None,
-        at=datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC),
-        who="me",
-        previous_digest=GENESIS,
-    )
+    at = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
+    chain = Chain().open("nafld", account("3.3", "0.00001"))
+    chain.charge("nafld", release_id, at=at, epsilon=epsilon, delta="0.000001", rho=rho)
+    row = chain.entries[-1]
     entry = entry_of(row)
     assert isinstance(entry, Charge)
     return Written(entry, row)

@@ -160,8 +160,9 @@ def test_a_manifest_that_does_not_fit_its_table_is_damage(
     ],
 )
 def test_columns_that_are_not_those_of_the_table_are_damage(change: Callable[[list[dict[str, Any]]], object]) -> None:
-    with pytest.raises(DamageError):
+    with pytest.raises(DamageError) as caught:
         check_parties([party(BASE), changed(described(party(BASE, label="B")), lambda item: change(item["columns"]))])
+    assert caught.value.where == "B"
 
 
 def test_parties_of_different_versions_agree_and_a_setting_that_only_one_has_is_a_difference() -> None:
@@ -173,12 +174,13 @@ def test_parties_of_different_versions_agree_and_a_setting_that_only_one_has_is_
 
 
 def test_a_key_that_stands_twice_is_damage() -> None:
-    with pytest.raises(DamageError):
+    check_parties([party(BASE), party(BASE, label="B")])
+    with pytest.raises(DamageError, match="does not hold what its manifest says"):
         check_parties([party(BASE, ["a", "b", "b"]), party(BASE, label="B")])
     whole = plan(*ALL, group_by=[], partitions=None)
     for rows in (2, 0):
         given = party(whole, [None] * rows)
-        with pytest.raises(DamageError):
+        with pytest.raises(DamageError, match="does not hold what its manifest says"):
             check_parties([Party("A", given.manifest, given.rows.drop_columns(["test"])), given])
 
 

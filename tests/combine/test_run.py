@@ -34,8 +34,6 @@ from dp_spark.tables import delta as tables
 from dp_spark.tables import sink as sinks
 from dp_spark.tables.refs import TableRef
 
-pytest_plugins = ("release_fixtures",)
-
 PRIVATE = plan(*ALL, partitions={"private": {}})
 PARTIES = {
     "north": party(PRIVATE, ["a", "b", None], {item: [900, 800, 700] for item in PRIVATE.mechanisms}, label="north"),

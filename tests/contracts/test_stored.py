@@ -32,8 +32,6 @@ from dp_spark.manifest import (
 )
 from dp_spark.privacy.events import events_from_json, events_to_json, unparsed_from_json
 
-pytest_plugins = ("release_fixtures",)
-
 VERSIONS = sorted(folder for folder in GOLDEN.iterdir() if folder.is_dir())
 #: How Delta calls the types of released columns.
 DELTA_TYPES = {"bigint": "long", "double": "double", "int": "integer"}

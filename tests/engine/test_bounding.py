@@ -162,7 +162,7 @@ def test_a_row_unit_keeps_all_rows_each_the_first_of_its_own(spark: SparkSession
         [(0, 5, True), (0, 5, True), (None, None, True), (1, 2, True)], key=repr
     )
     for wrong in (ContributionBounds(2, 1), ContributionBounds(1, 2)):
-        with pytest.raises(AssertionError):
+        with pytest.raises(AssertionError, match="a row is in one partition, once"):
             bound_contributions(prepared(frame, 0, 1), wrong, SALT)
 
 

@@ -14,8 +14,6 @@ from release_helpers import Place
 from dp_spark.engine.buckets import Buckets, in_buckets
 from dp_spark.spec.release_spec import Source
 
-pytest_plugins = ("release_fixtures",)
-
 NAME = "bucketed_visits"
 MANY = {
     "dataset": "rich",

@@ -14,8 +14,6 @@ from dp_spark.engine.preprocess import apply_steps, check_steps
 from dp_spark.errors import SourceError
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 
-pytest_plugins = ("source_fixtures",)
-
 
 @pytest.fixture(scope="module")
 def kinds(spark: SparkSession) -> DataFrame:

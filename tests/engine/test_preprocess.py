@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from frames import frame_of, tuples
 from helpers import release_spec
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from source_helpers import steps
 
-from dp_spark.engine.preprocess import apply_steps, check_steps
+from dp_spark.engine.preprocess import check_steps
 from dp_spark.engine.time_guard import guarded
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.spark.errors import SPARK_ERRORS, condition
-from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 from dp_spark.spec.expressions import check_expression
 from dp_spark.spec.row_functions import ALLOWED_FUNCTIONS
 
@@ -31,20 +31,10 @@ STR, INT, LONG, DOUBLE = pa.string(), pa.int32(), pa.int64(), pa.float64()
 
 
 @pytest.fixture(autouse=True)
-def held(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tests with a session run as a release does, in a session whose own settings are the strict ones."""
-    if "spark" not in request.fixturenames:
-        yield
-        return
-    session = request.getfixturevalue("spark")
-    with settings(session, {"spark.sql.ansi.enabled": "true"}), settings(session, RELEASE_SETTINGS):
-        yield
-
-
-def steps(spark: SparkSession, frame: DataFrame, *preprocess: Mapping[str, Any], **more: Any) -> DataFrame:
-    spec = release_spec(preprocess=list(preprocess), **more)
-    check_steps(spec)
-    return apply_steps(spark, frame, spec)
+def as_in_a_release(request: pytest.FixtureRequest) -> None:
+    """Tests with a session have it as a release has; the others start none."""
+    if "spark" in request.fixturenames:
+        request.getfixturevalue("held")
 
 
 @pytest.fixture

@@ -19,8 +19,6 @@ from dp_spark.engine.units import require_units
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.places.identities import same_source, split_identities
 
-pytest_plugins = ("source_fixtures",)
-
 PARQUET = {"id": pa.int32(), "patient": pa.string()}
 
 

@@ -22,11 +22,8 @@ from source_helpers import DERBY, ROWS, SCHEMA, opened
 from dp_spark.engine.columns import require_key, require_numeric
 from dp_spark.engine.providers import provider_of
 from dp_spark.errors import SourceError, SpecError
-from dp_spark.spark.errors import SPARK_ERRORS
+from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
-
-pytest_plugins = ("source_fixtures",)
-
 
 # --- every format -----------------------------------------------------------------------------------------------------
 
@@ -180,22 +177,22 @@ def test_options_that_read_values_or_change_rows_are_refused(option: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("broken", "message"),
     [
-        {"format": "csv", "path": "x", "options": {"mode": "failfast"}},
-        {"format": "csv", "path": "x", "options": {"sep": ";", "SEP": ","}},
-        {"format": "jdbc", "options": {"url": "jdbc:x", "dbtable": "(select 1) t"}},
-        {"format": "jdbc", "options": {"url": "jdbc:x"}},
-        {"format": "jdbc", "path": "x", "options": {"url": "jdbc:x", "dbtable": "t"}},
-        {"format": "delta", "path": "x", "schema": {"a": "int"}},
-        {"table": "a.b", "options": {"versionAsOf": "1"}},
-        {"table": "a.b", "path": "x"},
-        {"format": "delta"},
-        {"path": "x"},
+        ({"format": "csv", "path": "x", "options": {"mode": "failfast"}}, "the mode must be one of"),
+        ({"format": "csv", "path": "x", "options": {"sep": ";", "SEP": ","}}, "an option is given twice"),
+        ({"format": "jdbc", "options": {"url": "jdbc:x", "dbtable": "(select 1) t"}}, "dbtable must be a plain table name"),
+        ({"format": "jdbc", "options": {"url": "jdbc:x"}}, "needs the options url and dbtable"),
+        ({"format": "jdbc", "path": "x", "options": {"url": "jdbc:x", "dbtable": "t"}}, "a jdbc source has options, no path"),
+        ({"format": "delta", "path": "x", "schema": {"a": "int"}}, "schema is for csv and json"),
+        ({"table": "a.b", "options": {"versionAsOf": "1"}}, "has either a table, or a format with a path"),
+        ({"table": "a.b", "path": "x"}, "has either a table, or a format with a path"),
+        ({"format": "delta"}, "a delta source needs a path"),
+        ({"path": "x"}, "needs a table, or a format with a path"),
     ],
 )
-def test_contradictory_sources_are_refused(broken: Mapping[str, Any]) -> None:
-    with pytest.raises(SpecError):
+def test_contradictory_sources_are_refused(broken: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
         release_spec(source=dict(broken))
 
 
@@ -272,8 +269,9 @@ def test_opening_parquet_and_delta_reads_no_data_page(
         (path / f".{file.name}.crc").unlink()
     number, frame = jobs_of(spark, format=kind, path=str(path))
     assert number <= 1, "at most the one that reads a footer"
-    with pytest.raises(SPARK_ERRORS):
+    with pytest.raises(SPARK_ERRORS) as caught:
         tuples(frame)
+    assert condition(caught.value).startswith("FAILED_READ_FILE")
 
 
 # --- tables of a catalog: the provider decides ------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,9 @@ from release_helpers import Outcome, Place
 from dp_spark.engine.preprocess import check_steps
 from dp_spark.engine.trial import check_trial
 from dp_spark.errors import SpecError
-from dp_spark.spark.settings import RELEASE_SETTINGS, settings
-
-pytest_plugins = ("release_fixtures",)
 
 TYPES = "id int, s string, d date, at timestamp, n timestamp_ntz, x double, m decimal(2,2), b binary, l array<double>, " \
     "k map<string,double>, p struct<a: double, q: array<date>>, v variant, i interval day to second"  # fmt: skip
-
-
-@pytest.fixture
-def held(spark: SparkSession) -> Iterator[None]:
-    with settings(spark, RELEASE_SETTINGS):
-        yield
 
 
 def trial(spark: SparkSession, *steps: dict[str, Any], **changes: Any) -> None:

@@ -26,8 +26,6 @@ from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.events import Event, events_from_json
 from dp_spark.tables.refs import TableRef
 
-pytest_plugins = ("release_fixtures",)
-
 COLUMNS = {
     "entry": "string",
     "dataset": "string",

@@ -183,7 +183,15 @@ def test_squares_fit_in_two_limbs_and_are_centred_where_sums_are(bounds: tuple[f
     assert 0 < coarse.granularity**2 < math.inf
 
 
-@pytest.mark.parametrize("bounds", [(0.0, 1e200), (0.0, 1e-200), (1.0, 1.0), (0.0, math.inf)])
-def test_bounds_whose_squares_are_no_doubles_are_refused(bounds: tuple[float, float]) -> None:
-    with pytest.raises(SpecError):
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ((0.0, 1e200), "the clipping bounds are out of range"),
+        ((0.0, 1e-200), "the clipping bounds are out of range"),
+        ((1.0, 1.0), "min_value must be below max_value"),
+        ((0.0, math.inf), "must be finite numbers"),
+    ],
+)
+def test_bounds_whose_squares_are_no_doubles_are_refused(bounds: tuple[float, float], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
         square_lattice(*bounds)

@@ -22,7 +22,6 @@ from dp_spark.release import draw as drawing
 from dp_spark.release import run as release
 from dp_spark.spec.file_digests import MARK
 
-pytest_plugins = ("release_fixtures",)
 Cli = Callable[..., Outcome]
 GOLDEN = checkout.GOLDEN / "0"
 

@@ -19,8 +19,6 @@ from dp_spark.privacy.events import Event
 from dp_spark.release.preview import preview_release
 from dp_spark.spec.release_spec import Location, ReleaseSpec
 
-pytest_plugins = ("release_fixtures",)
-
 Cli = Callable[..., Outcome]
 ALL = [PATIENTS, COUNT, TOTAL, MEAN]
 SHAPES: dict[str, dict[str, Any]] = {

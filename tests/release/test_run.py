@@ -44,8 +44,6 @@ from dp_spark.release.run import run_release
 from dp_spark.tables import delta as tables
 from dp_spark.tables import sink as sinks
 
-pytest_plugins = ("release_fixtures",)
-
 
 class Calls:
     """Counts calls of a function that still does what it did."""
@@ -100,15 +98,32 @@ def test_a_source_that_breaks_after_validation_is_charged_and_a_retry_is_not_cha
     assert str(account.spent.amount) == "1"
 
 
-def test_a_deleted_csv_data_file_fails_after_the_charge(place: Place, cli: Callable[..., Outcome]) -> None:
+@pytest.mark.parametrize("kind", ["csv", "delta"])
+def test_a_data_file_that_is_deleted_between_the_checks_and_the_reading_fails_after_the_charge(
+    place: Place, cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     """A file that is listed when the frame is made and gone when it is read."""
-    source = place.own_source()
-    for path in source.glob("*.parquet"):
-        path.unlink()
-    file = place.file(source={"format": "delta", "path": str(source)})
-    failed = cli("run", file, "--release-id", "r1", "--json")
-    assert failed.code == 4
+    source, charge = place.own_source(), Ledger.charge
+    given: dict[str, Any] = {"format": "delta", "path": str(source)}
+    if kind == "csv":
+        source = place.folder / "csv"
+        source.mkdir()
+        (source / "visits.csv").write_text("patient,ward\np1,er\n")
+        given = {"format": "csv", "path": str(source), "schema": {"patient": "string", "ward": "string"}}
+    files = [path for path in source.iterdir() if path.suffix in (".csv", ".parquet")]
+    assert files
+
+    def charge_and_lose_the_files(*arguments: Any, **named: Any) -> Any:
+        state = charge(*arguments, **named)
+        for path in files:
+            path.unlink()
+        return state
+
+    monkeypatch.setattr(Ledger, "charge", charge_and_lose_the_files)
+    failed = cli("run", place.file(source=given), "--release-id", "r1", "--json")
+    assert (failed.code, failed.error["where"]) == (4, "source")
     assert place.kinds() == [("charge", "r1")]
+    assert not place.sink.exists()
 
 
 def test_nothing_private_is_read_before_the_charge(place: Place, cli: Callable[..., Outcome]) -> None:
@@ -123,7 +138,7 @@ def test_nothing_private_is_read_before_the_charge(place: Place, cli: Callable[.
 
 
 def test_a_failing_charge_draws_nothing(place: Place, draws: Calls) -> None:
-    with pytest.raises(BudgetError):
+    with pytest.raises(BudgetError, match="poor"):
         place.release("r1", dataset="poor")
     assert draws.count == 0
     assert place.outbox().find("r1") is None
@@ -335,17 +350,17 @@ def test_a_published_release_needs_its_source_no_more(place: Place, draws: Calls
 def test_a_release_id_that_the_sink_has_from_another_ledger_is_not_taken_for_ours(place: Place) -> None:
     """What is reported as published must be this ledger's draw."""
     place.release("r1")
+    theirs = place.sink_rows()
     for folder in (place.ledger, place.outbox_path):
         shutil.rmtree(folder)
     (place.folder / ".ledger.head").unlink()
     shutil.copytree(place.source.parent / "ledger", place.ledger)
-    try:
-        result = place.release("r1")
-    except ConflictError:
-        assert ("published", "r1") not in place.kinds()
-        return
+    result = place.release("r1")
+    assert (result.status, result.version) == ("published", 1)
     assert result.rows is not None
     assert result.rows.to_pylist() == place.drawn("r1").rows.to_pylist() == place.sink_rows()
+    assert place.sink_rows(version=0) == theirs
+    assert place.kinds() == [("charge", "r1"), ("published", "r1")]
 
 
 def test_a_published_release_without_its_draw_is_damage(place: Place) -> None:
@@ -358,8 +373,9 @@ def test_a_published_release_without_its_draw_is_damage(place: Place) -> None:
 # --- what is published -----------------------------------------------------------------------------------------------
 
 
-def test_published_columns_and_order(place: Place) -> None:
-    result = place.release("r1", aggregates=[PATIENTS, COUNT, TOTAL, MEAN], budget={"epsilon": 1.0})
+def test_published_columns_and_order(released: Place) -> None:
+    result = released.release("r2", aggregates=[PATIENTS, COUNT, TOTAL, MEAN])
+    assert result.status == "already_published"
     assert result.rows is not None
     expected = ["ward"]
     for name in ("patients", "visits", "total", "average"):
@@ -370,8 +386,10 @@ def test_published_columns_and_order(place: Place) -> None:
     assert (types["patients"], types["visits"]) == (pa.int64(), pa.int64())
     assert all(types[name] == pa.float64() for name in expected if name.endswith("_stddev") or name in ("total", "average"))
     assert result.rows["ward"].to_pylist() == sorted(WARDS)
-    assert len(data_files(place.sink)) == 1, "one file: the number of files says nothing"
-    properties = {row["key"]: row["value"] for row in place.spark.sql(f"SHOW TBLPROPERTIES delta.`{place.sink}`").collect()}
+    assert len(data_files(released.sink)) == 2, "one file for each release: the number of files says nothing"
+    properties = {
+        row["key"]: row["value"] for row in released.spark.sql(f"SHOW TBLPROPERTIES delta.`{released.sink}`").collect()
+    }
     assert properties["delta.enableChangeDataFeed"] == "false"
     assert properties["delta.enableDeletionVectors"] == "false"
     assert json.loads(properties["dp_spark.manifest"]) == result.manifest
@@ -630,10 +648,10 @@ def test_settings_are_held_and_put_back(place: Place, strange_session: dict[str,
 
 def test_settings_are_put_back_after_a_failure(place: Place, strange_session: dict[str, str], monkeypatch: Any) -> None:
     before = _settings(place.spark)
-    with pytest.raises(BudgetError):
+    with pytest.raises(BudgetError, match="poor"):
         place.release("r1", dataset="poor")
     assert _settings(place.spark) == before
-    with pytest.raises(SourceError):
+    with pytest.raises(SourceError, match="source"):
         place.release("r1", source={"format": "delta", "path": str(place.folder / "nowhere")})
     assert _settings(place.spark) == before
     monkeypatch.setattr(drawing.aggregation, "collect", _die)

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,7 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from browser import Browser, find_browser
+from chains import Chain, account
 from helpers import COUNT, MEAN, PUBLIC, UNITS, release_spec
+from pyspark.sql import SparkSession
 from queries import manifest_of, released_table
 from release_helpers import COUNT as VISITS
 from release_helpers import MEAN as COST
@@ -25,18 +28,13 @@ from release_helpers import PATIENTS, Outcome, Place
 
 from dp_spark.errors import SpecError
 from dp_spark.ledger.history import BudgetHistory, budget_history
-from dp_spark.ledger.rows import GENESIS, Row
 from dp_spark.ledger.state import LedgerState
 from dp_spark.manifest import value_columns
 from dp_spark.plan.planning import plan_release
-from dp_spark.privacy.accountants.account import Account
-from dp_spark.privacy.events import events_to_json
 from dp_spark.published import odds
 from dp_spark.report import page as report
 from dp_spark.report.charts import budget_picture, time_ticks
 from dp_spark.report.values import error_counts, error_labels, largest, released
-
-pytest_plugins = ("release_fixtures",)
 
 EVIL = "</td><script>alert(1)</script><img src=http://x.example/y>"
 WIDTHS = {"phone": (390, 844, True), "desktop": (1280, 900, False)}
@@ -51,33 +49,17 @@ def release(keys: list[Any], counts: list[int] | None = None, **changes: Any) ->
     return manifest, released_table(plan, pa.table({"test": keys}), noisy)
 
 
-def ledger(manifest: dict[str, Any], charges: int = 3, **changes: Any) -> LedgerState:
+def ledger(manifest: dict[str, Any], charges: int = 3) -> LedgerState:
     """An opened zcdp account that was charged so often for releases like this one; the first was this one."""
-    account, plan = Account.open(Decimal(5), Decimal("0.00001")), plan_release(release_spec(), "zcdp", None)
-    opened = datetime(2024, 5, 1, tzinfo=UTC)
-    entries: list[Row] = []
-    for sequence in range(1, charges + 2):
-        kind = "open" if sequence == 1 else "charge"
-        values: dict[str, Any] = {
-            "entry": kind,
-            "dataset": manifest["dataset"],
-            "sequence": sequence,
-            "release_id": None if kind == "open" else f"r{sequence - 1}",
-            "file_digest": None if kind == "open" else "sha256:f",
-            "accountant": "zcdp",
-            "privacy_unit": None if kind == "open" else '["id"]',
-            "source": None if kind == "open" else "/classified/source",
-            "events": "[]" if kind == "open" else events_to_json(plan.events),
-            "epsilon": str(account.epsilon) if kind == "open" else "1",
-            "delta": str(account.delta) if kind == "open" else "0.000001",
-            "rho": str(account.rho) if kind == "open" else str(plan.cost.amount),
-            "reason": "classified reason" if kind == "open" else None,
-            "at": opened + timedelta(days=30 * sequence),
-            "who": "classified person",
-            "previous_digest": entries[-1].digest if entries else GENESIS,
-        }
-        entries.append(Row(**(values | changes)))
-    return LedgerState(entries, where="ledger")
+    plan = plan_release(release_spec(), "zcdp", None)
+    cost = {"epsilon": "1", "delta": "0.000001", "rho": str(plan.cost.amount), "accountant": "zcdp"}
+    about = {"who": "classified person"}
+    day = datetime(2024, 5, 31, tzinfo=UTC)
+    chain = Chain().open(manifest["dataset"], account("5", "0.00001"), reason="classified reason", at=day, **about)
+    for number in range(1, charges + 1):
+        more = {"source": "/classified/source", "at": day + timedelta(days=30 * number), **cost, **about}
+        chain.charge(manifest["dataset"], f"r{number}", *plan.events, **more)
+    return chain.state()
 
 
 def history(manifest: dict[str, Any], charges: int = 3) -> BudgetHistory:
@@ -293,14 +275,16 @@ def test_a_line_of_the_budget_is_seen_where_two_have_the_same_share() -> None:
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def published(place: Place) -> Place:
+@pytest.fixture(scope="module")
+def published(spark: SparkSession, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A release of a zcdp account; a test that changes its table changes a copy."""
+    place = Place.copied(template, tmp_path_factory.mktemp("published"), spark)
     place.release("r1", dataset="gauss", aggregates=[PATIENTS, VISITS, COST], budget={"epsilon": 4, "delta": 0.000004})
     return place
 
 
-def test_the_command_from_end_to_end(published: Place, cli: Callable[..., Outcome]) -> None:
-    file = published.folder / "report.html"
+def test_the_command_from_end_to_end(published: Place, cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
     outcome = cli("show", published.sink, "--html", file, "--ledger", published.ledger)
     assert outcome.code == 0, outcome.err
     assert f"Report      {file}" in outcome.out
@@ -310,7 +294,7 @@ def test_the_command_from_end_to_end(published: Place, cli: Callable[..., Outcom
         width = published.drawn("r1").manifest["aggregates"][0]["half_width_95"]
         assert f"{row['ward']} {row['patients']} ± {width:.0f}" in shown
     assert "r1 (this one)" in shown
-    for path in (published.source, published.folder, Path.cwd()):
+    for path in (published.source, published.folder, tmp_path, Path.cwd()):
         assert str(path) not in page + "".join(pictures(page))
     document = cli("show", published.sink, "--html", file, "--json").document
     assert document["release_id"] == "r1"
@@ -325,8 +309,13 @@ def test_the_command_from_end_to_end(published: Place, cli: Callable[..., Outcom
 
 
 @pytest.mark.parametrize("change", ["manifest", "rows"])
-def test_with_a_ledger_it_tells_only_what_was_drawn(published: Place, cli: Callable[..., Outcome], change: str) -> None:
-    table, manifest = f"delta.`{published.sink}`", published.drawn("r1").manifest
+def test_with_a_ledger_it_tells_only_what_was_drawn(
+    published: Place, cli: Callable[..., Outcome], tmp_path: Path, change: str
+) -> None:
+    sink, file = shutil.copytree(published.sink, tmp_path / "release"), tmp_path / "report.html"
+    table, manifest = f"delta.`{sink}`", published.drawn("r1").manifest
+    assert cli("show", sink, "--html", file, "--ledger", published.ledger).code == 0, "a copy is shown, too"
+    file.unlink()
     forged = {**manifest, "guarantee": {**manifest["guarantee"], "epsilon": "0.1"}}
     text = json.dumps(forged).replace("'", "\\'")
     published.spark.sql(
@@ -334,8 +323,7 @@ def test_with_a_ledger_it_tells_only_what_was_drawn(published: Place, cli: Calla
         if change == "manifest"
         else f"INSERT INTO {table} SELECT * FROM {table} LIMIT 1"
     )
-    file = published.folder / "report.html"
-    outcome = cli("show", published.sink, "--html", file, "--ledger", published.ledger, "--json")
+    outcome = cli("show", sink, "--html", file, "--ledger", published.ledger, "--json")
     assert (outcome.code, file.exists()) == (6, False)
     assert "r1: the" in outcome.error["message"]
 

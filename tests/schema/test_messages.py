@@ -296,7 +296,9 @@ def test_a_single_problem_is_one_line_and_has_no_list(tmp_path: Path, capsys: py
 @pytest.mark.parametrize("place", ["partitions", "source", "ledger", "sink"])
 def test_the_mapping_that_is_told_for_a_part_is_one_that_it_takes(place: str) -> None:
     [wrong], [absent] = problems(minimal_spec(**{place: "x"})), problems(minimal_spec(**{place: None}))
-    for text in wrong.mend.removeprefix("write a mapping: ").split(", or "):
+    told = wrong.mend.removeprefix("write a mapping: ")
+    for text in told.split(", or "):
         part = parse_yaml(text.replace("COLUMN", "test").replace("[KEY, KEY]", "[a, b]"))
         assert not refusals(minimal_spec(**{place: part}))
-    assert place == "partitions" or absent.mend.removeprefix(f"add {place}: ") in wrong.mend
+    keys = "write `partitions: {private: {}}`, or list the keys under public"
+    assert absent.mend == (keys if place == "partitions" else f"add {place}: {told}")

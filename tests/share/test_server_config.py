@@ -169,7 +169,7 @@ def test_a_missing_or_misnamed_configuration_is_an_error(tmp_path: Path, run: Ru
 
 @pytest.mark.parametrize("name", ["a.b", "a.b.c.d", "a..c", "a b.c.d", "a/b.c.d", "a.b.c`", "-a.b.c", ""])
 def test_names_are_three_plain_words(name: str) -> None:
-    with pytest.raises(SpecError):
+    with pytest.raises(SpecError, match=r"is not a name SHARE\.SCHEMA\.TABLE"):
         SharedName.parse(name)
 
 

@@ -12,8 +12,6 @@ from dp_spark.errors import SpecError
 from dp_spark.spark import memory as driver_memory
 from dp_spark.spark.memory import CELLS_PER_GIB, MOST_CELLS, check_fits, memory_gib
 
-pytest_plugins = ("release_fixtures",)
-
 
 def test_what_fits_passes_and_one_key_more_does_not(spark: SparkSession) -> None:
     gib = memory_gib(spark.conf.get("spark.driver.memory") or "")

@@ -15,8 +15,6 @@ from dp_spark.release.run import run_release
 from dp_spark.spark.session_functions import INTERNAL, check_functions, check_meanings
 from dp_spark.spec.row_functions import ALLOWED_FUNCTIONS
 
-pytest_plugins = ("release_fixtures",)
-
 #: What ``pyspark.sql.functions`` has besides functions that Spark looks up by this name.
 _NO_FUNCTIONS = {"col", "lit", "expr", "broadcast", "call_function", "count_distinct"}
 #: Called on made-up rows alone (``trial``).

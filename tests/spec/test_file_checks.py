@@ -13,7 +13,7 @@ from pyspark.sql import types as T
 
 from dp_spark.engine.preprocess import check_steps
 from dp_spark.engine.typed_literals import constant_of_type
-from dp_spark.errors import SourceError, SpecError
+from dp_spark.errors import DpSparkError, SourceError, SpecError
 from dp_spark.release.preview import preview_release
 from dp_spark.schema.reading import parse_yaml
 from dp_spark.spec.file_checks import check_file
@@ -302,12 +302,24 @@ def checked(spec: ReleaseSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["lower(test)", "cast(id as string)", "id::string", "test || 'a'", ["id", "lower(test)"], "row", {"row": "yes"}]
+    ("unit", "kind", "missing"),
+    [
+        ("lower(test)", SpecError, "lower(test) in source.schema"),
+        ("cast(id as string)", SpecError, "cast(id as string) in source.schema"),
+        ("id::string", SpecError, "id::string in source.schema"),
+        ("test || 'a'", SpecError, "test || 'a' in source.schema"),
+        (["id", "lower(test)"], SpecError, "lower(test) in source.schema"),
+        ("row", SpecError, "row in source.schema"),
+        ({"row": "yes"}, SourceError, "yes"),
+    ],
 )
-def test_a_unit_that_is_an_expression_or_every_row_is_mended_as_it_is_told(unit: Any) -> None:
+def test_a_unit_that_is_an_expression_or_every_row_is_mended_as_it_is_told(
+    unit: Any, kind: type[DpSparkError], missing: str
+) -> None:
     spec = release_spec(source=csv(), privacy_unit=unit)
-    with pytest.raises((SpecError, SourceError)) as caught:
+    with pytest.raises(kind) as caught:
         checked(spec)
+    assert caught.value.message == f"there is no column {missing}"
     mended = parse_yaml(caught.value.mend.partition("privacy_unit: ")[2])
     bounds = {"contribution_bounds": None} if mended == {"row": True} else {}
     checked(release_spec(source=csv(), privacy_unit=mended, **bounds))

@@ -6,6 +6,7 @@ A new aggregate has a row in ``EXAMPLES``; a new measure has a case in ``exact``
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -116,6 +117,10 @@ EXAMPLES: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "stddev": _CLIPPED,
     "halves": _CLIPPED,
 }
+
+
+#: Aggregates that are not combined, and whether the count of their column is beside them.
+NOT_COMBINED = {("mean", False), *itertools.product(("variance", "stddev"), (True, False))}
 
 
 def instances() -> list[Aggregate]:

@@ -1,4 +1,4 @@
-"""Chains of ledger rows as a test writes them, allowed or not."""
+"""Events and chains of ledger rows as a test writes them, allowed or not."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def laplace(epsilon: str, delta: str = "0") -> Event:
     return Event("count", "laplace", 1.0, Decimal(epsilon), None, Decimal(delta))
 
 
-def gaussian(rho: Decimal, delta: str = "0") -> Event:
-    return Event("count", "gaussian", 1.0, None, rho, Decimal(delta))
+def gaussian(rho: str | Decimal, delta: str = "0") -> Event:
+    return Event("count", "gaussian", 1.0, None, Decimal(rho), Decimal(delta))
 
 
 def account(epsilon: str, delta: str = "0") -> Account:
@@ -55,11 +55,11 @@ class Chain:
         self.entries.append(Row(**{**values, "entry": kind, "dataset": dataset, "previous_digest": previous, **changes}))
         return self
 
-    def open(self, dataset: str, total: Account, *, group: str | None = None, reason: str | None = None) -> Chain:
+    def open(self, dataset: str, total: Account, *, group: str | None = None, **more: Any) -> Chain:
         return self.add(
             OPEN, dataset, accountant=total.accountant, epsilon=decimal_text(total.epsilon), delta=decimal_text(total.delta),
-            rho=None if total.rho is None else decimal_text(total.rho), reason=reason,
-            events="[]" if group is None else json.dumps({"group": group}),
+            rho=None if total.rho is None else decimal_text(total.rho),
+            events="[]" if group is None else json.dumps({"group": group}), **more,
         )  # fmt: skip
 
     def charge(self, dataset: str, release: str, *events: Event, unit: str = '["id"]', **more: Any) -> Chain:

@@ -20,8 +20,6 @@ from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent
 from dp_spark.tables.refs import TableRef
 from dp_spark.tables.store import merge_rows
 
-pytest_plugins = ("release_fixtures",)
-
 #: What a message of a value that does not fit quotes.
 SECRET = "SECRETVALUE4711"
 

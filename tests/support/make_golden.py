@@ -16,7 +16,7 @@ from unittest import mock
 
 from checkout import GOLDEN
 from kills import KilledError, die
-from release_helpers import COUNT, MEAN, PATIENTS, TOTAL, WARDS, visits, write_delta
+from release_helpers import COUNT, MEAN, PATIENTS, TOTAL, Place, visits, write_delta
 
 from dp_spark.cli import main
 from dp_spark.release import draw, publication
@@ -24,27 +24,18 @@ from dp_spark.session import get_session
 
 COSTS = {"function": "count", "column": "cost", "name": "costs"}
 SPREAD = [{**MEAN, "function": function, "name": function} for function in ("variance", "stddev")]
-PUBLIC = {"public": {"values": {"ward": list(WARDS)}}}
 
 
 def release_file(home: Path, name: str, dataset: str, **changes: Any) -> Path:
     """Writes a release file, whose sink has its name."""
-    document: dict[str, Any] = {
-        "version": 1,
-        "name": "visits-by-ward",
-        "dataset": dataset,
-        "source": {"format": "delta", "path": str(home / ("source" if dataset == "visits" else "source_gauss"))},
-        "privacy_unit": "patient",
-        "contribution_bounds": {"max_partitions_contributed": 2, "max_contributions_per_partition": 2},
-        "group_by": ["ward"],
-        "partitions": PUBLIC,
+    place = Place(home, home / ("source" if dataset == "visits" else "source_gauss"), get_session())
+    given: dict[str, Any] = {
         "aggregates": [PATIENTS, COUNT, COSTS, TOTAL, MEAN],
-        "budget": {"epsilon": 1.0},
-        "ledger": {"path": str(home / "ledger")},
         "sink": {"path": str(home / {"public": "release", "drawn-private": "drawn_private"}.get(name, name))},
     }
     path = home / f"{name}.yaml"
-    path.write_text(json.dumps(document | changes, indent=1) + "\n", encoding="utf-8")  # JSON is YAML
+    document = place.document(dataset=dataset, **given | changes)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")  # JSON is YAML
     return path
 
 

@@ -1,6 +1,6 @@
 """What the tests of whole releases share: a small source, opened ledgers, release files, and the command line in-process.
 
-The fixtures that use it are in ``release_fixtures``. Source and ledger are made once; each test works on copies.
+The fixtures that use it are in ``conftest``. Source and ledger are made once; each test works on copies.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
+from helpers import minimal_spec
 from pyspark.sql import SparkSession
 
 from dp_spark.ledger.outbox import Draw, Outbox
 from dp_spark.ledger.rows import Row
 from dp_spark.ledger.table import Ledger
+from dp_spark.privacy.accountants.account import Account
 from dp_spark.release.run import ReleaseResult, run_release
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables.refs import TableRef
@@ -28,7 +31,7 @@ PATIENTS = {"function": "privacy_id_count", "name": "patients"}
 TOTAL = {"function": "sum", "column": "cost", "min_value": 0, "max_value": 100, "name": "total"}
 MEAN = {"function": "mean", "column": "cost", "min_value": 0, "max_value": 100, "name": "average"}
 #: dataset -> (epsilon, delta, accountant) of the accounts in every test's ledger.
-ACCOUNTS = {
+ACCOUNTS: dict[str, tuple[str, str, Literal["basic", "zcdp"]]] = {
     "visits": ("10", "0.001", "basic"),
     "gauss": ("10", "0.00001", "zcdp"),
     "rich": ("100000000", "0.5", "basic"),
@@ -82,6 +85,12 @@ class Place:
     def sink(self) -> Path:
         return self.folder / "release"
 
+    @classmethod
+    def copied(cls, template: Path, folder: Path, spark: SparkSession) -> Place:
+        """A place with a ledger of its own, copied from ``make_template``'s, and the template's source."""
+        shutil.copytree(template / "ledger", folder / "ledger")
+        return cls(folder, template / "source", spark)
+
     def own_source(self) -> Path:
         """A copy of the source that the test may destroy."""
         copy = self.folder / "source"
@@ -91,8 +100,7 @@ class Place:
 
     def document(self, **changes: Any) -> dict[str, Any]:
         """A release file as plain data; a change to None removes the key."""
-        data: dict[str, Any] = {
-            "version": 1,
+        given: dict[str, Any] = {
             "name": "visits-by-ward",
             "dataset": "visits",
             "source": {"format": "delta", "path": str(self.source)},
@@ -105,8 +113,7 @@ class Place:
             "ledger": {"path": str(self.ledger)},
             "sink": {"path": str(self.sink)},
         }
-        data |= changes
-        return {key: value for key, value in data.items() if value is not None}
+        return minimal_spec(**given | changes)
 
     def file(self, **changes: Any) -> Path:
         """The release file; JSON is YAML."""
@@ -145,6 +152,15 @@ class Place:
 
     def sink_versions(self) -> int:
         return self.spark.sql(f"DESCRIBE HISTORY delta.`{self.sink}`").count()
+
+
+def make_template(spark: SparkSession, folder: Path) -> Path:
+    """The source and the ledger that places start from."""
+    write_delta(spark, folder / "source", visits())
+    ledger = Ledger(spark, TableRef(str(folder / "ledger"), None))
+    for dataset, (epsilon, delta, accountant) in ACCOUNTS.items():
+        ledger.open(dataset, Account.open(Decimal(epsilon), Decimal(delta), accountant))
+    return folder
 
 
 def visits() -> list[dict[str, Any]]:

@@ -1,12 +1,15 @@
-"""A small source, for the tests of sources."""
+"""A small source and the steps behind it, for the tests of sources."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
+from helpers import release_spec
 from pyspark.sql import DataFrame, SparkSession
 
+from dp_spark.engine.preprocess import apply_steps, check_steps
 from dp_spark.engine.sources import open_source
 from dp_spark.spec.release_spec import Source
 
@@ -22,3 +25,10 @@ def source(**keys: Any) -> Source:
 
 def opened(spark: SparkSession, **keys: Any) -> DataFrame:
     return open_source(spark, source(**keys), where="source")
+
+
+def steps(spark: SparkSession, frame: DataFrame, *preprocess: Mapping[str, Any], **more: Any) -> DataFrame:
+    """A frame after the steps of a release file, which are checked first."""
+    spec = release_spec(preprocess=list(preprocess), **more)
+    check_steps(spec)
+    return apply_steps(spark, frame, spec)

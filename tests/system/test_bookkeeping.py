@@ -14,8 +14,6 @@ from dp_spark.privacy.accountants.account import Account
 from dp_spark.spark.settings import bookkeeping
 from dp_spark.tables.refs import TableRef
 
-pytest_plugins = ("release_fixtures",)
-
 #: The data itself takes four; the others read the books, MERGE into them three times, and read back what was written.
 MOST_JOBS = 31
 

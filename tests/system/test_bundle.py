@@ -21,8 +21,6 @@ from release_helpers import Place
 from dp_spark.cli import app as command_line
 from dp_spark.spec.release_spec import ReleaseSpec
 
-pytest_plugins = ("release_fixtures",)
-
 NOTEBOOK = ROOT / "notebooks" / "release_example.py"
 RELEASES = ("release_serverless", "release_on_cluster")
 _SECRET = re.compile(r"\{\{secrets/[\w.-]+/[\w.-]+\}\}")

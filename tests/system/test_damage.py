@@ -20,8 +20,6 @@ from dp_spark.ledger.table import Ledger
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.tables.refs import TableRef
 
-pytest_plugins = ("release_fixtures",)
-
 Cli = Callable[..., Outcome]
 Damage = Callable[[Place], None]
 #: Ledger and sink of a release file that is the same file in every copy.

@@ -29,8 +29,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from release_helpers import Outcome, Place
 
-pytest_plugins = ("release_fixtures",)
-
 #: The Spark of this environment stands for the cluster's.
 SPARK_HOME = Path(pyspark.__file__).parent
 

@@ -26,8 +26,6 @@ from release_helpers import Outcome, Place
 from dp_spark.ledger.verification import verify
 from dp_spark.tables.refs import TableRef
 
-pytest_plugins = ("release_fixtures",)
-
 POINTS = (
     "before_charge", "during_charge", "after_charge", "while_aggregating", "after_noise", "during_outbox", "after_outbox",
     "during_write", "after_commit", "before_published", "after_published",

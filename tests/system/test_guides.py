@@ -14,8 +14,6 @@ import pytest
 from checkout import ROOT
 from release_helpers import Outcome
 
-pytest_plugins = ("release_fixtures",)
-
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 
 

@@ -15,8 +15,6 @@ from dp_spark.errors import DpSparkError
 from dp_spark.spark import settings as settings_module
 from dp_spark.spark.settings import BUCKETING, PARTITION_TYPES, SHARED_EXPRESSIONS, check_held, settings
 
-pytest_plugins = ("release_fixtures",)
-
 HIDDEN = (BUCKETING, PARTITION_TYPES, SHARED_EXPRESSIONS)
 TABLE = "hidden_buckets"
 MONTH = {"derive": {"month": "cast(date_trunc('month', to_date(note)) as string)"}}

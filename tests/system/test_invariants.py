@@ -31,8 +31,6 @@ from dp_spark.engine import aggregation, bounding
 from dp_spark.engine.bounding import Salt
 from dp_spark.spark.settings import RELEASE_SETTINGS
 
-pytest_plugins = ("release_fixtures",)
-
 PACKAGE = Path(dp_spark.__file__).parent
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)

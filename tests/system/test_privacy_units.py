@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,17 +33,9 @@ from dp_spark.spec.file_checks import check_file
 from dp_spark.spec.release_spec import ReleaseSpec, json_schema
 from dp_spark.spec.unit_definition import check_definition, read_by_unit
 
-pytest_plugins = ("release_fixtures",)
-
 Cli = Callable[..., Outcome]
 SCHEMA = {"CustomerID": "double", "name": "string", "test": "string"}
 CSV = {"format": "csv", "path": "x.csv", "schema": SCHEMA}
-
-
-@pytest.fixture
-def held(spark: SparkSession) -> Iterator[None]:
-    with settings(spark, RELEASE_SETTINGS):
-        yield
 
 
 # --- the file -----------------------------------------------------------------------------------------------------------
@@ -422,5 +414,5 @@ def test_parties_agree_on_the_definition(tmp_path: Path) -> None:
     given = party(defined)
     for wrong in ([], {"other": "lower(id)"}, {"who": 5}):
         given.manifest["guarantee"]["privacy_unit_definition"] = wrong
-        with pytest.raises(DamageError):
+        with pytest.raises(DamageError, match="does not hold what its manifest says"):
             check_parties([given, party(defined, label="B")])

@@ -6,36 +6,23 @@ import datetime as dt
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Any
 
 import pyarrow as pa
 import pytest
 from frames import frame_of, tuples
-from helpers import release_spec
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+from source_helpers import steps
 
-from dp_spark.engine.preprocess import apply_steps, check_steps
 from dp_spark.errors import SourceError
-from dp_spark.spark.settings import RELEASE_SETTINGS, settings
+from dp_spark.spark.settings import settings
 from dp_spark.spec.row_functions import CHARSETS
 
 STR, INT, LONG, DOUBLE = pa.string(), pa.int32(), pa.int64(), pa.float64()
 
 
-@pytest.fixture(autouse=True)
-def held(spark: SparkSession) -> Iterator[None]:
-    """As a release does, in a session whose own settings are the strict ones."""
-    with settings(spark, {"spark.sql.ansi.enabled": "true"}), settings(spark, RELEASE_SETTINGS):
-        yield
-
-
-def steps(spark: SparkSession, frame: DataFrame, *preprocess: Mapping[str, Any], **more: Any) -> DataFrame:
-    spec = release_spec(preprocess=list(preprocess), **more)
-    check_steps(spec)
-    return apply_steps(spark, frame, spec)
+pytestmark = pytest.mark.usefixtures("held")
 
 
 ZONES = ["UTC", "America/New_York", "Asia/Kolkata"]

@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -55,13 +54,6 @@ def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
     ref = TableRef.of(Location(path=str(tmp_path_factory.mktemp("published") / "release")))
     publish(spark, ref, ROWS, manifest(), -1)
     return ref
-
-
-@pytest.fixture
-def schema(spark: SparkSession, tmp_path: Path) -> Iterator[str]:
-    spark.sql(f"CREATE SCHEMA sinks LOCATION '{tmp_path / 'sinks'}'")
-    yield "sinks"
-    spark.sql("DROP SCHEMA sinks CASCADE")
 
 
 def log(ref: TableRef, version: int = 0) -> dict[str, list[dict[str, Any]]]:
@@ -254,7 +246,7 @@ def test_a_table_that_is_not_there_yet_is_compared_by_where_it_will_be(
     spark: SparkSession, tmp_path: Path, schema: str
 ) -> None:
     ref = TableRef.of(Location(table=f"{schema}.Visits"))
-    place = f"{os.path.realpath(tmp_path)}/sinks/visits"
+    place = f"{os.path.realpath(tmp_path)}/wards/visits"
     assert location_of(spark, ref) == place
     with pytest.raises(SpecError, match="the sink is the source"):
         check_sink(spark, ref, "nafld", {"source": f'["/elsewhere", "{place}"]'})
@@ -302,7 +294,7 @@ def test_a_table_by_name_is_compared_by_where_its_files_are(
 ) -> None:
     frame_of(spark, {column: pa.string()}, []).write.format("delta").saveAsTable(f"{schema}.ledger")
     ref = TableRef(None, f"{schema}.ledger")
-    place = os.path.realpath(tmp_path / "sinks" / "ledger")
+    place = os.path.realpath(tmp_path / "wards" / "ledger")
     assert location_of(spark, ref) == place
     with pytest.raises(SpecError, match="the sink is the ledger"):
         check_sink(spark, ref, "nafld", {"ledger": place})
@@ -477,7 +469,7 @@ def test_a_release_by_table_name(spark: SparkSession, tmp_path: Path, schema: st
     assert check_sink(spark, ref, "nafld", {"source": str(tmp_path / "source")}) is None
     publish(spark, ref, ROWS, manifest(), -1)
     assert exists(spark, ref)
-    assert location_of(spark, ref) == os.path.realpath(tmp_path / "sinks" / "visits")
+    assert location_of(spark, ref) == os.path.realpath(tmp_path / "wards" / "visits")
     assert read_manifest(spark, ref) == manifest()
     assert published_version(spark, ref, "release-1") == 0
     assert [row["g"] for row in read_rows(spark, ref, 0).to_pylist()] == [None, "a", "b"]

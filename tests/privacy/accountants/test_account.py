@@ -3,6 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from chains import gaussian, laplace
 
 from dp_spark.errors import BudgetError, SpecError
 from dp_spark.privacy.accountants.account import Account, covers
@@ -13,33 +14,25 @@ from dp_spark.privacy.decimals import split, sum_exactly
 from dp_spark.privacy.events import Event
 
 
-def basic(epsilon: str, delta: str = "0") -> Event:
-    return Event("count", "laplace", 1.0, Decimal(epsilon), None, Decimal(delta))
-
-
-def zcdp(rho: str | Decimal, delta: str = "0") -> Event:
-    return Event("count", "gaussian", 1.0, None, Decimal(rho), Decimal(delta))
-
-
 def test_ten_charges_of_a_tenth_fit_and_the_eleventh_does_not() -> None:
     account = Account.open(Decimal("1.0"), Decimal(0))
     spent = cost_of([], "basic")
     for _ in range(10):
-        spent = spent.plus(cost_of([basic("0.1")], "basic"))
+        spent = spent.plus(cost_of([laplace("0.1")], "basic"))
         assert account.bears(spent)
     assert spent == Cost("epsilon", Decimal("1.0"), Decimal(0))
     assert account.remaining_display(spent) == (0, 0)
-    assert not account.bears(spent.plus(cost_of([basic("0.1")], "basic")))
-    assert not account.bears(spent.plus(cost_of([basic("1e-40")], "basic")))
+    assert not account.bears(spent.plus(cost_of([laplace("0.1")], "basic")))
+    assert not account.bears(spent.plus(cost_of([laplace("1e-40")], "basic")))
 
 
 def test_a_basic_account_sums_deltas_too() -> None:
     account = Account.open(Decimal(1), Decimal("1e-6"), "basic")
     assert account.rho is None
-    assert account.bears(cost_of([basic("0.5", "5e-7"), basic("0.5", "5e-7")], "basic"))
-    assert not account.bears(cost_of([basic("0.5", "5e-7"), basic("0.5", "5.1e-7")], "basic"))
-    assert account.spent_display(cost_of([basic("0.25", "1e-7")], "basic")) == (Decimal("0.25"), Decimal("1e-7"))
-    assert account.remaining_display(cost_of([basic("0.25", "1e-7")], "basic")) == (Decimal("0.75"), Decimal("9e-7"))
+    assert account.bears(cost_of([laplace("0.5", "5e-7"), laplace("0.5", "5e-7")], "basic"))
+    assert not account.bears(cost_of([laplace("0.5", "5e-7"), laplace("0.5", "5.1e-7")], "basic"))
+    assert account.spent_display(cost_of([laplace("0.25", "1e-7")], "basic")) == (Decimal("0.25"), Decimal("1e-7"))
+    assert account.remaining_display(cost_of([laplace("0.25", "1e-7")], "basic")) == (Decimal("0.75"), Decimal("9e-7"))
 
 
 def test_the_accountant_follows_delta_unless_named() -> None:
@@ -59,24 +52,24 @@ def test_a_release_that_asks_for_exactly_what_was_opened_fits_once() -> None:
     account = Account.open(epsilon, delta)
     rho = zcdp_from_budget(epsilon, delta)
     shares = split(rho, [Decimal(1), Decimal(2), Decimal(4)])
-    whole = cost_of([zcdp(shares[0], "5e-7"), *(zcdp(share) for share in shares[1:])], "zcdp")
+    whole = cost_of([gaussian(shares[0], "5e-7"), *(gaussian(share) for share in shares[1:])], "zcdp")
     assert whole == Cost("rho", rho, Decimal("5e-7"))
     assert account.bears(whole)
     assert account.remaining_display(whole) == (0, 0)
     assert account.spent_display(whole) == (epsilon, delta)
-    assert not account.bears(whole.plus(cost_of([zcdp("1e-30")], "zcdp")))
-    assert not account.bears(whole.plus(cost_of([zcdp("0", "1e-30")], "zcdp")))
+    assert not account.bears(whole.plus(cost_of([gaussian("1e-30")], "zcdp")))
+    assert not account.bears(whole.plus(cost_of([gaussian("0", "1e-30")], "zcdp")))
 
 
 def test_zcdp_charges_with_public_keys_use_rho_only() -> None:
     account = Account.open(Decimal(1), Decimal("1e-6"))
     assert account.rho is not None
-    half = cost_of([zcdp(account.rho / 2)], "zcdp")
+    half = cost_of([gaussian(account.rho / 2)], "zcdp")
     epsilon, delta = account.remaining_display(half)
     assert delta == Decimal("1e-6")
     assert Decimal("0.5") < epsilon < 1
     assert account.bears(half.plus(half))
-    assert not account.bears(half.plus(half).plus(cost_of([zcdp("1e-12")], "zcdp")))
+    assert not account.bears(half.plus(half).plus(cost_of([gaussian("1e-12")], "zcdp")))
 
 
 @pytest.mark.parametrize("share", ["0.01", "0.37", "0.99"])
@@ -99,12 +92,12 @@ def test_laplace_events_cost_their_rho_in_a_zcdp_account_and_their_epsilon_in_a_
 
 
 def test_every_draw_needs_a_charge_of_its_own() -> None:
-    one, other = basic("0.1"), basic("0.2")
+    one, other = laplace("0.1"), laplace("0.2")
     assert covers([one, other, one], [one, one])
     assert covers([one], [])
     assert not covers([one, other], [one, one])
     assert not covers([], [one])
-    assert not covers([one], [basic("0.1", "1e-9")])
+    assert not covers([one], [laplace("0.1", "1e-9")])
 
 
 def test_a_stored_budget_of_399_digits_is_added_up_and_a_longer_one_is_refused_in_words() -> None:

@@ -177,7 +177,7 @@ def test_the_event_carries_delta_and_threshold_and_the_noise_is_unchanged(name: 
     assert found.noise.event == replace(noise.event, delta=Decimal("1e-6"), threshold=found.threshold)
     assert replace(found.noise, event=noise.event) == noise
     assert found.least_delta(noise) < Decimal("1e-12")
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="no threshold has so small a delta"):
         Thresholding.calibrate(noise, found.least_delta(noise) / 2)
 
 
