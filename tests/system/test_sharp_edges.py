@@ -1,4 +1,4 @@
-"""The examples of docs/sharp-edges.md: its commands, which need no Spark, and its table of expressions, which is Spark's word."""
+"""The examples of docs/sharp-edges.md: its commands, which need no Spark, and its table of what Spark makes of expressions."""
 
 from __future__ import annotations
 
