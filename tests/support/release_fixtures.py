@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from release_helpers import ACCOUNTS, Outcome, Place, visits, write_delta
 
 from dp_spark.cli import main
-from dp_spark.ledger.table import Ledger
+from dp_spark.ledger.on_delta import ledger_at
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.tables.refs import TableRef
 
@@ -23,9 +23,9 @@ def template(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> P
     """The source and the ledger that every test's place starts from."""
     folder = tmp_path_factory.mktemp("template")
     write_delta(spark, folder / "source", visits())
-    ledger = Ledger(spark, TableRef(str(folder / "ledger"), None))
+    ledger = ledger_at(spark, TableRef(str(folder / "ledger"), None))
     for dataset, (epsilon, delta, accountant) in ACCOUNTS.items():
-        ledger.open(dataset, Account.open(Decimal(epsilon), Decimal(delta), accountant))  # type: ignore[arg-type]
+        ledger.open(dataset, Account.open(Decimal(epsilon), Decimal(delta), accountant))
     return folder
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from memory_books import ACCOUNTS as ACCOUNTS
 from pyspark.sql import SparkSession
 
+from dp_spark.ledger.on_delta import ledger_at, outbox_at
 from dp_spark.ledger.outbox import Draw, Outbox
 from dp_spark.ledger.rows import Row
 from dp_spark.ledger.table import Ledger
@@ -27,13 +29,6 @@ COUNT = {"function": "count", "name": "visits"}
 PATIENTS = {"function": "privacy_id_count", "name": "patients"}
 TOTAL = {"function": "sum", "column": "cost", "min_value": 0, "max_value": 100, "name": "total"}
 MEAN = {"function": "mean", "column": "cost", "min_value": 0, "max_value": 100, "name": "average"}
-#: dataset -> (epsilon, delta, accountant) of the accounts in every test's ledger.
-ACCOUNTS = {
-    "visits": ("10", "0.001", "basic"),
-    "gauss": ("10", "0.00001", "zcdp"),
-    "rich": ("100000000", "0.5", "basic"),
-    "poor": ("0.25", "0", "basic"),
-}
 
 
 @dataclass(frozen=True)
@@ -121,10 +116,10 @@ class Place:
         return run_release(self.spark, self.spec(**changes), release_id=release_id)
 
     def book(self) -> Ledger:
-        return Ledger(self.spark, TableRef(str(self.ledger), None))
+        return ledger_at(self.spark, TableRef(str(self.ledger), None))
 
     def outbox(self) -> Outbox:
-        return Outbox(self.spark, TableRef(str(self.ledger), None))
+        return outbox_at(self.spark, TableRef(str(self.ledger), None))
 
     def drawn(self, release_id: str) -> Draw:
         draw = self.outbox().find(release_id)
