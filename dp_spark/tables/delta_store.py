@@ -113,11 +113,11 @@ def _whole(pieces: pa.Table, long: Sequence[str]) -> pa.Table:
     """The rows that these are the pieces of."""
     rows, numbers = pieces[_ROW].to_pylist(), pieces[_NUMBER].to_pylist()
     order = sorted(range(len(rows)), key=lambda index: (rows[index], numbers[index]))
-    whole = pieces.drop_columns([*long, _ROW, _NUMBER]).take(pa.array([i for i in order if numbers[i] == 0], pa.int64()))
+    first = pa.array([index for index in order if numbers[index] == 0], pa.int64())
+    columns = {name: pieces[name].take(first) for name in pieces.column_names if name not in (*long, _ROW, _NUMBER)}
     for name in long:
         values, parts = pieces[name].to_pylist(), dict[int, list[Any]]()
         for index in order:
             parts.setdefault(rows[index], []).append(values[index])
-        joined = [None if None in found else b"".join(found) for found in parts.values()]
-        whole = whole.append_column(name, pa.array(joined, pa.binary()))
-    return whole
+        columns[name] = pa.array([None if None in found else b"".join(found) for found in parts.values()], pa.binary())
+    return pa.table(columns)
