@@ -26,17 +26,6 @@ from dp_spark.privacy.accountants.account import Account
 Damage = Callable[[MemoryBooks], object]
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> MemoryBooks:
-    """r0 and r1 are published: two openings, then charge and publication of each. Both sinks are gone."""
-    made = MemoryBooks(tmp_path)
-    for dataset in ("visits", "scans"):
-        made.open(dataset, "10")
-    for release_id in ("r0", "r1"):
-        made.release(release_id)
-    return made
-
-
 def read(books: MemoryBooks) -> tuple[LedgerState, frozenset[str]]:
     """What every run does first."""
     return read_books(books.ledger(), books.outbox())

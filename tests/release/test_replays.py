@@ -24,9 +24,14 @@ from dp_spark.tables import delta, sink
 WRONG, RIGHT = csv(), csv(escape='"')
 
 
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> MemoryBooks:
+    return MemoryBooks(tmp_path_factory.mktemp("opened")).opened()
+
+
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRuns:
-    return MemoryRuns(MemoryBooks(tmp_path).opened(), monkeypatch)
+def runs(opened: MemoryBooks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRuns:
+    return MemoryRuns(opened.copied(tmp_path), monkeypatch)
 
 
 def killed(runs: MemoryRuns, release_id: str = "r1", **changes: Any) -> None:
