@@ -12,7 +12,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from memory_books import charge, laplace, manifest
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from release_helpers import Outcome, Place, snapshot
@@ -26,6 +25,7 @@ from dp_spark.ledger.table import Ledger
 from dp_spark.ledger.witness import Witness
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.events import events_from_json
+from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.tables import delta_store
 from dp_spark.tables.refs import TableRef
 
@@ -122,7 +122,7 @@ def test_the_table_is_what_the_design_says(spent: Ledger, spark: SparkSession) -
 
 def test_an_append_only_ledger_refuses_updates_and_deletes(spent: Ledger, spark: SparkSession) -> None:
     for statement in ("DELETE FROM {} WHERE sequence = 3", "UPDATE {} SET epsilon = '0' WHERE sequence = 3"):
-        with pytest.raises(PySparkException, match=r"(?i)append"):
+        with pytest.raises(SPARK_ERRORS, match=r"(?i)append"):
             spark.sql(statement.format(spent.ref.sql))
 
 
