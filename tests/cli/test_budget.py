@@ -224,6 +224,7 @@ def test_a_ledger_that_cannot_be_read_has_no_sound_part(made: MemoryBooks, budge
 # --- verify ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_sound_ledger_is_verified(spark: SparkSession, template: Path, tmp_path: Path, cli: Cli) -> None:
     """The history of ``made`` on a real ledger, with real releases."""
     place = Place(tmp_path, template / "source", spark)
