@@ -32,6 +32,7 @@ from dp_spark.combine.manifest import Users
 from dp_spark.combine.run import CombinedResult, combine
 from dp_spark.engine.aggregation import ExactAggregates
 from dp_spark.ledger.books import open_account
+from dp_spark.ledger.on_delta import books_at
 from dp_spark.plan.cells import release_table
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.privacy.accountants.account import Account
@@ -130,7 +131,7 @@ def run_sides(spark: SparkSession, folder: Path) -> tuple[dict[str, Side], Combi
         spark.createDataFrame(pa.Table.from_pandas(part, preserve_index=False)).write.format("delta").save(str(place / "lab"))
         spec = ReleaseSpec.from_yaml(file).expand({"SITE": str(place)})
         account = Account.open(Decimal(2), Decimal("1e-5"))
-        open_account(spark, TableRef(str(place / "ledger"), None), spec.dataset, account, "benchmark")
+        open_account(*books_at(spark, TableRef(str(place / "ledger"), None)), spec.dataset, account, "benchmark")
         with _watching(seen, site):
             result = run_release(spark, spec, release_id="2026-11")
         assert result.rows is not None

@@ -22,7 +22,7 @@ from dp_spark.engine.bounding import Salt, bound_contributions
 from dp_spark.engine.public_keys import public_keys
 from dp_spark.engine.sources import open_source
 from dp_spark.errors import BudgetError
-from dp_spark.ledger.table import Ledger
+from dp_spark.ledger.on_delta import ledger_at
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.session import get_session
@@ -142,7 +142,7 @@ def _aggregate(item: Aggregate) -> dict[str, Any]:
 
 def open_ledger(spark: SparkSession, task: Task) -> Answer:
     """Opens an account that outlasts all rounds; an owner does so once, so it is no part of what is timed."""
-    ledger = Ledger(spark, TableRef.of(_spec(task, {"private": {}}).ledger))
+    ledger = ledger_at(spark, TableRef.of(_spec(task, {"private": {}}).ledger))
     with contextlib.suppress(BudgetError):  # it is open already
         ledger.open(_DATASET, Account.open(Decimal(1000), Decimal("1e-2")))
     return Answer(0)

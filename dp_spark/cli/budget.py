@@ -45,8 +45,10 @@ class NewAccount:
 def budget_open(ledger: _LEDGER, new: NewAccount, as_json: AsJson = False) -> None:
     """Open the budget of a dataset; makes the ledger where there is none yet."""
     from dp_spark.ledger.books import open_account
+    from dp_spark.ledger.on_delta import books_at
     from dp_spark.places.stores import unsafe_store
     from dp_spark.privacy.accountants.account import Account
+    from dp_spark.spark.settings import bookkeeping
     from dp_spark.spec.release_spec import Location
     from dp_spark.tables.refs import TableRef
 
@@ -61,7 +63,8 @@ def budget_open(ledger: _LEDGER, new: NewAccount, as_json: AsJson = False) -> No
     warning = unsafe_store(ref.path or "")
     if warning:
         log().print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True)
-    state = open_account(spark, ref, new.dataset, account, new.reason, new.group)
+    with bookkeeping(spark):
+        state = open_account(*books_at(spark, ref), new.dataset, account, new.reason, new.group)
     _show_account(state.account(new.dataset), as_json)
 
 
@@ -75,14 +78,14 @@ def budget_raise(
     as_json: AsJson = False,
 ) -> None:
     """Raise the budget of a dataset to new totals, each at least the old one."""
-    from dp_spark.ledger.table import Ledger
+    from dp_spark.ledger.on_delta import ledger_at
     from dp_spark.privacy.accountants.account import Account
     from dp_spark.tables.refs import TableRef
 
     if epsilon is None and delta is None:
         raise SpecError("nothing to raise", where="--epsilon", mend="give the new total --epsilon, --delta, or both")
     check_name(dataset, "--dataset")
-    book = Ledger(session(), TableRef.parse(ledger))
+    book = ledger_at(session(), TableRef.parse(ledger))
     old = book.state().account(dataset).account
     total, loss = _budget(str(old.epsilon) if epsilon is None else epsilon, str(old.delta) if delta is None else delta)
     state = book.raise_budget(dataset, Account.open(total, loss, old.accountant), reason)
@@ -94,10 +97,10 @@ def budget_show(ledger: _LEDGER, dataset: _ANY_DATASET = None, as_json: AsJson =
     """Show what a ledger's datasets have, spent and have left; of a damaged ledger what is sound, with exit code 6."""
     from dp_spark.cli.display import show_accounts
     from dp_spark.cli.documents import account_document
-    from dp_spark.ledger.table import Ledger
+    from dp_spark.ledger.on_delta import ledger_at
     from dp_spark.tables.refs import TableRef
 
-    state, damage = Ledger(session(), TableRef.parse(ledger)).examine()
+    state, damage = ledger_at(session(), TableRef.parse(ledger)).examine()
     if dataset is not None and damage is None:
         state.account(dataset)  # refused where there is none
     accounts = [account for name, account in state.accounts.items() if dataset in (None, name)]
@@ -117,10 +120,10 @@ def budget_history(ledger: _LEDGER, dataset: _ANY_DATASET = None, as_json: AsJso
     """Show every entry of a ledger: who opened, raised, charged and published what, when and why."""
     from dp_spark.cli.display import show_entries
     from dp_spark.cli.documents import history_documents
-    from dp_spark.ledger.table import Ledger
+    from dp_spark.ledger.on_delta import ledger_at
     from dp_spark.tables.refs import TableRef
 
-    state, damage = Ledger(session(), TableRef.parse(ledger)).examine()
+    state, damage = ledger_at(session(), TableRef.parse(ledger)).examine()
     rows = [row for row in state.rows if dataset in (None, row.dataset)]
     if not as_json:
         show_entries(out(), rows)
@@ -137,10 +140,12 @@ def budget_verify(ledger: _LEDGER, as_json: AsJson = False) -> None:
     """Check a ledger, its outbox and every published release it can reach; exit code 6 where something is wrong."""
     from dp_spark.cli.display import show_verification
     from dp_spark.cli.documents import verification_document
+    from dp_spark.ledger.on_delta import books_at
     from dp_spark.ledger.verification import verify
     from dp_spark.tables.refs import TableRef
 
-    found = verify(session(), TableRef.parse(ledger))
+    spark = session()
+    found = verify(spark, *books_at(spark, TableRef.parse(ledger)))
     if as_json:
         emit(verification_document(found))
     else:

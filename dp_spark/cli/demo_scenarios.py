@@ -10,8 +10,9 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from dp_spark.ledger.books import open_account
-from dp_spark.ledger.table import Ledger
+from dp_spark.ledger.on_delta import books_at
 from dp_spark.privacy.accountants.account import Account
+from dp_spark.spark.settings import bookkeeping
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables.delta import exists
 from dp_spark.tables.refs import TableRef
@@ -38,9 +39,10 @@ def write_source(spark: SparkSession, scenario: str, path: Path) -> None:
 
 def open_budget(spark: SparkSession, scenario: str, spec: ReleaseSpec, console: Console) -> None:
     """Opens a scenario's account where it is not open yet, and says so."""
-    ledger = Ledger(spark, TableRef.of(spec.ledger))
+    ledger, outbox = books_at(spark, TableRef.of(spec.ledger))
     if exists(spark, ledger.ref) and spec.dataset in ledger.state().accounts:
         return
     *_, epsilon, delta = SCENARIOS[scenario]
-    open_account(spark, ledger.ref, spec.dataset, Account.open(Decimal(epsilon), Decimal(delta)), "demo")
+    with bookkeeping(spark):
+        open_account(ledger, outbox, spec.dataset, Account.open(Decimal(epsilon), Decimal(delta)), "demo")
     console.print(f"Opened a budget of epsilon {epsilon}, delta {delta} for dataset {spec.dataset}")

@@ -19,8 +19,8 @@ from dp_spark.places.stores import canonical
 from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spec.release_spec import Source
 from dp_spark.spec.table_names import joined, parts
-from dp_spark.tables.delta import has_local_log, table_location
-from dp_spark.tables.refs import quoted_name
+from dp_spark.tables.delta import table_location
+from dp_spark.tables.refs import has_local_log, quoted_name
 
 # Delta reads path@v3 and path@<time> as versions of path.
 _VERSION = re.compile(r"@(v[0-9]+|[0-9]{17})$", re.IGNORECASE)

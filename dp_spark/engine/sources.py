@@ -24,8 +24,7 @@ from dp_spark.places.paths import is_local, pattern_of, resolve, spark_path
 from dp_spark.spark.errors import SPARK_ERRORS, condition
 from dp_spark.spec.release_spec import Source
 from dp_spark.spec.source_checks import TEXT_FORMATS, check_source_file
-from dp_spark.tables.delta import has_local_log
-from dp_spark.tables.refs import quoted_name
+from dp_spark.tables.refs import has_local_log, quoted_name
 
 _READABLE_TABLES = ("MANAGED", "EXTERNAL")
 

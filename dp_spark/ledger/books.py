@@ -6,23 +6,18 @@ that the ledger calls published must still have its draw in the outbox.
 
 from __future__ import annotations
 
-from pyspark.sql import SparkSession
-
 from dp_spark.ledger.outbox import Outbox, outbox_damage
 from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.table import Ledger
 from dp_spark.privacy.accountants.account import Account
-from dp_spark.spark.settings import bookkeeping
-from dp_spark.tables.refs import TableRef
 
 
 def open_account(
-    spark: SparkSession, ref: TableRef, dataset: str, account: Account, reason: str | None = None, group: str | None = None
+    ledger: Ledger, outbox: Outbox, dataset: str, account: Account, reason: str | None = None, group: str | None = None
 ) -> LedgerState:
     """Opens an account (``Ledger.open``), with the outbox beside the ledger, so that no release has to make it."""
-    with bookkeeping(spark):
-        Outbox(spark, ref).create()
-        return Ledger(spark, ref).open(dataset, account, reason, group)
+    outbox.create()
+    return ledger.open(dataset, account, reason, group)
 
 
 def read_books(ledger: Ledger, outbox: Outbox) -> tuple[LedgerState, frozenset[str]]:

@@ -12,29 +12,24 @@ import getpass
 import random
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger.entries import Entry, row_of
 from dp_spark.ledger.rows import EPOCH, Row
 from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.witness import Witness
-from dp_spark.spark.errors import SPARK_ERRORS, is_concurrent, translated
-from dp_spark.tables.delta import exists, operations, read
-from dp_spark.tables.refs import TableRef
-from dp_spark.tables.store import create_table, local_lock, merge_rows
+from dp_spark.tables.local_lock import local_lock
+from dp_spark.tables.store import RivalError, Store, StoreError, damage
 
-_COLUMNS = """entry STRING, dataset STRING, sequence BIGINT, release_id STRING, file_digest STRING, accountant STRING,
-privacy_unit STRING, source STRING, events STRING, epsilon STRING, delta STRING, rho STRING, reason STRING,
-at TIMESTAMP, who STRING, previous_digest STRING"""
+_TYPES = {"sequence": pa.int64(), "at": pa.timestamp("us", tz="UTC")}
+#: The columns of the table; ``rows.Row`` says what is in them.
+SCHEMA = pa.schema([(item.name, _TYPES.get(item.name, pa.string())) for item in fields(Row)])
 # Every commit stays in the history: what was done to the table besides appending can be seen for ever.
-_PROPERTIES = """'delta.isolationLevel' = 'Serializable', 'delta.appendOnly' = 'true',
-'delta.logRetentionDuration' = 'interval 36500 days'"""
+_PROPERTIES = {"delta.logRetentionDuration": "interval 36500 days"}
 #: What may happen to a ledger; whatever else its history names, such as DELETE or RESTORE, changed or removed entries.
 _HARMLESS = frozenset(
     ("CREATE TABLE", "MERGE", "SET TBLPROPERTIES", "UPGRADE PROTOCOL", "OPTIMIZE", "VACUUM START", "VACUUM END")
@@ -46,14 +41,13 @@ class Chain:
     """The table of one ledger's entries, with its witness.
 
     Args:
-        spark: The session.
-        ref: Where the table is.
+        store: The table.
     """
 
-    def __init__(self, spark: SparkSession, ref: TableRef) -> None:
-        self.spark = spark
-        self.ref = ref
-        self.witness = Witness(ref)
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.ref = store.ref
+        self.witness = Witness(store.ref)
 
     def is_there(self) -> bool:
         """Whether there is a ledger.
@@ -61,7 +55,7 @@ class Chain:
         Raises:
             DamageError: If there was one, and is none any more.
         """
-        if exists(self.spark, self.ref):
+        if self.store.is_there():
             return True
         self.witness.check_never_there()
         return False
@@ -74,7 +68,7 @@ class Chain:
         """
         with local_lock(self.ref):
             if not self.is_there():
-                create_table(self.spark, self.ref, _COLUMNS, _PROPERTIES)
+                self.store.create(SCHEMA, _PROPERTIES)
 
     def read(self) -> LedgerState:
         """The ledger now, checked.
@@ -95,11 +89,11 @@ class Chain:
         Raises:
             DamageError: If they are no ledger's, or cannot be read.
         """
-        with translated(
-            DamageError, "the ledger cannot be read", where=str(self.ref), mend="check that it is a dp-spark ledger"
-        ):
-            table = read(self.spark, self.ref).withColumn("at", F.unix_micros("at")).toArrow()
+        with damage("the ledger cannot be read", where=self.ref, mend="check that it is a dp-spark ledger"):
+            table = self.store.read(SCHEMA.names)
         try:
+            # As a number: a time that was changed can be one that Python has no word for.
+            table = table.set_column(SCHEMA.get_field_index("at"), "at", table["at"].cast(pa.int64()))
             return [Row.of({**row, "at": EPOCH + timedelta(microseconds=row["at"])}) for row in table.to_pylist()]
         except (KeyError, TypeError, ValueError, OverflowError):
             raise DamageError(
@@ -141,13 +135,11 @@ class Chain:
 
     def _insert(self, row: Row) -> int:
         """The number of rows that MERGE counts as inserted; 0 where a rival's commit came first."""
-        types = {"sequence": pa.int64(), "at": pa.timestamp("us", tz="UTC")}
-        added = pa.table({name: pa.array([value], types.get(name, pa.string())) for name, value in asdict(row).items()})
         try:
-            return merge_rows(self.spark, self.ref, self.spark.createDataFrame(added), "sequence")
-        except SPARK_ERRORS as error:
-            if is_concurrent(error):
-                return 0
+            return self.store.insert(pa.Table.from_pylist([asdict(row)], schema=SCHEMA), "sequence")
+        except RivalError:
+            return 0
+        except StoreError:
             raise DamageError(
                 "the ledger cannot be written",
                 where=str(self.ref),
@@ -160,8 +152,8 @@ class Chain:
         Raises:
             DamageError: If its history names anything else, such as a RESTORE to an older state.
         """
-        with translated(DamageError, "the ledger's history cannot be read", where=str(self.ref)):
-            found = operations(self.spark, self.ref)
+        with damage("the ledger's history cannot be read", where=self.ref):
+            found = self.store.operations()
         for version, operation in found:
             if operation not in _HARMLESS:
                 raise DamageError(

@@ -15,25 +15,32 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from dp_spark import manifest as manifests
 from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger.rows import Seal
 from dp_spark.published.canonical_rows import one_chunk
-from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent, translated
-from dp_spark.tables.delta import exists, read
+from dp_spark.tables import store as stores
+from dp_spark.tables.local_lock import local_lock
 from dp_spark.tables.refs import TableRef
-from dp_spark.tables.store import create_table, local_lock, merge_rows
+from dp_spark.tables.store import RivalError, Store, StoreError
 
-_COLUMNS = """release_id STRING, dataset STRING, charge_sequence BIGINT, charge_digest STRING, manifest STRING,
-payload BINARY, digest STRING, at TIMESTAMP"""
+#: The columns of the table.
+SCHEMA = pa.schema(
+    [
+        ("release_id", pa.string()),
+        ("dataset", pa.string()),
+        ("charge_sequence", pa.int64()),
+        ("charge_digest", pa.string()),
+        ("manifest", pa.string()),
+        ("payload", pa.binary()),
+        ("digest", pa.string()),
+        ("at", pa.timestamp("us", tz="UTC")),
+    ]
+)
 # No column statistics: the payload is one opaque value.
-_PROPERTIES = "'delta.isolationLevel' = 'Serializable', 'delta.appendOnly' = 'true', 'delta.dataSkippingNumIndexedCols' = '1'"
+_PROPERTIES = {"delta.dataSkippingNumIndexedCols": "1"}
 _ATTEMPTS = 3
-#: A client of Spark Connect takes messages of up to 128 MiB; a payload can be longer, so it is read in pieces.
-_PIECE = 32 * 2**20
 _MEND = "put the outbox's files back from a backup (docs/ledger.md); never remove it"
 
 
@@ -64,17 +71,6 @@ class StoredDraw(Draw):
     digest: str
 
 
-def in_pieces(draws: DataFrame) -> DataFrame:
-    """Each draw as rows of (manifest, digest, number, piece) whose pieces, put together, are its payload.
-
-    A draw without a payload is one row without a number: it is there, and it is not whole.
-    """
-    last = ((F.octet_length("payload") - 1) / _PIECE).cast("int")
-    numbered = draws.select("manifest", "digest", "payload", F.explode_outer(F.sequence(F.lit(0), last)).alias("number"))
-    piece = F.substring("payload", F.col("number") * _PIECE + 1, F.lit(_PIECE))
-    return numbered.select("manifest", "digest", "number", piece.alias("piece"))
-
-
 def outbox_of(ledger: TableRef) -> TableRef:
     """Where the outbox of a ledger is: beside it."""
     return ledger.beside("_outbox")
@@ -84,20 +80,20 @@ class Outbox:
     """The outbox of one ledger.
 
     Args:
-        spark: The session.
-        ledger: The ledger's table.
+        store: Its table, at ``outbox_of`` the ledger.
+        ledger: Where the ledger is.
     """
 
-    def __init__(self, spark: SparkSession, ledger: TableRef) -> None:
-        self.spark = spark
+    def __init__(self, store: Store, ledger: TableRef) -> None:
+        self.store = store
         self.ledger = ledger
-        self.ref = outbox_of(ledger)
+        self.ref = store.ref
 
     def create(self) -> None:
         """Makes the table where it is not there yet."""
-        if not exists(self.spark, self.ref):
+        if not self.store.is_there():
             with local_lock(self.ledger):
-                create_table(self.spark, self.ref, _COLUMNS, _PROPERTIES)
+                self.store.create(SCHEMA, _PROPERTIES)
 
     def seals(self) -> dict[str, Seal]:
         """Release id -> the seal of its charge, for every draw that is here.
@@ -105,10 +101,10 @@ class Outbox:
         Raises:
             DamageError: If the outbox cannot be read.
         """
-        if not exists(self.spark, self.ref):
+        if not self.store.is_there():
             return {}
         with self._read_errors():
-            rows = read(self.spark, self.ref).select("release_id", "charge_sequence", "charge_digest").toArrow().to_pylist()
+            rows = self.store.read(["release_id", "charge_sequence", "charge_digest"]).to_pylist()
         if any(value is None for row in rows for value in row.values()):
             raise outbox_damage(self.ref, "a row has no release id or no seal")
         return {row["release_id"]: Seal(row["charge_sequence"], row["charge_digest"]) for row in rows}
@@ -119,16 +115,14 @@ class Outbox:
         Raises:
             DamageError: If the outbox cannot be read, or the draw is not the one that was stored.
         """
-        if not exists(self.spark, self.ref):
+        if not self.store.is_there():
             return None
         with self._read_errors():
-            rows = in_pieces(read(self.spark, self.ref).where(F.col("release_id") == release_id)).toArrow().to_pylist()
+            rows = self.store.read(["manifest", "payload", "digest"], ("release_id", release_id)).to_pylist()
         if not rows:
             return None
-        pieces = {row["number"]: row["piece"] for row in rows}
-        text, digest, whole = rows[0]["manifest"], rows[0]["digest"], len(pieces) == len(rows) and None not in pieces
-        payload = b"".join(pieces[number] for number in sorted(pieces)) if whole else b""
-        if not whole or text is None or _digest(text, payload) != digest:
+        text, payload, digest = rows[0]["manifest"], rows[0]["payload"], rows[0]["digest"]
+        if len(rows) > 1 or text is None or payload is None or _digest(text, payload) != digest:
             raise outbox_damage(self.ref, f"the draw of {release_id} was changed")
         with pa.ipc.open_stream(payload) as reader:
             return StoredDraw(reader.read_all(), manifests.from_json(text, where=str(self.ref)), digest)
@@ -150,10 +144,10 @@ class Outbox:
         Raises:
             DamageError: As ``find`` does.
         """
-        if not exists(self.spark, self.ref):
+        if not self.store.is_there():
             return
         with self._read_errors():
-            rows = read(self.spark, self.ref).where(F.col("dataset") == dataset).select("release_id").toArrow().to_pylist()
+            rows = self.store.read(["release_id"], ("dataset", dataset)).to_pylist()
         for row in rows:
             draw = self.find(row["release_id"])
             if draw is not None:
@@ -181,19 +175,20 @@ class Outbox:
             DamageError: If the outbox cannot be written.
         """
         release_id = str(draw.manifest["release_id"])
-        frame = self.spark.createDataFrame(_as_rows(release_id, draw, paid))
+        rows = _as_rows(release_id, draw, paid)
         for _ in range(_ATTEMPTS):
             with local_lock(self.ledger):
                 guard()
                 try:
-                    merge_rows(self.spark, self.ref, frame, "release_id")
-                except SPARK_ERRORS as error:
-                    if not is_concurrent(error):
-                        raise DamageError(
-                            f"the outbox cannot be written ({condition(error)})",
-                            where=str(self.ref),
-                            mend="make it writable, then run the same command again",
-                        ) from None
+                    self.store.insert(rows, "release_id")
+                except RivalError:
+                    pass  # what it committed is found below
+                except StoreError as error:
+                    raise DamageError(
+                        f"the outbox cannot be written ({error.condition})",
+                        where=str(self.ref),
+                        mend="make it writable, then run the same command again",
+                    ) from None
             found = self.find(release_id)
             if found is not None and found.manifest.get("file_digest") != draw.manifest.get("file_digest"):
                 raise _drawn_otherwise(self.ref, release_id)
@@ -202,7 +197,7 @@ class Outbox:
         raise ConflictError("other runs kept writing to the outbox", where=str(self.ref), mend="run the same command again")
 
     def _read_errors(self) -> contextlib.AbstractContextManager[None]:
-        return translated(DamageError, "the outbox cannot be read", where=str(self.ref), mend=_MEND)
+        return stores.damage("the outbox cannot be read", where=self.ref, mend=_MEND)
 
 
 def outbox_damage(outbox: TableRef, message: str) -> DamageError:
@@ -225,15 +220,5 @@ def _digest(manifest: str, payload: bytes) -> str:
 
 def _as_rows(release_id: str, draw: Draw, paid: Seal) -> pa.Table:
     text, payload = manifests.to_json(draw.manifest), draw.payload
-    return pa.table(
-        {
-            "release_id": [release_id],
-            "dataset": [draw.manifest["dataset"]],
-            "charge_sequence": pa.array([paid.sequence], pa.int64()),
-            "charge_digest": [paid.digest],
-            "manifest": [text],
-            "payload": pa.array([payload], pa.binary()),
-            "digest": [_digest(text, payload)],
-            "at": pa.array([datetime.now(UTC)], pa.timestamp("us", tz="UTC")),
-        }
-    )
+    row = (release_id, draw.manifest["dataset"], paid.sequence, paid.digest, text, payload, _digest(text, payload))
+    return pa.Table.from_pylist([dict(zip(SCHEMA.names, (*row, datetime.now(UTC)), strict=True))], schema=SCHEMA)

@@ -7,8 +7,6 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
-from pyspark.sql import SparkSession
-
 from dp_spark.errors import BudgetError, DamageError, SpecError
 from dp_spark.ledger.chain import Chain
 from dp_spark.ledger.entries import Charge, Correction, Opening, Publication
@@ -16,22 +14,20 @@ from dp_spark.ledger.same_file import corrected_meanwhile, is_correction
 from dp_spark.ledger.state import LedgerState
 from dp_spark.places.paths import is_local
 from dp_spark.privacy.accountants.account import Account
-from dp_spark.tables.delta import has_local_log
-from dp_spark.tables.refs import TableRef
+from dp_spark.tables.refs import TableRef, has_local_log
+from dp_spark.tables.store import Store
 
 
 class Ledger:
     """One ledger.
 
     Args:
-        spark: The session.
-        ref: Where its table is.
+        store: Its table.
     """
 
-    def __init__(self, spark: SparkSession, ref: TableRef) -> None:
-        self.spark = spark
-        self.ref = ref
-        self.chain = Chain(spark, ref)
+    def __init__(self, store: Store) -> None:
+        self.ref = store.ref
+        self.chain = Chain(store)
 
     def state(self) -> LedgerState:
         """The ledger now, checked.

@@ -64,17 +64,17 @@ class _OutOfReachError(Exception):
     """The table of a publication is gone, or the version that it was published in."""
 
 
-def verify(spark: SparkSession, ref: TableRef) -> Verification:
+def verify(spark: SparkSession, ledger: Ledger, outbox: Outbox) -> Verification:
     """Checks a ledger, its outbox, and every published release that can be reached.
 
     Args:
-        spark: The session.
-        ref: Where the ledger is.
+        spark: The session, for the published tables.
+        ledger: The ledger.
+        outbox: Its outbox.
 
     Raises:
         BudgetError: If there is no ledger.
     """
-    ledger, outbox = Ledger(spark, ref), Outbox(spark, ref)
     state, error = ledger.examine()
     damage = list(_findings([_raising(error) if error else lambda: read_books(ledger, outbox), ledger.chain.check_history]))
     published = {place.release_id: place for place in state.publications}

@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 
 from dp_spark.errors import BudgetError, say_charged
 from dp_spark.ledger.entries import check_release_id
+from dp_spark.ledger.on_delta import books_at
 from dp_spark.ledger.outbox import Outbox
 from dp_spark.ledger.table import Ledger
 from dp_spark.spec.release_spec import ReleaseSpec
@@ -48,8 +49,7 @@ class Job:
             SpecError: If a ``${NAME}`` in it is not set.
         """
         spec = written.expand()
-        ref = TableRef.of(spec.ledger)
-        return Job(spark, written, spec, release_id, on_stage, Ledger(spark, ref), Outbox(spark, ref))
+        return Job(spark, written, spec, release_id, on_stage, *books_at(spark, TableRef.of(spec.ledger)))
 
 
 @dataclass

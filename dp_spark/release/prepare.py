@@ -18,7 +18,7 @@ from dp_spark.engine.source_identity import source_identity
 from dp_spark.engine.sources import made_by_folders, open_checked
 from dp_spark.engine.units import pinned_unit, require_units, with_units
 from dp_spark.errors import DamageError
-from dp_spark.ledger.outbox import Outbox
+from dp_spark.ledger.on_delta import outbox_at
 from dp_spark.ledger.same_file import is_correction
 from dp_spark.ledger.state import LedgerState
 from dp_spark.plan.planning import ReleasePlan, plan_release
@@ -97,7 +97,7 @@ def validate(spark: SparkSession, written: ReleaseSpec, spec: ReleaseSpec, state
     charge = state.charge_of(release_id)
     if charge is not None:
         is_correction(state, release_id, digest, unparsed)
-    drawn = functools.partial(Outbox(spark, TableRef.of(spec.ledger)).of_dataset, spec.dataset)
+    drawn = functools.partial(outbox_at(spark, TableRef.of(spec.ledger)).of_dataset, spec.dataset)
     present = sinks.check_sink(spark, sink, spec.dataset, kept_apart(spark, spec, sources), drawn=drawn)
     if charge is not None and present is not None:
         check_order(state, charge, present, sink)
@@ -117,7 +117,7 @@ def _check_files(spark: SparkSession, source: Source) -> None:
 
 def _check_not_drawn(spark: SparkSession, spec: ReleaseSpec, present: Mapping[str, Any], release_id: str) -> None:
     """What is in the sink was drawn: where the outbox has no draw of it, drawing again would be a second draw."""
-    outbox = Outbox(spark, TableRef.of(spec.ledger))
+    outbox = outbox_at(spark, TableRef.of(spec.ledger))
     if present["release_id"] == release_id and outbox.find(release_id) is None:
         raise DamageError(
             f"the sink holds the release {release_id}, but its draw is gone from the outbox",

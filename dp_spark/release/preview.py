@@ -12,8 +12,8 @@ from dp_spark.engine import preprocess
 from dp_spark.engine.public_tables import collect_public
 from dp_spark.engine.source_identity import source_identity
 from dp_spark.ledger.accounts import AccountState
+from dp_spark.ledger.on_delta import ledger_at
 from dp_spark.ledger.state import LedgerState
-from dp_spark.ledger.table import Ledger
 from dp_spark.places.paths import is_local
 from dp_spark.plan.planning import ReleasePlan, plan_release
 from dp_spark.privacy.accountants.account import Account
@@ -22,7 +22,7 @@ from dp_spark.spec.file_checks import check_file
 from dp_spark.spec.file_places import check_places
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables import delta as tables
-from dp_spark.tables.refs import TableRef
+from dp_spark.tables.refs import TableRef, has_local_log
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ def preview_release(spec: ReleaseSpec, get_spark: Callable[[], SparkSession]) ->
 
 def _ledger_state(spec: ReleaseSpec, get_spark: Callable[[], SparkSession]) -> LedgerState | None:
     ref = TableRef.of(spec.ledger)
-    if ref.path is not None and is_local(ref.path) and not tables.has_local_log(ref.path):
+    if ref.path is not None and is_local(ref.path) and not has_local_log(ref.path):
         return None
     spark = get_spark()
     if not tables.exists(spark, ref):
         return None
-    return Ledger(spark, ref).state()
+    return ledger_at(spark, ref).state()
 
 
 def _public_keys(spec: ReleaseSpec, get_spark: Callable[[], SparkSession]) -> int | None:

@@ -16,15 +16,16 @@ from pyspark.sql import SparkSession
 from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger.accounts import AccountState
 from dp_spark.ledger.entries import Charge, Written
-from dp_spark.ledger.outbox import Outbox, StoredDraw
+from dp_spark.ledger.on_delta import outbox_at
+from dp_spark.ledger.outbox import StoredDraw
 from dp_spark.ledger.state import LedgerState
 from dp_spark.ledger.table import Ledger
 from dp_spark.published.row_comparison import same_rows
 from dp_spark.spark.errors import translated
 from dp_spark.tables import delta as tables
 from dp_spark.tables import sink as sinks
+from dp_spark.tables.local_lock import local_lock
 from dp_spark.tables.refs import TableRef
-from dp_spark.tables.store import local_lock
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def publish(spark: SparkSession, ledger: Ledger, due: Due, state: LedgerState) -
     with local_lock(ledger.ref):
         base = tables.newest_version(spark, sink)  # before the manifest: a rival's commit in between makes this one void
         # The sink was checked before computing; since then somebody else's table can have come to be there.
-        drawn = functools.partial(Outbox(spark, ledger.ref).of_dataset, charge.dataset)
+        drawn = functools.partial(outbox_at(spark, ledger.ref).of_dataset, charge.dataset)
         present = sinks.check_sink(spark, sink, charge.dataset, {}, drawn=drawn)
         shown = present == draw.manifest and _is_the_draw(_rows(spark, sink, base), draw)
         if not shown and not _was_overtaken(spark, ledger, due, state, present):

@@ -10,8 +10,7 @@ from pyspark.sql import SparkSession
 from dp_spark.errors import ConflictError, DamageError
 from dp_spark.ledger.books import read_books
 from dp_spark.ledger.history import BudgetHistory, budget_history
-from dp_spark.ledger.outbox import Outbox
-from dp_spark.ledger.table import Ledger
+from dp_spark.ledger.on_delta import books_at
 from dp_spark.ledger.verification import verify_release
 from dp_spark.manifest import columns_of
 from dp_spark.spark.errors import translated
@@ -77,8 +76,8 @@ def read_history(spark: SparkSession, ledger: TableRef, release: TableRef) -> Bu
         DamageError: It is damaged, or the table does not show what was drawn.
     """
     with bookkeeping(spark):
-        outbox = Outbox(spark, ledger)
-        state, _ = read_books(Ledger(spark, ledger), outbox)
+        book, outbox = books_at(spark, ledger)
+        state, _ = read_books(book, outbox)
         history = budget_history(state, read_manifest(spark, release))
         verify_release(spark, outbox, state, release)
     return history

@@ -9,9 +9,9 @@ from pyspark.sql import SparkSession
 
 from dp_spark.errors import DamageError, SpecError
 from dp_spark.ledger.books import read_books
+from dp_spark.ledger.on_delta import books_at
 from dp_spark.ledger.outbox import Outbox
 from dp_spark.ledger.state import LedgerState
-from dp_spark.ledger.table import Ledger
 from dp_spark.ledger.verification import verify_release
 from dp_spark.places.identities import same_source
 from dp_spark.places.stores import canonical
@@ -51,8 +51,8 @@ def check_shareable(spark: SparkSession, ledger: TableRef, release: TableRef) ->
     for ref in (ledger, release):
         Location.model_validate({"path": ref.path, "table": ref.name})
     with bookkeeping(spark):
-        outbox = Outbox(spark, ledger)
-        state, _ = read_books(Ledger(spark, ledger), outbox)
+        book, outbox = books_at(spark, ledger)
+        state, _ = read_books(book, outbox)
         _check_apart(spark, state, outbox, release)
         tables.require_manifest(spark, release)
         manifest = verify_release(spark, outbox, state, release)

@@ -18,7 +18,7 @@ from dp_spark.manifest import MANIFEST_PROPERTY
 from dp_spark.places.paths import is_local, resolve, spark_path
 from dp_spark.spark.errors import condition
 from dp_spark.spec.table_names import parts
-from dp_spark.tables.refs import TableRef
+from dp_spark.tables.refs import TableRef, has_local_log
 
 #: What Spark says of a name for which it has no catalog.
 _NO_SUCH_PLACE = ("REQUIRES_SINGLE_PART_NAMESPACE", "CATALOG_NOT_FOUND")
@@ -40,11 +40,6 @@ def exists(spark: SparkSession, ref: TableRef) -> bool:
     except AnalysisException:
         return False
     return True
-
-
-def has_local_log(path: str) -> bool:
-    """Whether a local folder is a Delta table."""
-    return any((Path(path) / "_delta_log").glob("*.json")) or any((Path(path) / "_delta_log").glob("*.parquet"))
 
 
 def read(spark: SparkSession, ref: TableRef, *, version: int | None = None) -> DataFrame:

@@ -72,3 +72,8 @@ class TableRef:
 def quoted_name(name: str) -> str:
     """A table's name as Spark SQL reads it literally."""
     return ".".join(f"`{part}`" for part in parts(name))
+
+
+def has_local_log(path: str) -> bool:
+    """Whether a local folder is a Delta table."""
+    return any((Path(path) / "_delta_log").glob("*.json")) or any((Path(path) / "_delta_log").glob("*.parquet"))

@@ -1,73 +1,99 @@
-"""How rows get into the ledger and the outbox: made once, appended to under a guard, one local writer at a time."""
+"""What ledger and outbox need of the table behind them: whether it is there, its rows, inserting under a guard, its history.
+
+The product has one store, ``delta_store.DeltaStore``. The protocol is here so that what ledger and outbox decide needs no
+Spark: tests have a second one in memory, and ``tests/contracts/test_stores.py`` tests both in the same words.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
-from filelock import FileLock, Timeout
-from pyspark.sql import DataFrame, SparkSession
+import pyarrow as pa
 
-from dp_spark.errors import ConflictError, SpecError
-from dp_spark.places.paths import is_local
-from dp_spark.spark.errors import SPARK_ERRORS, condition
-from dp_spark.tables.delta import exists
+from dp_spark.errors import DamageError
 from dp_spark.tables.refs import TableRef
 
-_LOCK_SECONDS = 300.0
+
+class StoreError(Exception):
+    """A table cannot be read or written.
+
+    Attributes:
+        condition: The name of what went wrong, such as ``PATH_NOT_FOUND``; never a message, which can quote values.
+    """
+
+    def __init__(self, condition: str) -> None:
+        super().__init__(condition)
+        self.condition = condition
+
+
+class RivalError(StoreError):
+    """A commit was refused because a rival's came first; nothing was written."""
+
+
+class Store(Protocol):
+    """One table of ours, which is only ever appended to."""
+
+    @property
+    def ref(self) -> TableRef:
+        """Where it is."""
+
+    def is_there(self) -> bool:
+        """Whether there is such a table."""
+
+    def create(self, schema: pa.Schema, properties: Mapping[str, str]) -> None:
+        """Makes the table, append-only and with serializable commits, where it is not there yet.
+
+        Args:
+            schema: Its columns; each may be null.
+            properties: What Delta is told besides.
+
+        Raises:
+            SpecError: If it cannot be made there.
+        """
+
+    def read(self, columns: Sequence[str], where: tuple[str, str] | None = None) -> pa.Table:
+        """The rows as they are stored, in any order; timestamps in microseconds, in any zone.
+
+        Args:
+            columns: The columns that are read.
+            where: A column of text and the value that it has in the rows that are read; None reads all rows.
+
+        Raises:
+            StoreError: If they cannot be read.
+        """
+
+    def insert(self, rows: pa.Table, key: str) -> int:
+        """Inserts those rows whose key is not in the table, in one commit.
+
+        Args:
+            rows: All columns of the table.
+            key: The column that tells rows apart.
+
+        Returns:
+            How many were inserted.
+
+        Raises:
+            RivalError: If a rival's commit came first. StoreError: if they cannot be written; they may have been all the same.
+        """
+
+    def operations(self) -> list[tuple[int, str]]:
+        """What was done to the table: (version, operation) in Delta's words, oldest first.
+
+        Raises:
+            StoreError: If its history cannot be read.
+        """
 
 
 @contextlib.contextmanager
-def local_lock(ledger: TableRef) -> Iterator[None]:
-    """Held around every commit that belongs to a local ledger: a local commit is not atomic between processes.
-
-    Elsewhere the store's own put-if-absent decides between rivals (docs/ledger.md), and nothing is held.
+def damage(message: str, *, where: TableRef, mend: str = "") -> Iterator[None]:
+    """Turns a table that cannot be read in the block into damage, with the name of what went wrong.
 
     Raises:
-        ConflictError: If another process keeps it.
-        SpecError: If the place cannot be written.
+        DamageError: If it cannot be read.
     """
-    if ledger.path is None or not is_local(ledger.path):
-        yield
-        return
-    path = Path(ledger.path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.parent / f".{path.name}.lock", timeout=_LOCK_SECONDS)
-        lock.acquire()
-    except Timeout:
-        raise ConflictError(
-            "another process holds the ledger's lock", where=str(ledger), mend="wait for it, then run the same command again"
-        ) from None
-    except OSError as error:
-        raise SpecError(f"cannot write there: {error.strerror}", where=str(ledger), mend="make it writable") from None
     try:
         yield
-    finally:
-        lock.release()
-
-
-def create_table(spark: SparkSession, ref: TableRef, columns: str, properties: str) -> None:
-    """Makes one of our tables where it is not there yet.
-
-    Raises:
-        SpecError: If it cannot be made there.
-    """
-    if exists(spark, ref):
-        return
-    try:
-        spark.sql(f"CREATE TABLE IF NOT EXISTS {ref.sql} ({columns}) USING delta TBLPROPERTIES ({properties})")
-    except SPARK_ERRORS as error:
-        if not exists(spark, ref):  # a rival that made it at the same moment did us a favour
-            raise SpecError(
-                f"the table cannot be made ({condition(error)})", where=str(ref), mend="name a place that can be written"
-            ) from None
-
-
-def merge_rows(spark: SparkSession, ref: TableRef, rows: DataFrame, key: str) -> int:
-    """Inserts rows whose key is not in the table, in one commit; returns how many it inserted."""
-    target = ref.sql.replace("{", "{{").replace("}", "}}")
-    merge = f"MERGE INTO {target} AS present USING {{added}} AS added ON present.`{key}` = added.`{key}`"
-    done = spark.sql(f"{merge} WHEN NOT MATCHED THEN INSERT *", added=rows).collect()
-    return int(done[0]["num_inserted_rows"])
+    except StoreError as error:
+        raise DamageError(f"{message} ({error.condition})", where=str(where), mend=mend) from None

@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 from checkout import ROOT
+from memory_books import MemoryBooks
 from pyspark.sql import SparkSession
 from release_helpers import COUNT, MEAN, PATIENTS, TOTAL, Outcome, Place, snapshot
 
@@ -143,42 +144,42 @@ def test_ledger_and_sink_as_tables_by_name(place: Place, cli: Cli, spark: SparkS
 # --- plan, budget, show, schema --------------------------------------------------------------------------------------
 
 
-def test_budget_open_and_show(tmp_path: Path, cli: Cli) -> None:
+def test_budget_open_and_show(tmp_path: Path, budget: Cli) -> None:
     ledger = tmp_path / "new" / "ledger"
-    opened = cli("budget", "open", "--ledger", ledger, "--dataset", "a", "--epsilon", "0.3", "--json")
+    opened = budget("open", "--ledger", ledger, "--dataset", "a", "--epsilon", "0.3", "--json")
     assert opened.code == 0
     document = opened.document
     assert list(document) == ["dataset", "accountant", "total", "spent", "remaining", "charges"]
     assert (document["dataset"], document["accountant"], document["charges"]) == ("a", "basic", [])
     assert document["total"] == document["remaining"] == {"epsilon": 0.3, "delta": 0.0, "rho": None}
     assert document["spent"]["epsilon"] == 0
-    assert cli("budget", "show", "--ledger", ledger, "--json").document == document
-    second = cli("budget", "open", "--ledger", ledger, "--dataset", "b", "--epsilon", "1", "--delta", "1e-6")
+    assert budget("show", "--ledger", ledger, "--json").document == document
+    second = budget("open", "--ledger", ledger, "--dataset", "b", "--epsilon", "1", "--delta", "1e-6")
     assert second.code == 0
     assert "b (zcdp)" in second.out
-    one = cli("budget", "show", "--ledger", ledger, "--dataset", "b", "--json").document
+    one = budget("show", "--ledger", ledger, "--dataset", "b", "--json").document
     assert (one["dataset"], one["accountant"], one["total"]["delta"]) == ("b", "zcdp", 1e-6)
     assert one["remaining"]["rho"] == one["total"]["rho"] > 0
-    assert [item["dataset"] for item in cli("budget", "show", "--ledger", ledger, "--json").document] == ["a", "b"]
-    text = cli("budget", "show", "--ledger", ledger)
+    assert [item["dataset"] for item in budget("show", "--ledger", ledger, "--json").document] == ["a", "b"]
+    text = budget("show", "--ledger", ledger)
     assert text.code == 0
     for word in ("a (basic)", "b (zcdp)", "total", "spent", "remaining"):
         assert word in text.out
-    twice = cli("budget", "open", "--ledger", ledger, "--dataset", "a", "--epsilon", "9", "--json")
+    twice = budget("open", "--ledger", ledger, "--dataset", "a", "--epsilon", "9", "--json")
     assert (twice.code, twice.error["code"]) == (3, "budget_refused")
-    unknown = cli("budget", "show", "--ledger", ledger, "--dataset", "c", "--json")
+    unknown = budget("show", "--ledger", ledger, "--dataset", "c", "--json")
     assert (unknown.code, unknown.error["code"]) == (3, "budget_refused")
 
 
-def test_budget_show_lists_charges(place: Place, cli: Cli) -> None:
-    assert cli("run", place.file(), "--release-id", "r1").code == 0
-    document = cli("budget", "show", "--ledger", place.ledger, "--dataset", "visits", "--json").document
+def test_budget_show_lists_charges(books: MemoryBooks, budget: Cli) -> None:
+    books.opened().charge("r1", "1")
+    document = budget("show", "--ledger", books.ref, "--dataset", "visits", "--json").document
     assert document["spent"]["epsilon"] == 1
     assert document["remaining"]["epsilon"] == 9
     [charge] = document["charges"]
     assert list(charge) == ["release_id", "epsilon", "delta", "rho", "at"]
     assert (charge["release_id"], charge["epsilon"], charge["delta"], charge["rho"]) == ("r1", 1.0, 0.0, None)
-    assert "r1" in cli("budget", "show", "--ledger", place.ledger, "--dataset", "visits").out
+    assert "r1" in budget("show", "--ledger", books.ref, "--dataset", "visits").out
 
 
 @pytest.mark.parametrize(
@@ -197,8 +198,8 @@ def test_budget_show_lists_charges(place: Place, cli: Cli) -> None:
         (["--dataset", "a\n", "--epsilon", "1"], "--dataset"),
     ],
 )
-def test_bad_budgets_are_refused(tmp_path: Path, cli: Cli, arguments: list[str], where: str) -> None:
-    outcome = cli("budget", "open", "--ledger", tmp_path / "ledger", *arguments, "--json")
+def test_bad_budgets_are_refused(tmp_path: Path, budget: Cli, arguments: list[str], where: str) -> None:
+    outcome = budget("open", "--ledger", tmp_path / "ledger", *arguments, "--json")
     assert outcome.code == 2
     assert where in outcome.error["where"]
     assert list(tmp_path.iterdir()) == []

@@ -1,28 +1,22 @@
-"""The outbox: the first draw under a release id is the only one there ever is."""
+"""The outbox: the first draw under a release id is the only one there ever is; on a store in memory."""
 
 from __future__ import annotations
 
 import datetime as dt
-import shutil
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
+from memory_books import MemoryBooks, manifest, setting
+from memory_store import Table
 
 from dp_spark.errors import ConflictError, DamageError
-from dp_spark.ledger import outbox as outbox_module
-from dp_spark.ledger.outbox import Draw, Outbox, in_pieces
+from dp_spark.ledger.outbox import Draw, Outbox, outbox_of
 from dp_spark.ledger.rows import Seal
 from dp_spark.tables.refs import TableRef
-
-
-def manifest(release_id: str) -> dict[str, Any]:
-    return {"format": "dp_spark.manifest/1", "release_id": release_id, "dataset": "d", "charge": {"sequence": 2}}
-
+from dp_spark.tables.store import StoreError
 
 PAID = Seal(2, "sha256:charge")
 
@@ -31,32 +25,73 @@ def draw(release_id: str, *values: int) -> Draw:
     return Draw(pa.table({"n": pa.array(values, pa.int64())}), manifest(release_id))
 
 
-@pytest.fixture(scope="module")
-def outbox(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Outbox:
-    made = Outbox(spark, TableRef(str(tmp_path_factory.mktemp("outbox") / "ledger"), None))
-    made.create()
+@pytest.fixture
+def books(tmp_path: Path) -> MemoryBooks:
+    made = MemoryBooks(tmp_path)
+    made.outbox().create()
     return made
 
 
-def test_it_lies_beside_the_ledger(spark: SparkSession) -> None:
-    assert Outbox(spark, TableRef("/data/ledger", None)).ref == TableRef("/data/ledger_outbox", None)
-    assert Outbox(spark, TableRef(None, "a.b.ledger")).ref == TableRef(None, "a.b.ledger_outbox")
+@pytest.fixture
+def outbox(books: MemoryBooks) -> Outbox:
+    return books.outbox()
 
 
-def test_what_is_not_there_is_none(outbox: Outbox, spark: SparkSession, tmp_path: Path) -> None:
+def test_it_lies_beside_the_ledger() -> None:
+    assert outbox_of(TableRef("/data/ledger", None)) == TableRef("/data/ledger_outbox", None)
+    assert outbox_of(TableRef(None, "a.b.ledger")) == TableRef(None, "a.b.ledger_outbox")
+
+
+def test_what_is_not_there_is_none(outbox: Outbox, tmp_path: Path) -> None:
     assert outbox.find("unknown") is None
-    assert Outbox(spark, TableRef(str(tmp_path / "ledger"), None)).find("r1") is None
+    nowhere = MemoryBooks(tmp_path / "nowhere").outbox()
+    assert nowhere.find("r1") is None
+    assert nowhere.seals() == {}
+    assert list(nowhere.of_dataset("d")) == []
 
 
-def test_the_first_draw_stays(outbox: Outbox) -> None:
+def test_the_first_draw_stays(books: MemoryBooks) -> None:
+    outbox = books.outbox()
     first = outbox.commit(draw("r1", 1, 2, 3), PAID)
-    second = outbox.commit(draw("r1", 7, 8, 9), PAID)
+    second = books.outbox().commit(draw("r1", 7, 8, 9), PAID)
     assert first.rows["n"].to_pylist() == second.rows["n"].to_pylist() == [1, 2, 3]
     outbox.create()
     found = outbox.find("r1")
     assert found is not None
     assert found.rows["n"].to_pylist() == [1, 2, 3]
-    assert outbox.spark.read.format("delta").load(str(outbox.ref.path)).where("release_id = 'r1'").count() == 1
+    assert books.draws.rows["release_id"].to_pylist() == ["r1"]
+
+
+def test_a_draw_that_came_first_is_the_one_that_is_given_back(books: MemoryBooks) -> None:
+    """It is committed between the look at the table and the commit, on a shared store."""
+    ref = TableRef(None, "a.b.ledger")
+    outbox, rival = (Outbox(books.memory.at(outbox_of(ref)), ref) for _ in range(2))
+    outbox.create()
+
+    def first() -> None:
+        books.memory.before_commit = lambda: None
+        rival.commit(draw("r1", 1), PAID)
+
+    books.memory.before_commit = first
+    assert outbox.commit(draw("r1", 2), PAID).rows["n"].to_pylist() == [1]
+
+
+def test_a_draw_is_never_believed_unseen(books: MemoryBooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memory_store.MemoryStore.insert", lambda *_: 1)
+    with pytest.raises(ConflictError, match="kept writing to the outbox"):
+        books.outbox().commit(draw("r1", 1), PAID)
+
+
+def test_an_outbox_that_cannot_be_written_is_told_with_the_condition_alone(
+    books: MemoryBooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> int:
+        raise StoreError("SOME_CONDITION")
+
+    monkeypatch.setattr("memory_store.MemoryStore.insert", broken)
+    with pytest.raises(DamageError, match=r"the outbox cannot be written \(SOME_CONDITION\)") as caught:
+        books.outbox().commit(draw("r1", 1), PAID)
+    assert caught.value.__suppress_context__
 
 
 def test_a_guard_is_asked_before_each_attempt_and_another_files_draw_is_not_taken_for_ones_own(outbox: Outbox) -> None:
@@ -78,7 +113,10 @@ def test_a_guard_is_asked_before_each_attempt_and_another_files_draw_is_not_take
 def test_release_ids_are_kept_apart(outbox: Outbox) -> None:
     outbox.commit(draw("a", 1), PAID)
     outbox.commit(draw("b", 2), PAID)
-    assert [outbox.find(name).rows["n"].to_pylist() for name in ("a", "b")] == [[1], [2]]  # type: ignore[union-attr]
+    assert [outbox.draw_of(name).rows["n"].to_pylist() for name in ("a", "b")] == [[1], [2]]
+    assert sorted(found.manifest["release_id"] for found in outbox.of_dataset("d")) == ["a", "b"]
+    assert list(outbox.of_dataset("e")) == []
+    assert outbox.seals() == {"a": PAID, "b": PAID}
 
 
 def test_every_type_comes_back_as_it_was(outbox: Outbox) -> None:
@@ -107,51 +145,36 @@ def test_every_type_comes_back_as_it_was(outbox: Outbox) -> None:
     assert outbox.commit(Draw(empty, manifest("empty")), PAID).rows.equals(empty)
 
 
-def test_a_long_draw_is_read_in_pieces_that_a_message_holds(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox_module, "_PIECE", 100)
-    stored = outbox.commit(draw("long", *range(500)), PAID)
-    assert stored.rows["n"].to_pylist() == list(range(500))
-    frame = outbox.spark.read.format("delta").load(str(outbox.ref.path)).where("release_id = 'long'")
-    pieces = [len(row["piece"]) for row in in_pieces(frame).toArrow().to_pylist()]
-    assert max(pieces) == 100
-    assert sum(pieces) == len(stored.payload)
+DAMAGE: dict[str, Callable[[Table], object]] = {
+    "no payload": lambda table: table.update(lambda _: True, setting(payload=None)),
+    "empty payload": lambda table: table.update(lambda _: True, setting(payload=b"")),
+    "cut off": lambda table: table.update(lambda _: True, lambda row: {"payload": row["payload"][:200]}),
+    "other rows": lambda table: table.update(lambda _: True, setting(payload=draw("whole", 7).payload)),
+    "twice": lambda table: table.add(table.rows),
+    "other manifest": lambda table: table.update(lambda _: True, lambda row: {"manifest": row["manifest"].replace("d", "e")}),
+    "no manifest": lambda table: table.update(lambda _: True, setting(manifest=None)),
+    "no digest": lambda table: table.update(lambda _: True, setting(digest=None)),
+    "other digest": lambda table: table.update(lambda _: True, setting(digest="sha256:x")),
+}
 
 
-@pytest.mark.parametrize("size", [100, 32 * 2**20])
-@pytest.mark.parametrize("payload", ["null", "x''", "payload", "substring(payload, 1, 200)"])
-def test_a_draw_that_is_not_whole_is_damage(
-    outbox: Outbox, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, payload: str, size: int
-) -> None:
+@pytest.mark.parametrize("change", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_draw_that_is_not_whole_is_damage(books: MemoryBooks, change: Callable[[Table], object]) -> None:
     """Nothing instead of the rows, too little, or the same draw twice: never a draw that is not there yet."""
-    monkeypatch.setattr(outbox_module, "_PIECE", size)
-    other = Outbox(spark, TableRef(str(tmp_path / "ledger"), None))
-    other.create()
-    outbox.commit(draw("whole", *range(50)), PAID)
-    rows = spark.read.format("delta").load(str(outbox.ref.path)).where("release_id = 'whole'")
-    for _ in range(2 if payload == "payload" else 1):
-        rows.withColumn("payload", F.expr(payload).cast("binary")).write.format("delta").mode("append").save(
-            str(other.ref.path)
-        )
+    books.outbox().commit(draw("whole", *range(50)), PAID)
+    change(books.draws)
     with pytest.raises(DamageError, match="the draw of whole was changed"):
-        other.find("whole")
+        books.outbox().find("whole")
 
 
-def test_it_is_private_append_only_and_without_statistics_of_the_payload(outbox: Outbox, spark: SparkSession) -> None:
-    outbox.commit(draw("stats", 4), PAID)
-    properties = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {outbox.ref.sql}").collect()}
-    assert properties["delta.appendOnly"] == "true"
-    assert properties["delta.isolationLevel"] == "Serializable"
-    logs = "".join(path.read_text() for path in (Path(str(outbox.ref.path)) / "_delta_log").glob("*.json"))
-    for statistic in ("minValues", "maxValues"):
-        for piece in logs.split(statistic)[1:]:
-            assert "dataset" not in piece[:80]
-            assert "payload" not in piece[:80]
+def test_a_draw_that_is_gone_is_damage_to_who_needs_it(outbox: Outbox) -> None:
+    with pytest.raises(DamageError, match="the draw of r1 is gone"):
+        outbox.draw_of("r1")
 
 
-def test_an_outbox_that_cannot_be_read_is_damage(outbox: Outbox, spark: SparkSession, tmp_path: Path) -> None:
-    outbox.commit(draw("gone", 1), PAID)
-    shutil.copytree(str(outbox.ref.path), tmp_path / "ledger_outbox")
-    for path in (tmp_path / "ledger_outbox").glob("*.parquet"):
-        path.unlink()
-    with pytest.raises(DamageError):
-        Outbox(spark, TableRef(str(tmp_path / "ledger"), None)).find("gone")
+def test_an_outbox_that_cannot_be_read_is_damage(books: MemoryBooks) -> None:
+    books.outbox().commit(draw("gone", 1), PAID)
+    books.draws.unreadable = True
+    for use in (lambda: books.outbox().find("gone"), books.outbox().seals, lambda: list(books.outbox().of_dataset("d"))):
+        with pytest.raises(DamageError, match="the outbox cannot be read"):
+            use()

@@ -16,9 +16,10 @@ from pyspark.sql import functions as F
 from release_helpers import WARDS, Outcome, Place, write_delta
 
 from dp_spark.ledger.outbox import Draw
-from dp_spark.spark.errors import SPARK_ERRORS, condition, is_concurrent
+from dp_spark.spark.errors import SPARK_ERRORS, condition
+from dp_spark.tables.delta_store import DeltaStore
 from dp_spark.tables.refs import TableRef
-from dp_spark.tables.store import merge_rows
+from dp_spark.tables.store import RivalError, StoreError
 
 #: What a message of a value that does not fit quotes.
 SECRET = "SECRETVALUE4711"
@@ -81,14 +82,14 @@ def test_a_client_says_nothing_of_a_value_that_does_not_fit(place: Place, spark:
 
 def test_rivals_that_delta_refuses_are_known_as_such(spark: SparkSession, tmp_path: Path) -> None:
     """Connect knows no class of Delta's exceptions: a conflict is told by its condition or its text."""
-    ref, refused = TableRef(str(tmp_path / "table"), None), []
-    spark.sql(f"CREATE TABLE {ref.sql} (n BIGINT) USING delta TBLPROPERTIES ('delta.isolationLevel' = 'Serializable')")
+    store, added, refused = DeltaStore(spark, TableRef(str(tmp_path / "table"), None)), pa.table({"n": [1]}), list[StoreError]()
+    store.create(added.schema, {})
 
     def rival() -> None:
         for _ in range(3):
             try:
-                merge_rows(spark, ref, spark.createDataFrame(pa.table({"n": [1]})), "n")
-            except SPARK_ERRORS as error:
+                store.insert(added, "n")
+            except StoreError as error:
                 refused.append(error)
 
     for _ in range(4):
@@ -99,10 +100,11 @@ def test_rivals_that_delta_refuses_are_known_as_such(spark: SparkSession, tmp_pa
             thread.join()
         if refused:
             break
-        spark.sql(f"DELETE FROM {ref.sql}")
+        store = DeltaStore(spark, TableRef(f"{store.ref.path}-more", None))
+        store.create(added.schema, {})
     assert refused, "no two rivals met"
-    assert all(is_concurrent(error) for error in refused), [condition(error) for error in refused]
-    assert spark.read.format("delta").load(str(ref.path)).count() == 1
+    assert all(isinstance(error, RivalError) for error in refused), refused
+    assert store.read(["n"]).num_rows == 1
 
 
 def test_a_draw_of_more_than_one_message_comes_back_whole(place: Place) -> None:

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 from helpers import minimal_spec
+from memory_books import ACCOUNTS as ACCOUNTS
 from pyspark.sql import SparkSession
 
+from dp_spark.ledger.on_delta import ledger_at, outbox_at
 from dp_spark.ledger.outbox import Draw, Outbox
 from dp_spark.ledger.rows import Row
 from dp_spark.ledger.table import Ledger
@@ -30,13 +32,6 @@ COUNT = {"function": "count", "name": "visits"}
 PATIENTS = {"function": "privacy_id_count", "name": "patients"}
 TOTAL = {"function": "sum", "column": "cost", "min_value": 0, "max_value": 100, "name": "total"}
 MEAN = {"function": "mean", "column": "cost", "min_value": 0, "max_value": 100, "name": "average"}
-#: dataset -> (epsilon, delta, accountant) of the accounts in every test's ledger.
-ACCOUNTS: dict[str, tuple[str, str, Literal["basic", "zcdp"]]] = {
-    "visits": ("10", "0.001", "basic"),
-    "gauss": ("10", "0.00001", "zcdp"),
-    "rich": ("100000000", "0.5", "basic"),
-    "poor": ("0.25", "0", "basic"),
-}
 
 
 @dataclass(frozen=True)
@@ -128,10 +123,10 @@ class Place:
         return run_release(self.spark, self.spec(**changes), release_id=release_id)
 
     def book(self) -> Ledger:
-        return Ledger(self.spark, TableRef(str(self.ledger), None))
+        return ledger_at(self.spark, TableRef(str(self.ledger), None))
 
     def outbox(self) -> Outbox:
-        return Outbox(self.spark, TableRef(str(self.ledger), None))
+        return outbox_at(self.spark, TableRef(str(self.ledger), None))
 
     def drawn(self, release_id: str) -> Draw:
         draw = self.outbox().find(release_id)
@@ -157,7 +152,7 @@ class Place:
 def make_template(spark: SparkSession, folder: Path) -> Path:
     """The source and the ledger that places start from."""
     write_delta(spark, folder / "source", visits())
-    ledger = Ledger(spark, TableRef(str(folder / "ledger"), None))
+    ledger = ledger_at(spark, TableRef(str(folder / "ledger"), None))
     for dataset, (epsilon, delta, accountant) in ACCOUNTS.items():
         ledger.open(dataset, Account.open(Decimal(epsilon), Decimal(delta), accountant))
     return folder

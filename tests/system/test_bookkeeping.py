@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from release_helpers import Place
 
 from dp_spark.ledger.books import open_account
+from dp_spark.ledger.on_delta import books_at
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.spark.settings import bookkeeping
 from dp_spark.tables.refs import TableRef
@@ -40,7 +41,7 @@ def test_a_release_is_four_commits_and_few_jobs(place: Place, spark: SparkSessio
 
 @pytest.mark.parametrize("name", ["books", "b{oo}ks", "{added}"], ids=["plain", "braces", "our own placeholder"])
 def test_opening_an_account_makes_the_outbox(spark: SparkSession, tmp_path: Path, name: str) -> None:
-    open_account(spark, TableRef(str(tmp_path / name), None), "visits", Account.open(Decimal(1), Decimal(0)))
+    open_account(*books_at(spark, TableRef(str(tmp_path / name), None)), "visits", Account.open(Decimal(1), Decimal(0)))
     assert commits(tmp_path / name) == 2
     assert commits(tmp_path / f"{name}_outbox") == 1
 

@@ -23,6 +23,7 @@ from checkout import ROOT
 from pyspark.sql import SparkSession
 from release_helpers import Outcome, Place
 
+from dp_spark.ledger.on_delta import books_at
 from dp_spark.ledger.verification import verify
 from dp_spark.tables.refs import TableRef
 
@@ -71,7 +72,7 @@ def check_one_release(place: Place, release_id: str = "r1") -> None:
     assert place.sink_versions() == 1
     for path in place.sink.rglob("*.parquet"):
         assert path.stat().st_size == 0 or rows_of(pq.read_table(path)) == drawn, "it holds the outbox's rows or nothing"
-    found = verify(place.spark, TableRef(str(place.ledger), None))
+    found = verify(place.spark, *books_at(place.spark, TableRef(str(place.ledger), None)))
     assert (found.damage, found.unfinished, found.verified) == ((), (), (release_id,))
 
 
@@ -126,7 +127,7 @@ def race_for_the_budget(place: Place, processes: int, bears: int) -> None:
     assert len(set(charged)) == len(charged) == bears
     account = place.book().state().account("race")
     assert account.spent.amount == share * bears <= account.account.epsilon < share * (bears + 1)
-    assert verify(place.spark, TableRef(str(place.ledger), None)).damage == ()
+    assert verify(place.spark, *books_at(place.spark, TableRef(str(place.ledger), None))).damage == ()
     for outcome in outcomes:
         document = json.loads(outcome.out)
         assert ("error" in document) == (outcome.code == 3)

@@ -13,7 +13,7 @@ The steps, and what they are in the code:
     see_version, read_manifest: ``publication.publish``: ``newest_version``, and whether a newer release is there
     write_files, commit_sink, check_manifest: ``tables.publish``: Delta's transaction begins and leaves data files that
         nothing names yet, one conditional commit, the manifest read again
-A local ledger has the witness and ``store.local_lock``, which is freed when its holder dies; a shared one has
+A local ledger has the witness and ``local_lock``, which is freed when its holder dies; a shared one has
 neither. One thing is simpler here: an append tries until it succeeds, in the code 12 times (then exit code 5).
 
 The model is the protocol as it should be. The known gaps of docs/ledger.md are mutations of it: ``TWO_TRANSACTIONS``

@@ -23,8 +23,7 @@ from pyspark.sql import SparkSession
 
 from dp_spark.cli import main
 from dp_spark.ledger.accounts import total_of
-from dp_spark.ledger.outbox import Outbox
-from dp_spark.ledger.table import Ledger
+from dp_spark.ledger.on_delta import books_at, ledger_at, outbox_at
 from dp_spark.ledger.verification import verify
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.tables.refs import TableRef
@@ -85,8 +84,8 @@ class Account:
 
     def __init__(self, spark: SparkSession, spec: ReleaseSpec) -> None:
         self.spec, self.ref = spec, TableRef.of(spec.ledger)
-        self._outbox = Outbox(spark, self.ref)
-        self._state = Ledger(spark, self.ref).state().account(spec.dataset)
+        self._outbox = outbox_at(spark, self.ref)
+        self._state = ledger_at(spark, self.ref).state().account(spec.dataset)
         self.charged = [written.entry.release_id for written in self._state.charges]
 
     def left(self, releases: int) -> Any:
@@ -190,7 +189,7 @@ def check(ran: list[Step], spark: SparkSession) -> None:
     }  # fmt: skip
     assert seen.count("replay") == "".join(step.output for step in ran).count("Already published") == 1
     assert account.charged == published, "each release id was charged once, in order"
-    found = verify(spark, account.ref)
+    found = verify(spark, *books_at(spark, account.ref))
     assert (found.damage, found.unfinished, sorted(found.verified)) == ((), (), sorted(published))
 
 
