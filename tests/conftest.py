@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 pytest_plugins = ("time_limit",)
 
+#: A JVM of tests lives for minutes and runs thousands of small queries, each once: it compiles little and in a hurry, and has
+#: one of the cores, as the other worker has the other. Processes that a test starts get the same.
+_JVM = "-XX:TieredStopAtLevel=1 -XX:CompileThresholdScaling=4 -XX:+UseSerialGC"
+os.environ.setdefault("SPARK_SUBMIT_OPTS", _JVM)
+os.environ.setdefault("DP_SPARK_MASTER", "local[1]")
+
 # How long an example takes says how busy the machine is. Made of "default", since that of CI draws the same examples each time.
 hypothesis.settings.register_profile("untimed", hypothesis.settings.get_profile("default"), deadline=None)
 hypothesis.settings.load_profile("untimed")

@@ -64,8 +64,10 @@ RELEASE_SETTINGS = {
 _NEVER_ASSUMED = ("spark.sql.ansi.enabled", "spark.sql.session.timeZone")
 
 #: Delta's own metadata, ledger and outbox are small: in adaptive stages they would take twice as many Spark jobs.
-#: And a broadcast is a Spark job of its own.
+#: And a broadcast is a Spark job of its own. Java that is made for each of their queries costs more than it saves.
 _BOOKKEEPING = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "1",
     "spark.sql.autoBroadcastJoinThreshold": "-1",
