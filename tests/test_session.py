@@ -20,6 +20,8 @@ from dp_spark.session import get_session
 @pytest.mark.parametrize("variable", ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "SPARK_SUBMIT_OPTS"])
 def test_a_collector_that_was_chosen_is_the_only_one(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     """Java does not start with two."""
+    for name in session._JAVA_OPTIONS:
+        monkeypatch.delenv(name, raising=False)
     assert "-XX:+UseParallelGC" in session._local_settings(False)["spark.driver.extraJavaOptions"]
     monkeypatch.setenv(variable, "-XX:+UseZGC")
     assert "GC" not in session._local_settings(False)["spark.driver.extraJavaOptions"]

@@ -172,9 +172,9 @@ def big_source(spark: SparkSession, folder: Path) -> Path:
 
 def exact_run(master: str, source: Path, disturb: Callable[[subprocess.Popen[str]], None] = lambda process: None) -> str:
     """The digest of the exact aggregates of a run in a process of its own, disturbed when it starts to aggregate."""
-    os.environ["DP_SPARK_MASTER"] = master
-    process = start([sys.executable, ROOT / "tests" / "support" / "exact_run.py", source])
-    del os.environ["DP_SPARK_MASTER"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DP_SPARK_MASTER", master)
+        process = start([sys.executable, ROOT / "tests" / "support" / "exact_run.py", source])
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "aggregating"
     disturb(process)
