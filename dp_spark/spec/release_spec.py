@@ -27,7 +27,7 @@ from dp_spark.schema.variables import expand_variables
 from dp_spark.spec.budget import Budget, Noise
 from dp_spark.spec.constants import is_region
 from dp_spark.spec.file_digests import file_digest, unparsed_digest
-from dp_spark.spec.partitions import MAX_PUBLIC_KEYS, Bounds, Partitions, PublicPartitions
+from dp_spark.spec.partitions import MAX_PUBLIC_KEYS, Bounds, Partitions, PrivatePartitions, PublicPartitions
 from dp_spark.spec.privacy_unit import RowUnit, UnitDefinition, unit_form
 from dp_spark.spec.source import Location, Source
 from dp_spark.spec.steps import Join, Step
@@ -123,9 +123,9 @@ class ReleaseSpec(Model):
         return self.privacy_unit if isinstance(self.privacy_unit, dict) else {}
 
     @property
-    def selects_privately(self) -> bool:
-        """Whether partition keys come from private selection."""
-        return bool(self.group_by) and self.partitions is not None and self.partitions.private is not None
+    def private_partitions(self) -> PrivatePartitions | None:
+        """How partition keys are selected privately, or None where they are public or there are none."""
+        return self.partitions.private if self.group_by and self.partitions is not None else None
 
     @property
     def public_partitions(self) -> PublicPartitions | None:
@@ -200,7 +200,7 @@ class ReleaseSpec(Model):
             without = mechanisms_without_delta()
             if asked not in without:
                 yield f"noise.mechanism: {asked} noise needs budget.delta above 0; give a delta, or use {' or '.join(without)}"
-        if self.selects_privately and self.budget.delta == 0:
+        if self.private_partitions is not None and self.budget.delta == 0:
             yield "budget.delta: private partition selection needs a delta above 0; give a delta, or list public partitions"
 
     def _name_clashes(self) -> Iterator[str]:
@@ -224,6 +224,10 @@ class ReleaseSpec(Model):
 
     def _partition_errors(self) -> Iterator[str]:
         public = self.public_partitions
+        if not self.group_by and self.partitions is not None and self.partitions.private is not None:
+            for name in ("pre_threshold", "strategy"):
+                if name in self.partitions.private.model_fields_set:
+                    yield f"partitions.private.{name}: no keys are selected where group_by is empty; remove it"
         if not self.group_by and public is not None:
             yield "partitions.public: there are no keys where group_by is empty; remove partitions"
         elif self.group_by and self.partitions is None:

@@ -19,7 +19,7 @@ from dp_spark.privacy.accountants.conversion import zcdp_from_budget
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.integers import one_for_each
 from dp_spark.privacy.mechanisms.tails import noise_half_width, noise_stddev
-from dp_spark.privacy.selection.registry import SELECTIONS, STRATEGY
+from dp_spark.privacy.selection.registry import SELECTIONS, UNNAMED
 
 PURE = {"budget": {"epsilon": Decimal("1.0")}, "partitions": PUBLIC}
 ROW_UNIT: dict[str, Any] = {"privacy_unit": {"row": True}, "contribution_bounds": None}
@@ -69,7 +69,7 @@ def test_selection_is_charged_even_if_no_count_of_units_is_requested(accountant:
 def test_where_selection_releases_no_counts_a_requested_count_of_units_is_a_draw_and_a_charge_of_its_own(
     accountant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SELECTIONS, STRATEGY, Silent)  # type: ignore[misc]
+    monkeypatch.setitem(SELECTIONS, UNNAMED, Silent)  # type: ignore[misc]
     without, both = plan(accountant, aggregates=[COUNT]), plan(accountant, aggregates=[COUNT, UNITS])
     assert [query.label for query in without.mechanisms] == ["count"]
     assert [query.label for query in both.mechanisms] == ["count", "privacy_id_count"]

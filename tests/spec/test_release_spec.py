@@ -289,9 +289,9 @@ def test_properties_of_a_spec() -> None:
     assert release_spec(privacy_unit="id").unit_columns == ("id",)
     assert release_spec(privacy_unit=["b", "a"]).unit_columns == ("b", "a")
     assert release_spec(**ROW_UNIT).unit_columns == ()
-    assert release_spec().selects_privately
-    assert not release_spec(partitions=PUBLIC).selects_privately
-    assert not release_spec(group_by=[]).selects_privately
+    assert release_spec().private_partitions is not None
+    assert release_spec(partitions=PUBLIC).private_partitions is None
+    assert release_spec(group_by=[]).private_partitions is None
     assert release_spec().public_partitions is None
 
 
