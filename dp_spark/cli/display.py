@@ -109,7 +109,9 @@ def show_plan(console: Console, preview: Preview) -> None:
 
 def _curve(selection: Selection) -> str:
     """With how many units a key is shown how often: the least number for each of some probabilities."""
-    points = ", ".join(f"{probability * 100:.4g} % probability from {units:,} on" for probability, units in selection.curve().items())
+    points = ", ".join(
+        f"{probability * 100:.4g} % probability from {units:,} on" for probability, units in selection.curve().items()
+    )
     least = "" if selection.pre_threshold == 1 else f" and never below {selection.pre_threshold:,}"
     return f"A key is shown by its number of privacy units: with {points}{least} ({selection.in_short})."
 

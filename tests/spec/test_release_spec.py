@@ -157,6 +157,20 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"partitions": {"public": {"values": {"test": ["a"], "x": [1]}}}}, "partitions.public.values", "exactly the group_by"),
     ({"group_by": [], "partitions": PUBLIC}, "partitions.public", "group_by is empty"),
     ({"partitions": {"private": {"weight": 0}}}, "partitions.private.weight", "greater"),
+    *(
+        ({"partitions": {"private": {"pre_threshold": wrong}}}, "partitions.private.pre_threshold", says)
+        for wrong, says in ((0, "1 or greater"), (-3, "1 or greater"), (2.5, "whole"), ("20", "whole"), (True, "number"))
+    ),
+    ({"partitions": {"private": {"pre_threshold": 10**7}}}, "partitions.private.pre_threshold", "or less"),
+    (
+        {"partitions": {"private": {"strategy": "weighted"}}},
+        "partitions.private.strategy",
+        "one of threshold, truncated_geometric",
+    ),
+    ({"partitions": {"private": {"pre_threshold": 9}, **PUBLIC}}, "partitions", "either private or public"),
+    ({"partitions": {"public": {**PUBLIC["public"], "pre_threshold": 9}}}, "partitions.public.pre_threshold", "not a key"),
+    ({"group_by": [], "partitions": {"private": {"pre_threshold": 9}}}, "partitions.private.pre_threshold", "empty"),
+    ({"group_by": [], "partitions": {"private": {"strategy": "threshold"}}}, "partitions.private.strategy", "empty"),
     ({"aggregates": []}, "aggregates", "at least 1"),
     ({"aggregates": [{"function": "median", "name": "m"}]}, "aggregates.0", "median"),
     ({"aggregates": [{"name": "m"}]}, "aggregates.0.function", "missing"),
@@ -244,6 +258,8 @@ GOOD: list[dict[str, Any]] = [
     {"privacy_unit": ["id", "site"]},
     {"group_by": [], "partitions": None, "contribution_bounds": {"max_contributions_per_partition": 3}},
     {"partitions": PUBLIC},
+    {"partitions": {"private": {"pre_threshold": 1}}},
+    {"partitions": {"private": {"pre_threshold": 20, "strategy": "truncated_geometric", "weight": 2}}},
     {"partitions": {"public": {"source": {"format": "csv", "path": "keys.csv"}}}},
     {"partitions": PUBLIC, "budget": {"epsilon": Decimal(1)}},
     {"partitions": PUBLIC, "budget": {"epsilon": Decimal(1)}, "noise": {"mechanism": "laplace"}},
@@ -317,6 +333,10 @@ def test_json_schema_is_valid_and_accepts_the_example() -> None:
     document = parse_yaml(EXAMPLE)
     validator.validate(document)
     ReleaseSpec.model_validate(document)
+    selected = {"private": {"pre_threshold": 20, "strategy": "truncated_geometric"}}
+    validator.validate(document | {"partitions": selected})
+    for change in ({"partitions": {"private": {"pre_threshold": 0}}}, {"partitions": {"private": {"strategy": "other"}}}):
+        assert not validator.is_valid(document | change)
     for change in ({"epsilonn": 1}, {"version": 2}, {"budget": {}}, {"aggregates": []}, {"noise": {"seed": 1}}, {"sink": 5}):
         assert not validator.is_valid(document | change)
 

@@ -2,8 +2,8 @@
 
 A key that one user makes a candidate must almost never be shown. Candidate keys keep their noisy count where it reaches the
 threshold T. One that has as many units as the pre-threshold tau (1 where there is none) is no candidate without one of
-them; it is shown with probability P[tau + noise >= T], and a unit can bring k such keys: delta = 1 - (1 - P)^k (docs/privacy.md;
-Rogers 2023, "A Unifying Privacy Analysis Framework for Unknown Domain Algorithms";
+them; it is shown with probability P[tau + noise >= T], and a unit can bring k such keys: delta = 1 - (1 - P)^k
+(docs/privacy.md; Rogers 2023, "A Unifying Privacy Analysis Framework for Unknown Domain Algorithms";
 Desfontaines, Voss, Gipson and Mandayam 2022 for the problem). With Linf = 1 a unit moves each count by at most 1.
 """
 
@@ -71,8 +71,9 @@ class Thresholding(Selection):
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if fits(middle) else (middle, high)
-        found = {"threshold": high + pre_threshold - 1, "pre_threshold": pre_threshold if pre_threshold > 1 else None}
-        return cls(replace(noise, event=replace(noise.event, delta=delta, **found)))
+        least = pre_threshold if pre_threshold > 1 else None
+        event = replace(noise.event, delta=delta, threshold=high + pre_threshold - 1, pre_threshold=least)
+        return cls(replace(noise, event=event))
 
     @staticmethod
     def least_delta(noise: Mechanism) -> Decimal:

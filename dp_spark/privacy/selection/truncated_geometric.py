@@ -1,11 +1,12 @@
 """Truncated geometric selection: a key is shown or not, by noise that ends where the delta of a lonely key ends.
 
-With X the discrete Laplace noise of scale s on the condition that |X| <= r, a candidate with n units is shown where n + X > r: with one
-unit only at X = r, without any never, and from 2 r + 1 units on always. n + X is (1/s, p)-DP for n that moves by one, with
-p = P[X = r]: both ends have probability p, and without them the two distributions lie on the same integers, with a ratio of
-at most e^(1/s) (docs/privacy.md). k keys together have (k/s, 1 - (1 - p)^k). It is the k-truncated symmetric geometric
-distribution of Desfontaines, Voss, Gipson and Mandayam 2022, "Differentially private partition selection", theorem 3, which no
-other selection with this epsilon and p for each key shows keys more often than. With a pre-threshold tau, n is the number of units less tau - 1.
+With X the discrete Laplace noise of scale s on the condition that |X| <= r, a candidate with n units is shown where
+n + X > r: with one unit only at X = r, without any never, and from 2 r + 1 units on always. n + X is (1/s, p)-DP for n that
+moves by one, with p = P[X = r]: both ends have probability p, and without them the two distributions lie on the same integers,
+with a ratio of at most e^(1/s) (docs/privacy.md). k keys together have (k/s, 1 - (1 - p)^k). It is the k-truncated symmetric
+geometric distribution of Desfontaines, Voss, Gipson and Mandayam 2022, "Differentially private partition selection", theorem 3:
+no selection with this epsilon and p for each key shows one more often. With a pre-threshold tau, n is the number of units less
+tau - 1.
 """
 
 from __future__ import annotations
@@ -25,10 +26,8 @@ from dp_spark.privacy.integers import Exact, one_for_each
 from dp_spark.privacy.mechanisms.base import Mechanism
 from dp_spark.privacy.selection.base import MOST, Selection, Shown, check_counts, check_units, needs, never_below
 
-# The smallest delta has 60 places and is shared by a million keys; a scale has 19 digits before the point. 200 digits are plenty.
-_UP, _DOWN = (
-    Context(prec=200, rounding=rounding, Emax=MAX_EMAX, Emin=MIN_EMIN) for rounding in (ROUND_CEILING, ROUND_FLOOR)
-)
+# The smallest delta has 60 places and is shared by a million keys; a scale is below 2^63. 200 digits leave a hundred over.
+_UP, _DOWN = (Context(prec=200, rounding=rounding, Emax=MAX_EMAX, Emin=MIN_EMIN) for rounding in (ROUND_CEILING, ROUND_FLOOR))
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class TruncatedGeometric(Selection):
     def calibrate(cls, noise: Mechanism, delta: Decimal, pre_threshold: int = 1) -> Self:
         """The least r whose delta is within the charge.
 
-        Where delta is far above epsilon r is at least s/8, which costs less than delta: else nearly all noise would be rejected.
+        r is at least s/8, which costs less where delta is far above epsilon: else nearly all noise would be rejected.
 
         Args:
             noise: The Laplace noise of the privacy-id count, paid with an epsilon, with Linf = 1.
@@ -127,7 +126,7 @@ class TruncatedGeometric(Selection):
         return Shown(shown.astype(np.int64), None, self.noise.event)
 
     def _truncated(self, size: int) -> npt.NDArray[np.int64]:
-        """The noise: OpenDP's discrete Laplace, where it is beyond r drawn anew, which is its distribution on that condition."""
+        """OpenDP's discrete Laplace noise, drawn anew where it is beyond r: that is its distribution on the condition."""
         zeros = one_for_each([0] * size)
         drawn = self.noise.draw(zeros)[0].ravel()
         while (beyond := np.flatnonzero((drawn < -self.radius) | (drawn > self.radius))).size:
@@ -175,8 +174,9 @@ class TruncatedGeometric(Selection):
         if each is not None:
             return f"private; {partitions['note']} ({', '.join(f'{item:,}' for item in each)})"
         return (
-            f"shown by chance, the more users the likelier: 95 % of those with {partitions['units_for_95_percent']} users are, and "
-            f"all with {partitions['units_for_100_percent']}{never_below(partitions)}"
+            "shown by chance, the more users the likelier: "
+            f"95 % of those with {partitions['units_for_95_percent']} users are, "
+            f"and all with {partitions['units_for_100_percent']}{never_below(partitions)}"
         )
 
     @staticmethod
