@@ -268,9 +268,21 @@ def _check_parameter_types(data: Mapping[str, Any], spec: ReleaseSpec) -> None:
             raise SpecError(f"must stay {kind}, as in the file", where=f"parameters.{name}", mend=f"give {kind}")
 
 
+def _with_limits(schema: Any) -> Any:
+    """A schema with its limits in JSON Schema's words: pydantic leaves its own where a validator stands before a number."""
+    if isinstance(schema, list):
+        return [_with_limits(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    words = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+    limits = {word: schema[word] for word in words if isinstance(schema.get(word), int | float | str)}  # no property's schema
+    others = {key: _with_limits(item) for key, item in schema.items() if key not in limits}
+    return others | {words[word]: float(limit) if isinstance(limit, str) else limit for word, limit in limits.items()}
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the release file, for editors and other tools."""
-    schema = ReleaseSpec.model_json_schema(by_alias=True, mode="validation")
+    schema: dict[str, Any] = _with_limits(ReleaseSpec.model_json_schema(by_alias=True, mode="validation"))
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "dp-spark release file"
     return schema

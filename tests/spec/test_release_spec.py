@@ -337,6 +337,12 @@ def test_json_schema_is_valid_and_accepts_the_example() -> None:
     validator.validate(document | {"partitions": selected})
     for change in ({"partitions": {"private": {"pre_threshold": 0}}}, {"partitions": {"private": {"strategy": "other"}}}):
         assert not validator.is_valid(document | change)
+    for change in (
+        {"budget": {"epsilon": 0}},
+        {"budget": {"epsilon": 1e10}},
+        {"contribution_bounds": {"max_partitions_contributed": 0}},
+    ):
+        assert not validator.is_valid(document | change)
     for change in ({"epsilonn": 1}, {"version": 2}, {"budget": {}}, {"aggregates": []}, {"noise": {"seed": 1}}, {"sink": 5}):
         assert not validator.is_valid(document | change)
 
