@@ -192,6 +192,7 @@ def test_a_pre_threshold_moves_every_count_by_as_much(strategy: Strategy, name: 
     plain, later = (selection(strategy, name, pre_threshold=least) for least in (1, 31))
     assert (plain.pre_threshold, later.pre_threshold) == (1, 31)
     assert later.curve() == {probability: units + 30 for probability, units in plain.curve().items()}
+    assert selection(strategy, name, "0.1", 1, "0.05", 20).units_for(0.01) == 20, "shown more often than that, and never below"
     before, after = plain.noise.event, later.noise.event
     assert before.threshold is not None
     assert after == replace(before, threshold=before.threshold + 30, pre_threshold=31)
