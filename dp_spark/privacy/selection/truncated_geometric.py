@@ -4,7 +4,7 @@ With X the discrete Laplace noise of scale s on the condition that |X| <= r, a c
 n + X > r: with one unit only at X = r, without any never, and from 2 r + 1 units on always. n + X is (1/s, p)-DP for n that
 moves by one, with p = P[X = r]: both ends have probability p, and without them the two distributions lie on the same integers,
 with a ratio of at most e^(1/s) (docs/privacy.md). k keys together have (k/s, 1 - (1 - p)^k). It is the k-truncated symmetric
-geometric distribution of Desfontaines, Voss, Gipson and Mandayam 2022, "Differentially private partition selection", theorem 3:
+geometric distribution of Desfontaines, Voss, Gipson and Mandayam 2022, "Differentially private partition selection":
 no selection with this epsilon and p for each key shows one more often. With a pre-threshold tau, n is the number of units less
 tau - 1.
 """

@@ -146,7 +146,7 @@ def test_the_loss_of_two_keys_together_is_epsilon_and_delta(charge: str, delta: 
 
 @pytest.mark.parametrize(("charge", "delta"), [("0.5", "1e-3"), ("2", "1e-6"), ("0.1", "1e-4")])
 def test_no_selection_with_its_epsilon_and_delta_shows_a_key_more_often(charge: str, delta: str) -> None:
-    """The recursion of theorem 1 of Desfontaines and others: the most that each number of units can be shown."""
+    """The recursion of Desfontaines and others: the most that each number of units can be shown."""
     found = selection(charge, 1, delta)
     with mpmath.workdps(DIGITS):
         odds, e = shown(found.noise.scale, found.radius), mpmath.exp(1 / mpmath.mpf(found.noise.scale))
