@@ -5,6 +5,7 @@ A strategy that releases no counts is tried beside them: what is here must hold 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import warnings
@@ -46,6 +47,17 @@ def selection(
 def positions(shown: Shown) -> list[int]:
     assert shown.positions.dtype == np.int64
     return shown.positions.tolist()
+
+
+def odds(event: Event, units: int) -> float:
+    """How often a key with so many units is shown, from what an event stores and the definition of the noise alone."""
+    assert event.threshold is not None
+    if units < (event.pre_threshold or 1):
+        return 0.0
+    power = {"laplace": lambda x: abs(x) / event.scale, "gaussian": lambda x: x * x / (2 * event.scale**2)}[event.mechanism]
+    most = event.truncated_at or int(60 * event.scale) + 2
+    weights = {x: math.exp(-power(x)) for x in range(-most, most + 1)}
+    return math.fsum(p for x, p in weights.items() if units + x >= event.threshold) / math.fsum(weights.values())
 
 
 def test_the_registry_names_every_strategy_as_itself() -> None:
@@ -93,6 +105,52 @@ def test_the_keys_that_one_unit_brings_are_shown_no_more_often_than_delta_and_ab
     assert len(positions(below)) <= len(positions(shown)) + 5 * math.sqrt(units * l0 * delta), (
         "Spark drops them; nothing needs it"
     )
+
+
+@over_all
+@over_pre_thresholds
+@pytest.mark.parametrize("l0", [1, 5])
+@pytest.mark.parametrize("delta", ["0.05", "1e-6"])
+def test_an_events_delta_is_that_of_the_keys_that_one_unit_brings_and_is_attained(
+    strategy: Strategy, name: MechanismName, delta: str, l0: int, pre_threshold: int
+) -> None:
+    event = selection(strategy, name, "0.5", l0, delta, pre_threshold).noise.event
+    assert event.threshold is not None
+
+    def lost(by: Event) -> float:
+        return -math.expm1(l0 * math.log1p(-odds(by, pre_threshold)))
+
+    assert lost(event) <= float(delta) * (1 + 1e-9)
+    lower = None if event.truncated_at is None else event.truncated_at - 2
+    assert lost(replace(event, threshold=event.threshold - 2, truncated_at=lower)) > float(delta), "two lower does not keep it"
+
+
+@over_all
+@over_pre_thresholds
+def test_keys_are_shown_as_often_as_the_event_says(strategy: Strategy, name: MechanismName, pre_threshold: int) -> None:
+    found, size = selection(strategy, name, "0.5", 1, "0.05", pre_threshold), 5_000
+    threshold = found.noise.event.threshold
+    assert threshold is not None
+    for units in (pre_threshold, threshold - 1, threshold, threshold + 2):
+        often, exact = len(positions(found.draw(one_for_each([units] * size)))) / size, odds(found.noise.event, units)
+        assert often == pytest.approx(exact, abs=6 * math.sqrt(exact * (1 - exact) / size) + 1e-9)
+
+
+@over_pre_thresholds
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_unit_more_changes_the_odds_by_epsilon_and_delta(strategy: Strategy, pre_threshold: int) -> None:
+    """Both neighbours, both outcomes, of a key with any number of units; both are attained."""
+    event = selection(strategy, "laplace", "0.7", 1, "1e-3", pre_threshold).noise.event
+    assert event.threshold is not None
+    shown = [odds(event, units) for units in range(pre_threshold - 1, 2 * event.threshold + 30)]
+    pairs = [
+        pair
+        for one, other in itertools.pairwise(shown)
+        for pair in ((one, other), (other, one), (1 - one, 1 - other), (1 - other, 1 - one))
+    ]
+    assert max(p - math.exp(0.7) * q for p, q in pairs) == pytest.approx(shown[1], rel=1e-9)
+    assert shown[1] <= 1e-3
+    assert max(p - math.exp(0.69) * q for p, q in pairs) > shown[1] * 1.0001, "no smaller epsilon would do"
 
 
 @over_all
