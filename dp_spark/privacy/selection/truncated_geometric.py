@@ -205,7 +205,7 @@ def largest_noise(scale: float, radius: int) -> Decimal:
 
     It is (Q - 1) / ((Q + 1) Q^r - 2) with Q = e^(1/s), as 1 + 2 (q + ... + q^r) = (1 + q - 2 q^(r+1)) / (1 - q) with q = 1/Q.
 
-    >>> float(largest_noise(1e9, 2)), float(largest_noise(1e-9, 2))
+    >>> round(float(largest_noise(1e9, 2)), 6), float(largest_noise(1e-9, 2))
     (0.2, 0.0)
     """
     low, high, power = _exp_below(1, scale), _exp_above(1, scale), _exp_below(radius, scale)
