@@ -171,6 +171,30 @@ def test_private_partitions_tell_how_they_were_selected() -> None:
     assert found["threshold"] <= found["units_for_50_percent"] < found["units_for_95_percent"]
 
 
+def test_other_private_partitions_tell_their_strategy_and_pre_threshold() -> None:
+    private = {"private": {"strategy": "truncated_geometric", "pre_threshold": 20}}
+    plan = plan_release(release_spec(partitions=private), "basic", None)
+    found = manifest("basic", partitions=private, aggregates=[COUNT])["partitions"]
+    assert plan.selection is not None
+    event = plan.selection.noise.event
+    assert found == {
+        "selection": "private",
+        "strategy": "truncated_geometric",
+        "truncated_at": event.truncated_at,
+        "epsilon": "0.5",
+        "pre_threshold": 20,
+        "delta": "0.000001",
+        "noise_scale": event.scale,
+        "units_for_50_percent": plan.selection.units_for(0.5),
+        "units_for_95_percent": plan.selection.units_for(0.95),
+        "units_for_100_percent": 20 + 2 * event.truncated_at,
+    }
+    later = manifest(partitions={"private": {"pre_threshold": 20}})["partitions"]
+    before = manifest()["partitions"]
+    assert (later.pop("pre_threshold"), later["threshold"]) == (20, before["threshold"] + 19)
+    assert later.keys() == before.keys()
+
+
 def test_public_and_missing_partitions_say_so() -> None:
     assert manifest("zcdp", 3, partitions=PUBLIC)["partitions"] == {"selection": "public"}
     assert manifest("zcdp", None, group_by=[], partitions=None)["partitions"] == {"selection": "none"}

@@ -23,6 +23,7 @@ from dp_spark.ledger.rows import Row
 from dp_spark.ledger.verification import Verification
 from dp_spark.manifest import PARTIES, is_combined, value_columns
 from dp_spark.noise_width import error_width
+from dp_spark.privacy.selection.base import Selection
 from dp_spark.privacy.selection.registry import strategy_of
 from dp_spark.published.cells import cell, computed, key_text, noise_words, plain_rows
 from dp_spark.release.preview import Preview
@@ -92,11 +93,7 @@ def show_plan(console: Console, preview: Preview) -> None:
             table.add_row(aggregate.name, aggregate.in_short, "depends on n", f"at most {widths}")
     console.print(table)
     if plan.selection is not None:
-        console.print(
-            f"A key needs about {plan.selection.units_for(0.5):,} privacy units: one with as many is shown with 50 % "
-            f"probability, one with {plan.selection.units_for(0.95):,} with 95 % ({plan.selection.in_short}).",
-            soft_wrap=True,
-        )
+        console.print(_curve(plan.selection), soft_wrap=True)
     if plan.spec.unit_definition:
         parts = ", ".join(f"{name} = {text}" for name, text in plan.spec.unit_definition.items())
         console.print(f"Unit        {_safe(parts)}", soft_wrap=True)
@@ -108,6 +105,15 @@ def show_plan(console: Console, preview: Preview) -> None:
     document = plan_document(preview)
     console.print(f"Cost        {_budget(document['cost'])} ({plan.accountant} account)")
     _show_account(console, preview, document)
+
+
+def _curve(selection: Selection) -> str:
+    """With how many units a key is shown how often: the least number for each of some probabilities."""
+    points = ", ".join(
+        f"{probability * 100:.4g} % probability from {units:,} on" for probability, units in selection.curve().items()
+    )
+    least = "" if selection.pre_threshold == 1 else f" and never below {selection.pre_threshold:,}"
+    return f"A key is shown by its number of privacy units: with {points}{least} ({selection.in_short})."
 
 
 def _show_account(console: Console, preview: Preview, document: dict[str, Any]) -> None:

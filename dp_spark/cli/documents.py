@@ -19,7 +19,7 @@ from dp_spark.ledger.verification import Verification
 from dp_spark.manifest import half_width, value_columns
 from dp_spark.privacy.accountants.base import Cost
 from dp_spark.privacy.selection.base import Selection
-from dp_spark.privacy.selection.registry import strategy_of
+from dp_spark.privacy.selection.registry import described, strategy_of
 from dp_spark.release.preview import Preview
 from dp_spark.release.publication import ReleaseResult
 
@@ -195,9 +195,14 @@ def plan_document(preview: Preview) -> dict[str, Any]:
 
 
 def _selection_document(selection: Selection) -> dict[str, Any]:
-    """What the manifest will tell of it; delta is a number here, and the noise stands among the queries."""
-    told = {name: value for name, value in selection.describe().items() if name not in ("delta", "noise_scale")}
-    return {**told, "delta": number(selection.noise.event.delta)}
+    """What the manifest will tell of it, and from how many units on a key is shown how often.
+
+    Delta is a number here, and the noise stands among the queries.
+    """
+    among_queries = ("selection", "epsilon", "delta", "noise_scale")
+    told = {name: value for name, value in described(selection).items() if name not in among_queries}
+    curve = [{"probability": probability, "units": units} for probability, units in selection.curve().items()]
+    return {**told, "delta": number(selection.noise.event.delta), "shown_from": curve}
 
 
 def _noise_document(noise: Accuracy) -> dict[str, Any]:

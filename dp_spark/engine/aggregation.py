@@ -178,6 +178,18 @@ def aggregate(rows: BoundedRows, queries: Sequence[Query]) -> DataFrame:
     return rows.frame.groupBy(*rows.keys).agg(*columns)
 
 
+def with_at_least(frame: DataFrame, queries: Sequence[Query], counted: Query, least: int) -> DataFrame:
+    """Only the partitions that have at least so many of what a query counts: dropped before the driver sees them.
+
+    Args:
+        frame: What ``aggregate`` made of the queries.
+        queries: The queries.
+        counted: One of them, an integer of one limb.
+        least: The pre-threshold; 1 drops nothing, as every key that occurs has a unit.
+    """
+    return frame.where(F.col(f"q{queries.index(counted)}_0_whole") >= F.lit(least)) if least > 1 else frame
+
+
 def _has_two_limbs(query: Query, rows: BoundedRows) -> bool:
     # What fits in one limb travels as one: each further sum costs time.
     return query.change > 1 << (LIMB_BITS + rows.shifts.get(query, 0))

@@ -25,7 +25,8 @@ from dp_spark.privacy.mechanisms.base import Mechanism
 from dp_spark.privacy.mechanisms.registry import MECHANISMS, MechanismName, calibrate
 from dp_spark.privacy.noise_grid import grid_bits
 from dp_spark.privacy.selection.base import Selection
-from dp_spark.privacy.selection.registry import SELECTIONS, STRATEGY
+from dp_spark.privacy.selection.registry import SELECTIONS, SelectionName
+from dp_spark.spec.partitions import PrivatePartitions
 from dp_spark.spec.release_spec import ReleaseSpec
 
 #: The queries that partitions may be selected by, by label: never a count of rows, of which a unit can have many.
@@ -143,6 +144,9 @@ def plan_release(spec: ReleaseSpec, accountant: AccountantName, public_keys: int
         SpecError: If the account's accountant cannot pay for what the file asks, or no threshold has so small a delta.
     """
     name = _mechanism_name(spec, ACCOUNTANTS[accountant])
+    private = spec.private_partitions
+    if private is not None:
+        _check_strategy(private, ACCOUNTANTS[accountant])
     bounds = effective_bounds(spec, public_keys)
     selecting, weights = _weights(spec)
     budget = spec.budget
@@ -152,17 +156,31 @@ def plan_release(spec: ReleaseSpec, accountant: AccountantName, public_keys: int
     noises = [_mechanism(name, query, bounds, {total.currency: share}) for (query, _), share in zip(draws, shares, strict=True)]
     mechanisms = dict(zip(weights, noises[len(selecting) :], strict=True))
     selection = None
-    if spec.selects_privately:
-        selection = _selection(noises[0], total.delta, ACCOUNTANTS[accountant])
+    if private is not None:
+        selection = _selection(private, noises[0], total.delta, ACCOUNTANTS[accountant])
         if selection.releases_counts:
             mechanisms[SELECTION_QUERIES[selection.query]] = selection.noise
     used_delta = budget.delta if ACCOUNTANTS[accountant].spends_delta or selection is not None else Decimal(0)
     return ReleasePlan(spec, accountant, bounds, mechanisms, selection, budget.epsilon, used_delta)
 
 
-def _selection(noise: Mechanism, delta: Decimal, accountant: Accountant) -> Selection:
+def _check_strategy(private: PrivatePartitions, accountant: Accountant) -> None:
+    def payable(name: SelectionName, kind: Accountant) -> bool:
+        return kind.currency in SELECTIONS[name].currencies
+
+    if not payable(private.strategy, accountant):
+        known = [name for name in SELECTIONS if payable(name, accountant)]
+        others = [name for name, kind in ACCOUNTANTS.items() if payable(private.strategy, kind)]
+        raise SpecError(
+            f"a {accountant.name} account cannot pay for {private.strategy}",
+            where="partitions.private.strategy",
+            mend=f"use {' or '.join(known)}, or open a {' or '.join(others)} account",
+        )
+
+
+def _selection(private: PrivatePartitions, noise: Mechanism, delta: Decimal, accountant: Accountant) -> Selection:
     """Private partition selection, paid with the delta that an account of this kind has for it."""
-    strategy = SELECTIONS[STRATEGY]
+    strategy = SELECTIONS[private.strategy]
     least = strategy.least_delta(noise)
     if delta < least:
         raise SpecError(
@@ -170,7 +188,7 @@ def _selection(noise: Mechanism, delta: Decimal, accountant: Accountant) -> Sele
             where="budget.delta",
             mend=f"give a delta of {accountant.delta_for(least):e} or more, or list public partitions",
         )
-    return strategy.calibrate(noise, delta)
+    return strategy.calibrate(noise, delta, private.pre_threshold or 1)
 
 
 def _mechanism(name: MechanismName, query: Query, bounds: ContributionBounds, charge: Mapping[str, Decimal]) -> Mechanism:
@@ -182,12 +200,11 @@ def _mechanism(name: MechanismName, query: Query, bounds: ContributionBounds, ch
 
 def _weights(spec: ReleaseSpec) -> tuple[list[tuple[Query, Decimal]], dict[Query, Decimal]]:
     """The weight of a draw that only selects, if there is one, and those of the released queries; what selects is first."""
-    if not spec.selects_privately:
+    private = spec.private_partitions
+    if private is None:
         return [], weighted_queries(spec.aggregates, selection=None)
-    assert spec.partitions is not None
-    assert spec.partitions.private is not None
-    strategy = SELECTIONS[STRATEGY]
-    selecting = (SELECTION_QUERIES[strategy.query], spec.partitions.private.weight)
+    strategy = SELECTIONS[private.strategy]
+    selecting = (SELECTION_QUERIES[strategy.query], private.weight)
     if strategy.releases_counts:
         return [], weighted_queries(spec.aggregates, selection=selecting)
     return [selecting], weighted_queries(spec.aggregates, selection=None)

@@ -26,6 +26,8 @@ class Event:
         rho: The zCDP charge; None in a basic account.
         delta: The charge of thresholding; zero for anything but partition selection.
         threshold: The smallest noisy count that is shown; None for anything but partition selection.
+        pre_threshold: Keys with fewer units were no candidates; None where there was no such bound.
+        truncated_at: The noise was drawn on the condition that its absolute value is at most this; None for noise as it is.
     """
 
     query: str
@@ -35,9 +37,12 @@ class Event:
     rho: Decimal | None
     delta: Decimal = Decimal(0)
     threshold: int | None = None
+    pre_threshold: int | None = None
+    truncated_at: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The event as JSON data; decimals as text, so that nothing is rounded."""
+        """The event as JSON data; decimals as text, so that nothing is rounded. What came later is told where it is used."""
+        later = {"pre_threshold": self.pre_threshold, "truncated_at": self.truncated_at}
         return {
             "query": self.query,
             "mechanism": self.mechanism,
@@ -46,6 +51,7 @@ class Event:
             "rho": None if self.rho is None else decimal_text(self.rho),
             "delta": decimal_text(self.delta),
             "threshold": self.threshold,
+            **{name: value for name, value in later.items() if value is not None},
         }
 
     @staticmethod
@@ -59,6 +65,8 @@ class Event:
             rho=None if data["rho"] is None else Decimal(data["rho"]),
             delta=Decimal(data["delta"]),
             threshold=data["threshold"],
+            pre_threshold=data.get("pre_threshold"),
+            truncated_at=data.get("truncated_at"),
         )
 
 

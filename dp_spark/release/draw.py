@@ -74,8 +74,11 @@ def _draw(spark: SparkSession, checked: Checked, charge: Written[Charge], on_sta
         checked.frame, spec.unit_columns, spec.group_by, queries, public, clustered=checked.clustered
     )
     bounded = bound_contributions(rows, plan.bounds, Salt.fresh())
+    frame = aggregation.aggregate(bounded, queries)
+    if plan.selection is not None:
+        frame = aggregation.with_at_least(frame, queries, plan.selected_by, plan.selection.pre_threshold)
     with settings(spark, {BUCKETING: "true"} if checked.clustered else {}):
-        exact = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)
+        exact = aggregation.collect(frame, bounded, queries)
     if checked.keys is not None:
         exact = aggregation.fill_public(exact, checked.keys)
     on_stage("noise")

@@ -22,6 +22,7 @@ from dp_spark.ledger.history import BudgetHistory, Step
 from dp_spark.manifest import is_combined, value_columns
 from dp_spark.privacy.accountants.registry import ACCOUNTANTS
 from dp_spark.privacy.decimals import decimal_text
+from dp_spark.privacy.selection.registry import strategy_of
 from dp_spark.published.cells import cell, key_text, plain_rows, significant
 from dp_spark.report import words
 from dp_spark.report.values import Released, by_rank, error_counts, error_labels, largest, released
@@ -81,7 +82,7 @@ def write_page(file: Path, page: str) -> None:
 
 
 def _content(manifest: Mapping[str, Any], rows: pa.Table, history: BudgetHistory | None) -> dict[str, Any]:
-    plain = plain_rows(rows)
+    plain, strategy = plain_rows(rows), strategy_of(manifest["partitions"])
     values = {column["name"]: released(manifest, column, plain) for column in value_columns(manifest)}
     return {
         "manifest": manifest,
@@ -99,6 +100,7 @@ def _content(manifest: Mapping[str, Any], rows: pa.Table, history: BudgetHistory
         "adding": words.adding_up(manifest, len(plain)),
         "missed": words.missed_intervals(next(iter(values.values()))),
         "negative": _negatives(manifest, values),
+        "shown_where": None if strategy is None else strategy.shown_where(manifest["partitions"]),
         "biased": any(item["queries"] == ["privacy_id_count"] for item in manifest["aggregates"]),
         "budget": None if history is None else _budget(history, manifest),
     }

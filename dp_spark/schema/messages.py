@@ -169,11 +169,22 @@ def _right_key(place: Place, value: Any, model: type[BaseModel]) -> str:
         return str(belongs(key))
     if home is not None and home[1] != place.path[0]:
         return f"did you mean {home[0]}, under `{home[1]}`?"
-    takers = [tag for part in _siblings(place, model) if key in keys_of(part) for tag in tags_of(part)]
+    inside = _holders(owner, key)
+    if len(inside) == 1:
+        return f"put it under `{inside[0]}`"
+    siblings = list(_siblings(place, model))
+    takers = [tag for part in siblings if key in keys_of(part) for tag in tags_of(part)]
+    takers += [name for part in siblings for name in _holders(part, key)]
     if takers:
         return f"remove it; only {', '.join(takers)} may have it"
     keys = keys_of(owner)
     return f"remove it; the keys here are {', '.join(keys)}"
+
+
+def _holders(part: type[BaseModel], key: str) -> list[str]:
+    """The keys of a part that hold a part with this key."""
+    fields = part.model_fields.items()
+    return [name for name, field in fields if any(key in keys_of(inner) for inner in models_in(field.annotation))]
 
 
 def _siblings(place: Place, model: type[BaseModel]) -> Iterator[type[BaseModel]]:

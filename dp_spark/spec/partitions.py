@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from dp_spark.privacy.selection.registry import UNNAMED, SelectionName
 from dp_spark.schema.model import ColumnName, Model, Weight, no_bool
 from dp_spark.spec.source import Source
 from dp_spark.spec.steps import Scalar
@@ -25,9 +26,11 @@ class Bounds(Model):
 
 
 class PrivatePartitions(Model):
-    """Partition keys are selected privately, by a noisy count of privacy units."""
+    """Partition keys are selected privately, by how many privacy units they have after bounding, with noise."""
 
     weight: Weight = Decimal(1)
+    pre_threshold: Bound | None = None
+    strategy: SelectionName = UNNAMED
 
 
 class PublicPartitions(Model):

@@ -27,7 +27,7 @@ from dp_spark.schema.variables import expand_variables
 from dp_spark.spec.budget import Budget, Noise
 from dp_spark.spec.constants import is_region
 from dp_spark.spec.file_digests import file_digest, unparsed_digest
-from dp_spark.spec.partitions import MAX_PUBLIC_KEYS, Bounds, Partitions, PublicPartitions
+from dp_spark.spec.partitions import MAX_PUBLIC_KEYS, Bounds, Partitions, PrivatePartitions, PublicPartitions
 from dp_spark.spec.privacy_unit import RowUnit, UnitDefinition, unit_form
 from dp_spark.spec.source import Location, Source
 from dp_spark.spec.steps import Join, Step
@@ -123,9 +123,9 @@ class ReleaseSpec(Model):
         return self.privacy_unit if isinstance(self.privacy_unit, dict) else {}
 
     @property
-    def selects_privately(self) -> bool:
-        """Whether partition keys come from private selection."""
-        return bool(self.group_by) and self.partitions is not None and self.partitions.private is not None
+    def private_partitions(self) -> PrivatePartitions | None:
+        """How partition keys are selected privately, or None where they are public or there are none."""
+        return self.partitions.private if self.group_by and self.partitions is not None else None
 
     @property
     def public_partitions(self) -> PublicPartitions | None:
@@ -200,7 +200,7 @@ class ReleaseSpec(Model):
             without = mechanisms_without_delta()
             if asked not in without:
                 yield f"noise.mechanism: {asked} noise needs budget.delta above 0; give a delta, or use {' or '.join(without)}"
-        if self.selects_privately and self.budget.delta == 0:
+        if self.private_partitions is not None and self.budget.delta == 0:
             yield "budget.delta: private partition selection needs a delta above 0; give a delta, or list public partitions"
 
     def _name_clashes(self) -> Iterator[str]:
@@ -224,6 +224,10 @@ class ReleaseSpec(Model):
 
     def _partition_errors(self) -> Iterator[str]:
         public = self.public_partitions
+        if not self.group_by and self.partitions is not None and self.partitions.private is not None:
+            for name in ("pre_threshold", "strategy"):
+                if name in self.partitions.private.model_fields_set:
+                    yield f"partitions.private.{name}: no keys are selected where group_by is empty; remove it"
         if not self.group_by and public is not None:
             yield "partitions.public: there are no keys where group_by is empty; remove partitions"
         elif self.group_by and self.partitions is None:
@@ -264,9 +268,21 @@ def _check_parameter_types(data: Mapping[str, Any], spec: ReleaseSpec) -> None:
             raise SpecError(f"must stay {kind}, as in the file", where=f"parameters.{name}", mend=f"give {kind}")
 
 
+def _with_limits(schema: Any) -> Any:
+    """A schema with its limits in JSON Schema's words: pydantic leaves its own where a validator stands before a number."""
+    if isinstance(schema, list):
+        return [_with_limits(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    words = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+    limits = {word: schema[word] for word in words if isinstance(schema.get(word), int | float | str)}  # no property's schema
+    others = {key: _with_limits(item) for key, item in schema.items() if key not in limits}
+    return others | {words[word]: float(limit) if isinstance(limit, str) else limit for word, limit in limits.items()}
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the release file, for editors and other tools."""
-    schema = ReleaseSpec.model_json_schema(by_alias=True, mode="validation")
+    schema: dict[str, Any] = _with_limits(ReleaseSpec.model_json_schema(by_alias=True, mode="validation"))
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "dp-spark release file"
     return schema

@@ -24,6 +24,8 @@ from dp_spark.manifest import FORMAT, columns_of
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.accountants.base import Cost
+from dp_spark.privacy.selection.registry import SELECTIONS
+from dp_spark.release.preview import Preview
 from dp_spark.release.run import ReleaseResult
 
 
@@ -76,6 +78,24 @@ def test_the_document_of_a_release_that_cannot_be_read_any_more() -> None:
     document = documents.result_document(result(["a"], status="already_published", rows=False))
     assert (document["rows"], document["version"], document["path"]) == (None, 4, "/data/out")
     assert document["aggregates"][1]["stddev"] is None
+
+
+@pytest.mark.parametrize("pre_threshold", [None, 20])
+@pytest.mark.parametrize("strategy", SELECTIONS)
+def test_a_plan_tells_with_how_many_units_a_key_is_shown_how_often(strategy: str, pre_threshold: int | None) -> None:
+    selecting = {"private": {"strategy": strategy, "pre_threshold": pre_threshold}}
+    preview = Preview(plan_release(release_spec(partitions=selecting), "basic", None), None)
+    selection = preview.plan.selection
+    assert selection is not None
+    points = [(probability, selection.units_for(probability)) for probability in (0.01, 0.5, 0.95, 0.99)]
+    text = shown(display.show_plan, preview)
+    for probability, units in points:
+        assert f"{probability:.0%} probability from {units:,} on".replace("%", " %") in text
+    assert ("never below 20" in text) == (pre_threshold is not None)
+    document = documents.plan_document(preview)["partition_selection"]
+    assert document["shown_from"] == [{"probability": probability, "units": units} for probability, units in points]
+    assert document.get("pre_threshold") == pre_threshold
+    assert document.get("strategy", "threshold") == strategy
 
 
 def test_the_document_of_an_empty_release() -> None:

@@ -9,8 +9,9 @@ import pytest
 from combine_helpers import ALL, budget, described, party, plan, undescribed
 from helpers import COUNT
 
+from dp_spark.combine.agreement import Party, check_parties
 from dp_spark.combine.manifest import Users, combined_manifest, joint_guarantee
-from dp_spark.errors import SpecError
+from dp_spark.errors import SourceError, SpecError
 from dp_spark.manifest import (
     column_comments,
     columns_of,
@@ -110,6 +111,22 @@ def test_private_partitions_say_what_an_absent_key_means() -> None:
     assert found["thresholds"] == [item.selection.threshold for item in private if item.selection]
     assert "where parties is below 2, counts and sums leave out what those parties have" in found["note"]
     assert manifest()["partitions"] == {"selection": "public"}
+
+
+def test_parties_may_have_other_pre_thresholds_and_combine_within_one_strategy() -> None:
+    def private(strategy: str, pre_threshold: int, label: str) -> Party:
+        selecting = {"private": {"strategy": strategy, "pre_threshold": pre_threshold}}
+        return party(plan(*ALL, accountant="basic", partitions=selecting), label=label)
+
+    for strategy in ("threshold", "truncated_geometric"):
+        parties = [private(strategy, 5, "A"), private(strategy, 30, "B")]
+        check_parties(parties)
+        found = combined_manifest(parties, Users.disjoint)["partitions"]
+        assert found.get("strategy", "threshold") == strategy
+        [needed] = [item for item in found.values() if isinstance(item, list)]
+        assert needed[1] - needed[0] == 25
+    with pytest.raises(SourceError, match="private in A, private by truncated_geometric in B"):
+        check_parties([private("threshold", 5, "A"), private("truncated_geometric", 5, "B")])
 
 
 def test_recipients_read_it_and_take_intervals_from_the_stddevs() -> None:

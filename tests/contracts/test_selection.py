@@ -5,33 +5,43 @@ A strategy that releases no counts is tried beside them: what is here must hold 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import warnings
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pytest
-from charges import NAMES, counting
+from charges import NAMES, counting, currency_of
 from strategies import Silent
 
 from dp_spark.errors import DpSparkError
 from dp_spark.plan.planning import SELECTION_QUERIES
+from dp_spark.privacy.events import Event
 from dp_spark.privacy.integers import one_for_each
 from dp_spark.privacy.mechanisms import drawing, measurements
 from dp_spark.privacy.mechanisms.registry import MechanismName
 from dp_spark.privacy.selection.base import Selection, Shown
-from dp_spark.privacy.selection.registry import SELECTIONS, STRATEGY, described, strategy_of
+from dp_spark.privacy.selection.registry import SELECTIONS, UNNAMED, described, strategy_of
 
 Strategy = type[Selection]
 STRATEGIES: list[Strategy] = [*SELECTIONS.values(), Silent]
 over_strategies = pytest.mark.parametrize("strategy", STRATEGIES)
-over_all = pytest.mark.parametrize(("strategy", "name"), [(strategy, name) for strategy in STRATEGIES for name in NAMES])
+#: Every strategy with the noise that can pay for it in its own currency.
+over_all = pytest.mark.parametrize(
+    ("strategy", "name"),
+    [(strategy, name) for strategy in STRATEGIES for name in NAMES if currency_of(name) in strategy.currencies],
+)
+over_pre_thresholds = pytest.mark.parametrize("pre_threshold", [1, 20])
 
 
-def selection(strategy: Strategy, name: MechanismName, charge: str = "0.5", l0: int = 4, delta: str = "1e-6") -> Selection:
-    return strategy.calibrate(counting(name, charge, l0), Decimal(delta))
+def selection(
+    strategy: Strategy, name: MechanismName, charge: str = "0.5", l0: int = 4, delta: str = "1e-6", pre_threshold: int = 1
+) -> Selection:
+    return strategy.calibrate(counting(name, charge, l0), Decimal(delta), pre_threshold)
 
 
 def positions(shown: Shown) -> list[int]:
@@ -39,9 +49,20 @@ def positions(shown: Shown) -> list[int]:
     return shown.positions.tolist()
 
 
+def odds(event: Event, units: int) -> float:
+    """How often a key with so many units is shown, from what an event stores and the definition of the noise alone."""
+    assert event.threshold is not None
+    if units < (event.pre_threshold or 1):
+        return 0.0
+    power = {"laplace": lambda x: abs(x) / event.scale, "gaussian": lambda x: x * x / (2 * event.scale**2)}[event.mechanism]
+    most = event.truncated_at or int(60 * event.scale) + 2
+    weights = {x: math.exp(-power(x)) for x in range(-most, most + 1)}
+    return math.fsum(p for x, p in weights.items() if units + x >= event.threshold) / math.fsum(weights.values())
+
+
 def test_the_registry_names_every_strategy_as_itself() -> None:
     assert {name: strategy.name for name, strategy in SELECTIONS.items()} == {name: name for name in SELECTIONS}
-    assert STRATEGY in SELECTIONS
+    assert UNNAMED in SELECTIONS
 
 
 @over_all
@@ -70,23 +91,76 @@ def test_a_smaller_delta_than_the_least_is_never_calibrated(strategy: Strategy, 
 
 
 @over_all
+@over_pre_thresholds
 @pytest.mark.parametrize("l0", [1, 5])
-def test_the_keys_that_one_unit_brings_are_shown_no_more_often_than_delta(
-    strategy: Strategy, name: MechanismName, l0: int
+def test_the_keys_that_one_unit_brings_are_shown_no_more_often_than_delta_and_about_as_often(
+    strategy: Strategy, name: MechanismName, l0: int, pre_threshold: int
 ) -> None:
-    """One neighbour has l0 keys with one unit each, the other none of them: showing any of them tells the two apart."""
-    found, units, delta = selection(strategy, name, "0.1", l0, "0.05"), 8_000, 0.05
-    shown = found.draw(one_for_each([1] * (units * l0)))
+    """One neighbour has l0 candidates with the fewest units, the other none of them: showing any tells them apart."""
+    found, units, delta = selection(strategy, name, "0.1", l0, "0.05", pre_threshold), 8_000, 0.05
+    shown = found.draw(one_for_each([pre_threshold] * (units * l0)))
     tell = len({position // l0 for position in positions(shown)})
-    assert tell / units < delta + 5 * math.sqrt(delta / units)
+    assert 0.3 * delta < tell / units < delta + 5 * math.sqrt(delta / units)
+    below = found.draw(one_for_each([pre_threshold - 1] * (units * l0)))
+    assert len(positions(below)) <= len(positions(shown)) + 5 * math.sqrt(units * l0 * delta), (
+        "Spark drops them; nothing needs it"
+    )
 
 
 @over_all
-@pytest.mark.parametrize("probability", [0.5, 0.95])
-def test_units_for_is_the_least_count_that_is_shown_that_often(
-    strategy: Strategy, name: MechanismName, probability: float
+@over_pre_thresholds
+@pytest.mark.parametrize("l0", [1, 5])
+@pytest.mark.parametrize("delta", ["0.05", "1e-6"])
+def test_an_events_delta_is_that_of_the_keys_that_one_unit_brings_and_is_attained(
+    strategy: Strategy, name: MechanismName, delta: str, l0: int, pre_threshold: int
 ) -> None:
-    found, size = selection(strategy, name, "2"), 5_000
+    event = selection(strategy, name, "0.5", l0, delta, pre_threshold).noise.event
+    assert event.threshold is not None
+
+    def lost(by: Event) -> float:
+        return -math.expm1(l0 * math.log1p(-odds(by, pre_threshold)))
+
+    assert lost(event) <= float(delta) * (1 + 1e-9)
+    lower = None if event.truncated_at is None else event.truncated_at - 2
+    assert lost(replace(event, threshold=event.threshold - 2, truncated_at=lower)) > float(delta), "two lower does not keep it"
+
+
+@over_all
+@over_pre_thresholds
+def test_keys_are_shown_as_often_as_the_event_says(strategy: Strategy, name: MechanismName, pre_threshold: int) -> None:
+    found, size = selection(strategy, name, "0.5", 1, "0.05", pre_threshold), 5_000
+    threshold = found.noise.event.threshold
+    assert threshold is not None
+    for units in (pre_threshold, threshold - 1, threshold, threshold + 2):
+        often, exact = len(positions(found.draw(one_for_each([units] * size)))) / size, odds(found.noise.event, units)
+        assert often == pytest.approx(exact, abs=6 * math.sqrt(exact * (1 - exact) / size) + 1e-9)
+
+
+@over_pre_thresholds
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_unit_more_changes_the_odds_by_epsilon_and_delta(strategy: Strategy, pre_threshold: int) -> None:
+    """Both neighbours, both outcomes, of a key with any number of units; both are attained."""
+    event = selection(strategy, "laplace", "0.7", 1, "1e-3", pre_threshold).noise.event
+    assert event.threshold is not None
+    shown = [odds(event, units) for units in range(pre_threshold - 1, 2 * event.threshold + 30)]
+    pairs = [
+        pair
+        for one, other in itertools.pairwise(shown)
+        for pair in ((one, other), (other, one), (1 - one, 1 - other), (1 - other, 1 - one))
+    ]
+    assert max(p - math.exp(0.7) * q for p, q in pairs) == pytest.approx(shown[1], rel=1e-9)
+    assert shown[1] <= 1e-3
+    assert max(p - math.exp(0.69) * q for p, q in pairs) > shown[1] * 1.0001, "no smaller epsilon would do"
+
+
+@over_all
+@over_pre_thresholds
+@pytest.mark.parametrize("probability", [0.01, 0.5, 0.95, 0.99])
+def test_units_for_is_the_least_count_that_is_shown_that_often(
+    strategy: Strategy, name: MechanismName, pre_threshold: int, probability: float
+) -> None:
+    found, size = selection(strategy, name, "2", pre_threshold=pre_threshold), 5_000
+    assert found.curve()[probability] == found.units_for(probability)
     units = found.units_for(probability)
     enough, fewer = (len(positions(found.draw(one_for_each([count] * size)))) / size for count in (units, units - 1))
     slack = 5 * math.sqrt(probability * (1 - probability) / size)
@@ -150,9 +224,12 @@ def test_more_than_one_count_for_a_key_is_refused_without_being_shown(strategy: 
 
 
 @over_strategies
-def test_what_a_manifest_tells_can_be_read_again(strategy: Strategy, monkeypatch: pytest.MonkeyPatch) -> None:
+@over_pre_thresholds
+def test_what_a_manifest_tells_can_be_read_again(
+    strategy: Strategy, pre_threshold: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(SELECTIONS, strategy.name, strategy)  # type: ignore[misc]
-    found = selection(strategy, "laplace")
+    found = selection(strategy, "laplace", pre_threshold=pre_threshold)
     told = json.loads(json.dumps(described(found)))
     assert told == described(found)
     assert told["selection"] == "private"
@@ -165,6 +242,20 @@ def test_what_a_manifest_tells_can_be_read_again(strategy: Strategy, monkeypatch
     for words in (found.in_short, *strategy.none_shown(told), strategy.shown_where(told), strategy.shown_where(joint)):
         assert words.strip()
         assert not words.endswith((".", "\n"))
+
+
+@over_all
+def test_a_pre_threshold_moves_every_count_by_as_much(strategy: Strategy, name: MechanismName) -> None:
+    """A key is a candidate with tau units as it was with one, so all else is as it was with tau - 1 units less."""
+    plain, later = (selection(strategy, name, pre_threshold=least) for least in (1, 31))
+    assert (plain.pre_threshold, later.pre_threshold) == (1, 31)
+    assert later.curve() == {probability: units + 30 for probability, units in plain.curve().items()}
+    assert selection(strategy, name, "0.1", 1, "0.05", 20).units_for(0.01) == 20, "shown more often than that, and never below"
+    before, after = plain.noise.event, later.noise.event
+    assert before.threshold is not None
+    assert after == replace(before, threshold=before.threshold + 30, pre_threshold=31)
+    assert Event.from_dict(json.loads(json.dumps(after.to_dict()))) == after
+    assert not {"pre_threshold", "truncated_at"} & replace(before, truncated_at=None).to_dict().keys(), "stored as it was"
 
 
 def test_a_strategy_of_a_later_version_is_not_taken_for_thresholding() -> None:

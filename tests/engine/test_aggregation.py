@@ -500,6 +500,42 @@ def test_one_scan_one_shuffle_on_the_unit_and_one_of_partial_aggregates(
     ]
 
 
+def test_a_pre_threshold_drops_keys_behind_the_last_shuffle_and_adds_none(
+    spark: SparkSession, stored: DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with session_settings(spark, {"spark.sql.adaptive.enabled": "false"}):
+        rows = aggregation.prepare_rows(stored, ["id"], ["g"], PLAN_QUERIES, None)
+        whole = aggregation.aggregate(bound_contributions(rows, ContributionBounds(2, 2), SALT), PLAN_QUERIES)
+        least = aggregation.with_at_least(whole, PLAN_QUERIES, PRIVACY_ID_COUNT, 20)
+        before, after = (explained(frame, capsys).splitlines() for frame in (whole, least))
+    before, after = ([re.sub(r"#\d+L?|^[ :+*()\d-]*", "", line) for line in plan] for plan in (before, after))
+    assert [line for line in after if "q0_0_whole >= 20" in line] == ["Filter (q0_0_whole >= 20)"]
+    assert [line.split(" ")[0] for line in after if "q0_0_whole >= 20" not in line] == [line.split(" ")[0] for line in before]
+    places = {word: next(i for i, line in enumerate(after) if line.startswith(word)) for word in ("Filter", "Hash", "Exchange")}
+    assert places["Filter"] < places["Hash"] < places["Exchange"], "as HAVING: where a key's count is whole, in the same stage"
+
+
+def test_a_pre_threshold_counts_units_among_the_bounded_rows(spark: SparkSession) -> None:
+    """Four units are in both keys and keep one of them; one is in the first alone, with three rows."""
+    rows = [("a", "1", 1.0)] * 3 + [(unit, key, 1.0) for unit in "cdef" for key in ("1", "2")]
+    found = {}
+    for least in (1, 2, 3, 4):
+        frame = frame_of(spark, {"id": STR, "g": STR, "x": DOUBLE}, rows)
+        queries = [total("x", 0, 10), PRIVACY_ID_COUNT]
+        bounded = bound_contributions(
+            aggregation.prepare_rows(frame, ["id"], ["g"], queries, None), ContributionBounds(1, 3), SALT
+        )
+        whole = aggregation.with_at_least(aggregation.aggregate(bounded, queries), queries, PRIVACY_ID_COUNT, least)
+        exact = aggregation.collect(whole, bounded, queries)
+        counts = exact.values[PRIVACY_ID_COUNT].ravel().tolist()
+        found[least] = dict(zip(exact.keys.column("k0").to_pylist(), counts, strict=True))
+    assert sum(found[1].values()) == 5, "each unit in one key"
+    assert len(set(found[1].values())) == 2
+    for least, kept in found.items():
+        assert kept == {key: count for key, count in found[1].items() if count >= least}
+    assert len(found[3]) == 1, "unbounded both have four units or more"
+
+
 @pytest.mark.parametrize(("unit", "shuffled"), [("id", ["k0"]), ("g", ["k0", "u0"])])
 def test_a_table_in_buckets_of_the_unit_is_read_without_a_shuffle_on_it(
     spark: SparkSession, stored: DataFrame, capsys: pytest.CaptureFixture[str], unit: str, shuffled: list[str]

@@ -19,7 +19,7 @@ from dp_spark.privacy.accountants.conversion import zcdp_from_budget
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.integers import one_for_each
 from dp_spark.privacy.mechanisms.tails import noise_half_width, noise_stddev
-from dp_spark.privacy.selection.registry import SELECTIONS, STRATEGY
+from dp_spark.privacy.selection.registry import SELECTIONS, UNNAMED
 
 PURE = {"budget": {"epsilon": Decimal("1.0")}, "partitions": PUBLIC}
 ROW_UNIT: dict[str, Any] = {"privacy_unit": {"row": True}, "contribution_bounds": None}
@@ -69,7 +69,7 @@ def test_selection_is_charged_even_if_no_count_of_units_is_requested(accountant:
 def test_where_selection_releases_no_counts_a_requested_count_of_units_is_a_draw_and_a_charge_of_its_own(
     accountant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SELECTIONS, STRATEGY, Silent)  # type: ignore[misc]
+    monkeypatch.setitem(SELECTIONS, UNNAMED, Silent)  # type: ignore[misc]
     without, both = plan(accountant, aggregates=[COUNT]), plan(accountant, aggregates=[COUNT, UNITS])
     assert [query.label for query in without.mechanisms] == ["count"]
     assert [query.label for query in both.mechanisms] == ["count", "privacy_id_count"]
@@ -81,6 +81,28 @@ def test_where_selection_releases_no_counts_a_requested_count_of_units_is_a_draw
         assert Account.open(spec.epsilon, spec.delta, found.accountant).total == found.cost
     amounts = [event.epsilon if accountant == "basic" else event.rho for event in both.events]
     assert max(amounts) - min(amounts) < Decimal("1e-9"), "three draws, three shares"
+
+
+def test_truncated_geometric_is_drawn_and_paid_for_beside_a_requested_count_of_units() -> None:
+    selecting = {"private": {"strategy": "truncated_geometric", "pre_threshold": 20, "weight": Decimal(2)}}
+    found = plan("basic", partitions=selecting, aggregates=[COUNT, UNITS])
+    chosen, rows, units = found.events
+    assert [event.query for event in found.events] == ["privacy_id_count", "count", "privacy_id_count"]
+    assert [event.epsilon for event in found.events] == [Decimal("0.5"), Decimal("0.25"), Decimal("0.25")]
+    assert (chosen.pre_threshold, chosen.threshold) == (20, 20 + (chosen.truncated_at or 0))
+    assert {(event.delta, event.threshold, event.pre_threshold, event.truncated_at) for event in (rows, units)} == {
+        (0, None, None, None)
+    }
+    assert (found.cost.amount, found.cost.delta) == (1, Decimal("1e-6"))
+
+
+@pytest.mark.parametrize("mechanism", ["auto", "laplace", "gaussian"])
+def test_a_zcdp_account_refuses_truncated_geometric(mechanism: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        plan("zcdp", partitions={"private": {"strategy": "truncated_geometric"}}, noise={"mechanism": mechanism})
+    assert caught.value.where == "partitions.private.strategy"
+    assert caught.value.mend == "use threshold, or open a basic account"
+    assert plan("zcdp", partitions={"private": {"strategy": "threshold"}}, noise={"mechanism": mechanism}).selection is not None
 
 
 def test_selection_has_its_own_weight() -> None:

@@ -24,6 +24,11 @@ ALL = [PATIENTS, COUNT, TOTAL, MEAN]
 SHAPES: dict[str, dict[str, Any]] = {
     "basic, public": {"aggregates": ALL},
     "basic, private": {"aggregates": ALL, "partitions": {"private": {}}, "budget": {"epsilon": 1, "delta": 1e-6}},
+    "basic, private, truncated": {
+        "aggregates": ALL,
+        "partitions": {"private": {"pre_threshold": 5, "strategy": "truncated_geometric"}},
+        "budget": {"epsilon": 1, "delta": 1e-6},
+    },
     "zcdp, private": {
         "aggregates": ALL,
         "dataset": "gauss",
@@ -53,7 +58,13 @@ def test_a_plan_is_what_the_run_is_charged(place: Place, cli: Cli, shape: str) -
     shown = {item["name"]: (item["stddev"], item["half_width_95"]) for item in manifest["aggregates"]}
     assert {item["name"]: (item["stddev"], item["half_width_95"]) for item in plan["aggregates"]} == shown
     if "private" in shape:
-        assert plan["partition_selection"]["threshold"] == manifest["partitions"]["threshold"]
+        told = manifest["partitions"]
+        among_queries = {"selection": "private", "noise_scale": told["noise_scale"], "delta": told["delta"]}
+        selection = plan["partition_selection"]
+        assert told.items() - {"epsilon": told.get("epsilon")}.items() <= (selection | among_queries).items()
+        points = {point["probability"]: point["units"] for point in selection["shown_from"]}
+        assert list(points) == [0.01, 0.5, 0.95, 0.99]
+        assert (points[0.5], points[0.95]) == (told["units_for_50_percent"], told["units_for_95_percent"])
     else:
         assert plan["partition_selection"] is None
     assert plan["account"] == next(item for item in before if item["dataset"] == plan["dataset"])
@@ -143,6 +154,14 @@ def test_a_plan_does_not_count_the_rows_of_a_protected_table(place: Place, cli: 
         (2, {"preprocess": [{"filter": "rand() < 1"}]}),
         (2, {"preprocess": [{"drop": ["patient"]}]}),
         (2, {"noise": {"mechanism": "gaussian"}, "budget": {"epsilon": 1, "delta": 1e-6}}),
+        (
+            2,
+            {
+                "dataset": "gauss",
+                "partitions": {"private": {"strategy": "truncated_geometric"}},
+                "budget": {"epsilon": 1, "delta": 1e-6},
+            },
+        ),
         (2, {"sink": {"path": "${DP_SPARK_NOT_SET}"}}),
         (2, {"typo": 1}),
     ],

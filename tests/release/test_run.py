@@ -34,7 +34,11 @@ from release_helpers import (
 from dp_spark import ReleaseSpec
 from dp_spark.errors import BudgetError, SourceError
 from dp_spark.ledger.table import Ledger
+from dp_spark.privacy.events import events_from_json
+from dp_spark.privacy.integers import Exact
 from dp_spark.privacy.mechanisms.base import Mechanism
+from dp_spark.privacy.selection.base import Selection, Shown
+from dp_spark.privacy.selection.registry import SELECTIONS, SelectionName
 from dp_spark.privacy.selection.thresholding import Thresholding
 from dp_spark.release import draw as drawing
 from dp_spark.release import run as release
@@ -412,6 +416,41 @@ def test_private_selection(place: Place, crowd: Any, dataset: str) -> None:
     assert rows[None]["patients"] == pytest.approx(2000, abs=width)
     assert rows["big"]["total"] == pytest.approx(6000, abs=8 * rows["big"]["total_stddev"])
     assert [row["key"] for row in result.rows.to_pylist()] == sorted(rows, key=lambda key: (key is not None, key or ""))
+
+
+@pytest.mark.parametrize(("strategy", "draws"), [("threshold", 2), ("truncated_geometric", 3)])
+def test_a_pre_threshold_keeps_keys_with_fewer_units_from_the_driver(
+    place: Place, crowd: Any, strategy: SelectionName, draws: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, candidates = SELECTIONS[strategy], list[int]()
+    draw = kind.draw
+
+    def watched(self: Selection, counts: Exact) -> Shown:
+        candidates.extend(counts.ravel().tolist())
+        return draw(self, counts)
+
+    monkeypatch.setattr(kind, "draw", watched)
+    result = place.release(
+        "r1",
+        source={"format": "delta", "path": str(crowd)},
+        privacy_unit="who",
+        group_by=["key"],
+        contribution_bounds={"max_partitions_contributed": 1, "max_contributions_per_partition": 1},
+        partitions={"private": {"pre_threshold": 12, "strategy": strategy}},
+        aggregates=[COUNT, PATIENTS],
+        budget={"epsilon": 3.0, "delta": 1e-6},
+    )
+    assert sorted(candidates) == [*range(12, 42), 2000, 3000]
+    [charge] = [entry for entry in place.entries() if entry.entry == "charge"]
+    events = events_from_json(charge.events)
+    assert [event.pre_threshold for event in events] == [12, *[None] * (draws - 1)]
+    assert sum(event.epsilon or 0 for event in events) == 3
+    assert result.rows is not None
+    rows = {row["key"]: row for row in result.rows.to_pylist()}
+    assert {"big", None} <= set(rows) < {"big", None, *(f"middle{units - 2}" for units in range(12, 42))}
+    assert rows["big"]["patients"] == pytest.approx(3000, abs=10 * rows["big"]["patients_stddev"])
+    told = result.manifest["partitions"]
+    assert (told["pre_threshold"], told.get("strategy", "threshold")) == (12, strategy)
 
 
 def test_keys_that_are_not_selected_leave_no_trace(place: Place, crowd: Any, cli: Callable[..., Outcome]) -> None:

@@ -147,6 +147,22 @@ def test_bounds_mechanism_and_selection_are_those_of_the_manifest() -> None:
     assert f"so the half-width is {1.96 * total:.1f}" in page, "intervals are added by squares"
 
 
+@pytest.mark.parametrize("strategy", ["threshold", "truncated_geometric"])
+def test_every_strategy_says_how_many_units_a_partition_needs(strategy: str) -> None:
+    plan = plan_release(
+        release_spec(aggregates=[COUNT], partitions={"private": {"strategy": strategy, "pre_threshold": 21}}), "basic", None
+    )
+    manifest = manifest_of(plan)
+    rows = released_table(plan, pa.table({"test": ["a"]}), {query: [500] for query in plan.mechanisms})
+    page = text_of(report.report_page(manifest, rows))
+    assert "Which partitions appear" in page
+    assert "fewer than 21" in page
+    assert f"{manifest['partitions']['units_for_95_percent']} " in page
+    if strategy != "threshold":
+        assert "drawn by itself (epsilon 0.5, delta 0.000001)" in page
+        assert f"all with {manifest['partitions']['units_for_100_percent']}" in page
+
+
 def test_relative_errors_near_zero() -> None:
     manifest, rows = release(list("abcd"), [0, -900, 900, 3])
     cells = released(manifest, value_columns(manifest)[1], rows.to_pylist())

@@ -150,3 +150,16 @@ def test_the_parsing_of_a_joined_table_is_not_corrected() -> None:
         for given in ({"sep": ","}, {"sep": ";"})
     ]
     assert found[0].unparsed_digest() != found[1].unparsed_digest()
+
+
+def test_how_keys_are_selected_is_part_of_a_file_only_where_it_is_not_the_default() -> None:
+    selected: list[dict[str, Any]] = [
+        {},
+        {"pre_threshold": 1},
+        {"pre_threshold": 20},
+        {"strategy": "truncated_geometric"},
+        {"strategy": "truncated_geometric", "pre_threshold": 20},
+    ]
+    digests = [release_spec(partitions={"private": item}).digest() for item in selected]
+    assert len(set(digests)) == len(digests)
+    assert release_spec(partitions={"private": {"strategy": "threshold", "pre_threshold": None}}).digest() == digests[0]

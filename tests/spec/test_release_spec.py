@@ -161,6 +161,20 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"partitions": {"public": {"values": {"test": ["a"], "x": [1]}}}}, "partitions.public.values", "exactly the group_by"),
     ({"group_by": [], "partitions": PUBLIC}, "partitions.public", "group_by is empty"),
     ({"partitions": {"private": {"weight": 0}}}, "partitions.private.weight", "greater"),
+    *(
+        ({"partitions": {"private": {"pre_threshold": wrong}}}, "partitions.private.pre_threshold", says)
+        for wrong, says in ((0, "1 or greater"), (-3, "1 or greater"), (2.5, "whole"), ("20", "whole"), (True, "number"))
+    ),
+    ({"partitions": {"private": {"pre_threshold": 10**7}}}, "partitions.private.pre_threshold", "or less"),
+    (
+        {"partitions": {"private": {"strategy": "weighted"}}},
+        "partitions.private.strategy",
+        "one of threshold, truncated_geometric",
+    ),
+    ({"partitions": {"private": {"pre_threshold": 9}, **PUBLIC}}, "partitions", "either private or public"),
+    ({"partitions": {"public": {**PUBLIC["public"], "pre_threshold": 9}}}, "partitions.public.pre_threshold", "not a key"),
+    ({"group_by": [], "partitions": {"private": {"pre_threshold": 9}}}, "partitions.private.pre_threshold", "empty"),
+    ({"group_by": [], "partitions": {"private": {"strategy": "threshold"}}}, "partitions.private.strategy", "empty"),
     ({"aggregates": []}, "aggregates", "at least 1"),
     ({"aggregates": [{"function": "median", "name": "m"}]}, "aggregates.0.function", "median"),
     ({"aggregates": [{"name": "m"}]}, "aggregates.0.function", "missing"),
@@ -248,6 +262,8 @@ GOOD: list[dict[str, Any]] = [
     {"privacy_unit": ["id", "site"]},
     {"group_by": [], "partitions": None, "contribution_bounds": {"max_contributions_per_partition": 3}},
     {"partitions": PUBLIC},
+    {"partitions": {"private": {"pre_threshold": 1}}},
+    {"partitions": {"private": {"pre_threshold": 20, "strategy": "truncated_geometric", "weight": 2}}},
     {"partitions": {"public": {"source": {"format": "csv", "path": "keys.csv"}}}},
     {"partitions": PUBLIC, "budget": {"epsilon": Decimal(1)}},
     {"partitions": PUBLIC, "budget": {"epsilon": Decimal(1)}, "noise": {"mechanism": "laplace"}},
@@ -293,9 +309,9 @@ def test_properties_of_a_spec() -> None:
     assert release_spec(privacy_unit="id").unit_columns == ("id",)
     assert release_spec(privacy_unit=["b", "a"]).unit_columns == ("b", "a")
     assert release_spec(**ROW_UNIT).unit_columns == ()
-    assert release_spec().selects_privately
-    assert not release_spec(partitions=PUBLIC).selects_privately
-    assert not release_spec(group_by=[]).selects_privately
+    assert release_spec().private_partitions is not None
+    assert release_spec(partitions=PUBLIC).private_partitions is None
+    assert release_spec(group_by=[]).private_partitions is None
     assert release_spec().public_partitions is None
 
 
@@ -321,6 +337,16 @@ def test_json_schema_is_valid_and_accepts_the_example() -> None:
     document = parse_yaml(EXAMPLE)
     validator.validate(document)
     ReleaseSpec.model_validate(document)
+    selected = {"private": {"pre_threshold": 20, "strategy": "truncated_geometric"}}
+    validator.validate(document | {"partitions": selected})
+    for change in ({"partitions": {"private": {"pre_threshold": 0}}}, {"partitions": {"private": {"strategy": "other"}}}):
+        assert not validator.is_valid(document | change)
+    for change in (
+        {"budget": {"epsilon": 0}},
+        {"budget": {"epsilon": 1e10}},
+        {"contribution_bounds": {"max_partitions_contributed": 0}},
+    ):
+        assert not validator.is_valid(document | change)
     for change in ({"epsilonn": 1}, {"version": 2}, {"budget": {}}, {"aggregates": []}, {"noise": {"seed": 1}}, {"sink": 5}):
         assert not validator.is_valid(document | change)
 

@@ -35,6 +35,10 @@ def counting(name: MechanismName, charge: str, l0: int, linf: int = 1) -> Mechan
     return _calibrated("privacy_id_count", name, charge, Sensitivity(l0, l0 * linf, l0 * linf**2, linf))
 
 
+def currency_of(name: MechanismName) -> str:
+    """The mechanism's own currency."""
+    return next(currency for known, currency in CHARGED if known == name)
+
+
 def _calibrated(query: str, name: MechanismName, charge: str, sensitivity: Sensitivity, **more: Any) -> Mechanism:
-    currency = next(currency for known, currency in CHARGED if known == name)
-    return MECHANISMS[name].calibrate(query, sensitivity, **{currency: Decimal(charge)}, **more)
+    return MECHANISMS[name].calibrate(query, sensitivity, **{currency_of(name): Decimal(charge)}, **more)

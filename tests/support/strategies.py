@@ -23,14 +23,15 @@ class Silent(Selection):
     name = "silent"
     query = "privacy_id_count"
     releases_counts = False
+    currencies = ("epsilon", "rho")
 
     @property
     def noise(self) -> Mechanism:  # type: ignore[override]
         return self.inner.noise
 
     @classmethod
-    def calibrate(cls, noise: Mechanism, delta: Decimal) -> Silent:
-        return cls(Thresholding.calibrate(noise, delta))
+    def calibrate(cls, noise: Mechanism, delta: Decimal, pre_threshold: int = 1) -> Silent:
+        return cls(Thresholding.calibrate(noise, delta, pre_threshold))
 
     @staticmethod
     def least_delta(noise: Mechanism) -> Decimal:

@@ -7,20 +7,21 @@ from typing import Any, Literal
 
 from dp_spark.privacy.selection.base import Selection
 from dp_spark.privacy.selection.thresholding import Thresholding
+from dp_spark.privacy.selection.truncated_geometric import TruncatedGeometric
 
-SelectionName = Literal["thresholding"]
+SelectionName = Literal["threshold", "truncated_geometric"]
 
 SELECTIONS: Mapping[SelectionName, type[Selection]] = {
-    "thresholding": Thresholding,
+    "threshold": Thresholding,
+    "truncated_geometric": TruncatedGeometric,
 }
-#: What partitions are selected by. A manifest that names no strategy means thresholding, for ever.
-STRATEGY: SelectionName = "thresholding"
-_UNNAMED = "thresholding"
+#: What partitions are selected by where nothing else is said: in a release file, and in a manifest, for ever.
+UNNAMED: SelectionName = "threshold"
 
 
 def described(selection: Selection) -> dict[str, Any]:
     """What a manifest tells of privately selected partitions."""
-    named = {} if selection.name == _UNNAMED else {"strategy": selection.name}
+    named = {} if selection.name == UNNAMED else {"strategy": selection.name}
     return {"selection": "private", **named, **selection.describe()}
 
 
@@ -32,4 +33,4 @@ def strategy_of(partitions: Mapping[str, Any]) -> type[Selection] | None:
     """
     if partitions["selection"] != "private":
         return None
-    return next((kind for name, kind in SELECTIONS.items() if name == partitions.get("strategy", _UNNAMED)), None)
+    return next((kind for name, kind in SELECTIONS.items() if name == partitions.get("strategy", UNNAMED)), None)

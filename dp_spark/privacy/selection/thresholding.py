@@ -1,8 +1,9 @@
 """Thresholding: a key is shown where its noisy privacy-unit count reaches a threshold.
 
-A key that only one user has must almost never be shown. Candidate keys keep their noisy count where it reaches the
-threshold T; a key with a single unit does so with probability P[1 + noise >= T], and a unit can bring k such keys:
-delta = 1 - (1 - P)^k (Rogers 2023, "A Unifying Privacy Analysis Framework for Unknown Domain Algorithms";
+A key that one user makes a candidate must almost never be shown. Candidate keys keep their noisy count where it reaches the
+threshold T. One that has as many units as the pre-threshold tau (1 where there is none) is no candidate without one of
+them; it is shown with probability P[tau + noise >= T], and a unit can bring k such keys: delta = 1 - (1 - P)^k
+(docs/privacy.md; Rogers 2023, "A Unifying Privacy Analysis Framework for Unknown Domain Algorithms";
 Desfontaines, Voss, Gipson and Mandayam 2022 for the problem). With Linf = 1 a unit moves each count by at most 1.
 """
 
@@ -19,15 +20,10 @@ from typing import Any, Self
 import numpy as np
 
 from dp_spark.errors import DpSparkError, SpecError
-from dp_spark.privacy.decimals import decimal_text
 from dp_spark.privacy.integers import Exact
 from dp_spark.privacy.mechanisms.base import Mechanism
-from dp_spark.privacy.mechanisms.drawing import check_integers, in_chunks
-from dp_spark.privacy.selection.base import Selection, Shown
-
-_INT64 = 2**63
-#: The highest threshold: twice as much is no 64-bit integer any more.
-_MOST = 2**62
+from dp_spark.privacy.mechanisms.drawing import in_chunks
+from dp_spark.privacy.selection.base import MOST, Selection, Shown, check_counts, check_units, needs, never_below
 
 
 @dataclass(frozen=True)
@@ -37,31 +33,32 @@ class Thresholding(Selection):
     Attributes:
         noise: The mechanism of the privacy-id count; its event has the delta and the threshold as well.
 
-    Guarantees: with T the threshold, 1 - (1 - P[1 + noise >= T])^k is at most the event's delta.
+    Guarantees: with T the threshold and tau the pre-threshold, 1 - (1 - P[tau + noise >= T])^k is at most the event's delta.
     """
 
     noise: Mechanism
 
-    name = "thresholding"
+    name = "threshold"
     query = "privacy_id_count"
     releases_counts = True
+    currencies = ("epsilon", "rho")
 
     @classmethod
-    def calibrate(cls, noise: Mechanism, delta: Decimal) -> Self:
+    def calibrate(cls, noise: Mechanism, delta: Decimal, pre_threshold: int = 1) -> Self:
         """The lowest threshold whose delta, as ``threshold_delta`` bounds it, is within the charge.
 
         Args:
             noise: The mechanism of the privacy-id count, with Linf = 1.
             delta: The delta that selection may cost; at least ``least_delta``.
+            pre_threshold: tau. Counts less tau - 1 are those of keys that occur, so the threshold is that much higher.
 
         Raises:
             SpecError: If the noise is so large that no threshold in 64 bits has this delta.
         """
-        if (noise.event.query, noise.sensitivity.linf) != (cls.query, 1):
-            raise DpSparkError("selection counts privacy units, each once", mend="report this as a bug")
+        check_units(noise, cls.query)
         assert delta >= cls.least_delta(noise), "no threshold has so small a delta"
         fits = functools.partial(_fits, noise, Fraction(delta))
-        if not fits(_MOST):
+        if not fits(MOST):
             raise SpecError(
                 "is too small for private partitions: the noise of their counts is beyond 64 bits",
                 where="budget.epsilon",
@@ -74,12 +71,14 @@ class Thresholding(Selection):
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if fits(middle) else (middle, high)
-        return cls(replace(noise, event=replace(noise.event, delta=delta, threshold=high)))
+        least = pre_threshold if pre_threshold > 1 else None
+        event = replace(noise.event, delta=delta, threshold=high + pre_threshold - 1, pre_threshold=least)
+        return cls(replace(noise, event=event))
 
     @staticmethod
     def least_delta(noise: Mechanism) -> Decimal:
         """The smallest delta that any threshold has, as ``threshold_delta`` bounds it in doubles; rounded up to two digits."""
-        least = Decimal(threshold_delta(replace(noise, event=replace(noise.event, scale=1.0)), _MOST))
+        least = Decimal(threshold_delta(replace(noise, event=replace(noise.event, scale=1.0)), MOST))
         return Context(prec=2, rounding=ROUND_CEILING).plus(least)
 
     @property
@@ -90,7 +89,7 @@ class Thresholding(Selection):
 
     def units_for(self, probability: float) -> int:
         """The number of privacy units from which on a partition is shown with at least this probability."""
-        return self.threshold + self.noise.quantile_at(self.noise.scale, 1 - probability)
+        return max(self.pre_threshold, self.threshold + self.noise.quantile_at(self.noise.scale, 1 - probability))
 
     def draw(self, counts: Exact) -> Shown:
         """Draws noise once for all candidate keys, and shows those that reach the threshold, with their noisy counts.
@@ -101,11 +100,7 @@ class Thresholding(Selection):
         Raises:
             DpSparkError: If the counts are not in the mechanism's input domain. No value is shown.
         """
-        check_integers(counts)
-        values = counts.ravel().tolist()
-        if counts.shape[1] != 1 or not all(-_INT64 <= value < _INT64 for value in values):
-            raise DpSparkError("the candidate counts are not one 64-bit integer for each key; no value is shown")
-        parts = in_chunks(self._draw, list(enumerate(values)))
+        parts = in_chunks(self._draw, list(enumerate(check_counts(counts))))
         shown = np.array([item for part in parts for item in sorted(part.items())], dtype=np.int64).reshape(-1, 2)
         return Shown(shown[:, 0], shown[:, 1:], self.noise.event)
 
@@ -116,13 +111,7 @@ class Thresholding(Selection):
 
     def describe(self) -> dict[str, Any]:
         """The threshold, what it costs, and how many units a partition needs."""
-        return {
-            "threshold": self.threshold,
-            "delta": decimal_text(self.noise.event.delta),
-            "noise_scale": self.noise.scale,
-            "units_for_50_percent": self.units_for(0.5),
-            "units_for_95_percent": self.units_for(0.95),
-        }
+        return {"threshold": self.threshold, **needs(self)}
 
     @staticmethod
     def is_described(partitions: Mapping[str, Any]) -> bool:
@@ -145,7 +134,7 @@ class Thresholding(Selection):
             return f"private; {partitions['note']} ({', '.join(f'{item:,}' for item in partitions['thresholds'])})"
         return (
             f"shown where a noisy count of users reaches {partitions['threshold']}; "
-            f"95 % of those with {partitions['units_for_95_percent']} users are"
+            f"95 % of those with {partitions['units_for_95_percent']} users are{never_below(partitions)}"
         )
 
     @staticmethod
@@ -171,6 +160,8 @@ def _fits(noise: Mechanism, delta: Fraction, threshold: int) -> bool:
 
 def threshold_delta(noise: Mechanism, threshold: int) -> float:
     """1 - (1 - P[1 + noise >= threshold])^k, rounded up; k is the number of keys that a unit can bring.
+
+    With a pre-threshold tau it is asked for counts less tau - 1: a key is a candidate where that is 1 or more.
 
     OpenDP's own map at threshold T is the delta of keeping noisy counts *above* T, while its measurement keeps
     those at T as well (docs/adr/0003). Asked at T - 1 it bounds what is really drawn, as counts are whole.
