@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from dp_spark.errors import SpecError
 
 #: As many bins as a column of arrays, and a row's search among them, can have.
 MAX_BINS = 10_000
-_MAX_SIZE = 1e300
+_SIZES = (1e-270, 1e270)
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def even_edges(first: float, last: float, bins: int) -> Edges:
     >>> even_edges(0.0, 1.0, 10).edges[3]
     0.3
     """
-    if max(abs(first), abs(last)) > _MAX_SIZE:
-        raise SpecError("min_value and max_value are out of range", mend="use bounds between -1e300 and 1e300")
+    if not _SIZES[0] <= max(abs(first), abs(last)) <= _SIZES[1]:
+        raise SpecError("the bounds are out of range", mend="use bounds between 1e-270 and 1e270 in size")
     low, width = Fraction(first), (Fraction(last) - Fraction(first)) / bins
     # So that a division finds the bin of a value up to one (``engine.bins``).
     if width < 4 * Fraction(math.ulp(max(abs(first), abs(last)))):
@@ -108,5 +109,5 @@ def check_edges(edges: Sequence[float]) -> None:
     """
     if any(not math.isfinite(edge) for edge in edges):
         raise ValueError("must be finite numbers; write numbers such as 0.5 or 200")
-    if any(before >= after for before, after in zip(edges, edges[1:], strict=False)):
+    if any(before >= after for before, after in itertools.pairwise(edges)):
         raise ValueError("must ascend, each edge above the one before; sort them, and write each once")

@@ -15,7 +15,9 @@ from dp_spark.errors import DpSparkError
 from dp_spark.noise_width import stddevs_for
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.mechanisms.registry import calibrate
-from dp_spark.privacy.trees import Aims, LeafCounts, NoisyTree, TreeShape, draw_tree, find, rank_stddev
+from dp_spark.privacy.ranks import Aims, find, rank_stddev
+from dp_spark.privacy.tree_drawing import draw_tree
+from dp_spark.privacy.trees import LeafCounts, NoisyTree, TreeShape
 
 SHAPES = [TreeShape(1), TreeShape(2), TreeShape(3), TreeShape(4, branches=3)]
 SHARES = (0.05, 0.5, 0.999)
@@ -185,7 +187,7 @@ def check_coverage(kind: str, mechanism: Literal["laplace", "gaussian"], size: i
 
 @pytest.mark.parametrize("mechanism", ["laplace", "gaussian"])
 @pytest.mark.parametrize("kind", MAKERS)
-def test_intervals_cover_and_are_no_wider_than_the_noise_makes_them(kind: str, mechanism: Literal["laplace", "gaussian"]) -> None:
+def test_intervals_cover_and_are_as_narrow_as_the_noise_lets_them(kind: str, mechanism: Literal["laplace", "gaussian"]) -> None:
     check_coverage(kind, mechanism, size=2000, draws=150, epsilon="1")
 
 
