@@ -206,6 +206,7 @@ def _noise_document(noise: Accuracy) -> dict[str, Any]:
         "stddev": noise.stddev,
         "half_width_95": noise.half_width_95,
         "half_width_95_at": None if at is None else {str(n): width for n, width in at.items()},
+        **({"half_width_95_is": "a share of the partition's values"} if noise.of_rank else {}),
     }
 
 

@@ -191,11 +191,11 @@ def _crossing(ranks: Doubles, spread: Doubles, errors: Doubles) -> Places:
     lowest = np.minimum.accumulate(moved[..., ::-1], axis=-1)[..., ::-1]
     weight = ((np.sign(errors) + 1) / 2)[:, None]
     monotone = (1 - weight) * highest + weight * lowest
-    return np.minimum((monotone[..., 1:] < 0).sum(axis=-1), last)
+    return np.asarray(np.minimum((monotone[..., 1:] < 0).sum(axis=-1), last))
 
 
 def _pick(values: Doubles, child: Places) -> Doubles:
-    return np.take_along_axis(values, child[..., None], axis=-1)[..., 0]
+    return np.asarray(np.take_along_axis(values, child[..., None], axis=-1)[..., 0])
 
 
 def chunks(number: int) -> Iterator[slice]:

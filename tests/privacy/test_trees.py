@@ -194,9 +194,9 @@ def test_intervals_cover_and_are_as_narrow_as_the_noise_lets_them(kind: str, mec
 @pytest.mark.slow
 @pytest.mark.parametrize("mechanism", ["laplace", "gaussian"])
 @pytest.mark.parametrize("kind", MAKERS)
-@pytest.mark.parametrize("size", [1, 30, 300, 20_000])
+@pytest.mark.parametrize("size", [1, 100, 20_000])
 def test_intervals_cover_for_partitions_of_all_sizes(kind: str, mechanism: Literal["laplace", "gaussian"], size: int) -> None:
-    check_coverage(kind, mechanism, size, draws=2000, epsilon="1")
+    check_coverage(kind, mechanism, size, draws=500, epsilon="1")
 
 
 @shapes

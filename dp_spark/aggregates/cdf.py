@@ -1,0 +1,153 @@
+"""The distribution function of a column over public edges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from typing_extensions import override
+
+from dp_spark.aggregates.base import described, stddev_column
+from dp_spark.aggregates.bins import Binned, arrays, levels_over, rows_of
+from dp_spark.aggregates.given import SIZES, Accuracy, CannotCombine, Doubles, Drawn, Noise, PartyCells, doubles, too_few
+from dp_spark.aggregates.query import Values, count_of_column
+from dp_spark.noise_width import stddevs_for
+from dp_spark.privacy.cumulated import ascending, counts_below, rank_variances
+from dp_spark.privacy.trees import TreeShape
+
+#: Of the noise of a total, in the variances of a node's: a share of 1 of it leaves what is above the last edge out.
+_WHOLE = np.ones((1, 1))
+
+
+class Cdf(Binned):
+    """For each edge the share of a column's values below it; for the last one, of those up to it.
+
+    It is read from counts by bin, with those below and above all: one row changes one in each level by one. Over bins of equal
+    width, 100 or 1000, they are those of a tree, which is what quantiles draw.
+    """
+
+    released_as: ClassVar[str] = "ARRAY<DOUBLE>: for each edge the share of the values below it, for the last one up to it"
+    needs_edges: ClassVar[bool] = True
+
+    function: Literal["cdf"]
+
+    @property
+    @override
+    def shape(self) -> TreeShape:
+        return self._shape(levels_over(self.grid))
+
+    @override
+    def finish(self, drawn: Sequence[Drawn]) -> list[pa.Array]:
+        [found] = drawn
+        below, total = counts_below(found.tree(self.shape))
+        shares = ascending(np.clip(below / np.maximum(total, 1.0)[:, None], 0.0, 1.0))
+        variance = found.noise.stddev**2
+        error = np.sqrt(rank_variances(self.shape, shares, variance).max(axis=1))
+        of_total = float(np.sqrt(_of_total(self.shape, variance)))
+        return [arrays(shares), pa.array(error / np.maximum(total, 1.0), mask=too_few(total, of_total))]
+
+    @override
+    def accuracy(self, noises: Sequence[Noise]) -> Accuracy:
+        [noise] = noises
+        wrong = stddevs_for(noise.mechanism) * np.sqrt(_largest(self.shape, noise.stddev**2))
+        return Accuracy(None, None, {n: float(min(1.0, wrong / n)) for n in SIZES})
+
+    @override
+    def describe(self, noises: Sequence[Noise]) -> list[dict[str, Any]]:
+        error = {"rule": "per_row", "mechanism": noises[0].mechanism, "stddev_column": f"{self.name}_stddev"}
+        meaning = f"distribution function: {self.counted_what} below each edge (up to the last one), as a share of all"
+        return [
+            described(
+                self.name, "array<double>", meaning, aggregate=self.name, range=[0.0, 1.0], error=error, **self.bins_told,
+                notes=["each element has an error of at most the stddev"],
+            ),
+            stddev_column(self.name, sometimes_null=True),
+        ]  # fmt: skip
+
+    @override
+    def plain_sql(self, units: Sequence[str]) -> str:
+        *edges, last = self.edges_of.edges
+        below = [self.plainly(f"avg(cast({{}} {sign} {edge!r}D as int))") for edge, sign in [*((e, "<") for e in edges), (last, "<=")]]
+        return f"array({', '.join(below)})"
+
+    @override
+    def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
+        counts = self.counted(rows, unit)
+        total = sum(counts)
+        return [(np.cumsum(counts[:-1]) / max(total, 1)).tolist(), 0.0 if total else None]
+
+    @override
+    def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
+        return shares_of(party, self.name, self.values, self.shape, self.queries()[0].label)
+
+    @override
+    def combined(self, added: Mapping[str, pa.ChunkedArray]) -> list[Any]:
+        shares, stddev = added_shares(added, self.grid.bins + 1)
+        return [arrays(shares), pa.array(stddev, mask=np.isnan(stddev))]
+
+    @override
+    def combination_note(self, *, overlapping: bool) -> str:
+        return "weighted by the parties' noisy counts of values"
+
+
+def _of_total(shape: TreeShape, variance: float) -> float:
+    """The variance of all values together: of what is below no edge, less all."""
+    return float(rank_variances(shape, np.full((1, shape.leaves + 1), 1e9), variance).max() / 1e18)
+
+
+def _largest(shape: TreeShape, variance: float) -> float:
+    """The largest variance of a rank, wherever the values are."""
+    edges = np.linspace(0, 1, 21)[:, None]
+    return float(rank_variances(shape, np.broadcast_to(edges, (21, shape.leaves + 1)), variance).max())
+
+
+def shares_of(party: PartyCells, name: str, values: Values, shape: TreeShape, label: str) -> dict[str, pa.ChunkedArray]:
+    """What of a party's distribution function adds up: for each edge the number of values below it, and what its error is made of.
+
+    Args:
+        party: The party.
+        name: The column of the distribution function.
+        values: The values that it is of.
+        shape: The tree that it was read from.
+        label: The label of that query.
+
+    Raises:
+        CannotCombine: If the number of values is not in the table.
+    """
+    count = count_of_column(values)
+    counted = party.column_of(count.label)
+    if counted is None:
+        function = "count" if values.per_unit is None else "privacy_id_count"
+        raise CannotCombine(
+            "the number of values that it is a share of is not in the table",
+            f"add {{function: {function}, column: {values.column}, name: ...}} to the release file, and release again",
+        )
+    shares = rows_of(party.column(name), shape.leaves + 1)
+    number = np.maximum(doubles(party.column(counted)), 0.0)
+    of_number = np.full(len(number), party.stddev_of(count.label) ** 2)
+    stddev = doubles(party.column(f"{name}_stddev")) * number
+    # Too few values for an error of their share: then that of their number, which is at most what it can be anywhere.
+    stddev = np.where(np.isnan(stddev), np.sqrt(_largest(shape, party.stddev_of(label) ** 2)), stddev)
+    found = {"n": number, "nvar": of_number, "var": stddev**2}
+    for index, share in enumerate(shares.T):
+        found |= {f"s{index}": share * number, f"v{index}": share * of_number, f"w{index}": share**2 * of_number}
+    return {name: pa.chunked_array([column]) for name, column in found.items()}
+
+
+def added_shares(added: Mapping[str, pa.ChunkedArray], edges: int) -> tuple[Doubles, Doubles]:
+    """The distribution function of all parties' values, and the stddev of its elements at most; NaN where too few are behind it.
+
+    Each party's share F_i has the weight of its noisy number n_i: F = sum n_i F_i / n. To first order the error is that of the
+    shares, n_i dF_i / n, and of the weights, (F_i - F) dn_i / n.
+    """
+    number, of_number = doubles(added["n"]), doubles(added["nvar"])
+    counts, first, second = (
+        np.stack([doubles(added[f"{letter}{index}"]) for index in range(edges)], axis=1) for letter in ("s", "v", "w")
+    )
+    n = np.maximum(number, 1.0)[:, None]
+    shares = ascending(np.clip(counts / n, 0.0, 1.0))
+    of_weights = second - 2 * shares * first + shares**2 * of_number[:, None]
+    stddev = np.sqrt((doubles(added["var"])[:, None] + np.maximum(of_weights, 0.0)).max(axis=1)) / n[:, 0]
+    return shares, np.where(too_few(number, np.sqrt(of_number)), np.nan, stddev)

@@ -1,0 +1,181 @@
+"""Quantiles of every kind: places in the order of a column's values, found in one noisy tree per partition."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from typing_extensions import override
+
+from dp_spark.aggregates.base import Clipped, described
+from dp_spark.aggregates.bins import bins_query
+from dp_spark.aggregates.cdf import Cdf, Shares
+from dp_spark.aggregates.given import SIZES, Accuracy, CannotCombine, Doubles, Drawn, Noise, PartyCells
+from dp_spark.aggregates.query import Query
+from dp_spark.errors import at_key
+from dp_spark.noise_width import stddevs_for
+from dp_spark.privacy.grids import Edges, even_edges
+from dp_spark.privacy.ranks import Aims, find, rank_stddev
+from dp_spark.privacy.trees import TreeShape
+
+
+class Places(Clipped):
+    """Quantiles of numbers that are clipped to [min_value, max_value], from a tree over leaves of equal width between the two.
+
+    One row changes one node in each level by one: d = 1, touched = the number of levels. A number outside the bounds counts at
+    the bound. Each quantile comes with the ends of its 95 % interval: what noise can have done to it, widened to whole leaves.
+    """
+
+    #: The number of leaves. A thousand parts a range finer than the noise of any partition of less than some ten thousand
+    #: values lets one see, in three levels; ten thousand cost a fourth one.
+    resolution: Literal[10, 100, 1000, 10000] = 1000
+
+    #: What the ends of an interval are called, behind the name of the quantile.
+    ENDS: ClassVar[tuple[str, str]] = ("low", "high")
+
+    @property
+    @abstractmethod
+    def asked(self) -> Mapping[str, float]:
+        """The column of each quantile, and the share of all values that is below it."""
+
+    @property
+    def shape(self) -> TreeShape:
+        """The tree."""
+        return TreeShape(len(str(self.resolution)) - 1)
+
+    @property
+    def grid(self) -> Edges:
+        """The leaves."""
+        with at_key(f"aggregates.{self.name}"):
+            return even_edges(self.min_value, self.max_value, self.resolution)
+
+    @override
+    def queries(self) -> tuple[Query, ...]:
+        return (bins_query(self.values, self.grid, self.shape),)
+
+    @property
+    @override
+    def searched(self) -> tuple[float, ...] | None:
+        return tuple(self.asked.values())
+
+    @override
+    def column_names(self) -> list[str]:
+        return [name for stem in self.asked for name in (stem, *(f"{stem}_{end}" for end in self.ENDS))]
+
+    @override
+    def finish(self, drawn: Sequence[Drawn]) -> list[pa.Array]:
+        [found] = drawn
+        aims = Aims(tuple(self.asked.values()), stddevs_for(found.noise.mechanism))
+        places = find(found.tree(self.shape), aims, found.noise.stddev**2)
+        columns = zip(places.place.T, places.low.T, places.high.T, strict=True)
+        return [pa.array(self._values_at(column)) for three in columns for column in three]
+
+    def _values_at(self, places: Doubles) -> Doubles:
+        """Places in leaves as values of the column."""
+        values = np.interp(places, np.arange(self.resolution + 1), self.grid.edges)
+        return np.asarray(np.clip(values, self.min_value, self.max_value))
+
+    @override
+    def accuracy(self, noises: Sequence[Noise]) -> Accuracy:
+        [noise] = noises
+        shares = tuple(self.asked.values())
+        wrong = stddevs_for(noise.mechanism) * rank_stddev(self.shape, shares, noise.stddev**2)
+        return Accuracy(None, None, {n: min(1.0, wrong / n) for n in SIZES}, of_rank=True)
+
+    @override
+    def describe(self, noises: Sequence[Noise]) -> list[dict[str, Any]]:
+        limits = [self.min_value, self.max_value]
+        return [
+            column
+            for stem, share in self.asked.items()
+            for column in (
+                described(
+                    stem,
+                    "double",
+                    self.meaning_of(self.said(share)),
+                    aggregate=self.name,
+                    range=limits,
+                    error={
+                        "rule": "interval",
+                        "mechanism": noises[0].mechanism,
+                        "level": 0.95,
+                        **{f"{end}_column": f"{stem}_{end}" for end in self.ENDS},
+                    },
+                    notes=[*self.notes, "a value beyond the bounds counts at the bound"],
+                ),
+                self._end(stem, "low", "lower", limits),
+                self._end(stem, "high", "upper", limits),
+            )
+        ]
+
+    def _end(self, stem: str, end: str, word: str, limits: Sequence[float]) -> dict[str, Any]:
+        meaning = f"{word} end of the 95 % interval of {stem}: how far noise can have moved it"
+        note = "where too few values are behind a cell to tell, the interval is the whole range"
+        return described(f"{stem}_{end}", "double", meaning, range=limits, notes=[note])
+
+    def said(self, share: float) -> str:
+        """What a quantile is called, for people."""
+        return f"{share:g} quantile of {self.column}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What else a recipient has to know of the values."""
+        return []
+
+    @override
+    def plain_sql(self, units: Sequence[str]) -> str:
+        [first, *_] = self.asked.values()
+        return self.plainly("percentile").replace(")", f", {first!r})", 1)
+
+    @override
+    def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
+        values = np.sort(self.clipped(rows, unit))
+        return [cell for share in self.asked.values() for cell in self._exact(values, share)]
+
+    def _exact(self, values: Doubles, share: float) -> tuple[float, float, float]:
+        """A quantile of sorted values, by the leaves that they are in, and the ends of these."""
+        if not len(values):
+            return self.min_value, self.min_value, self.max_value
+        rank, edges = share * len(values), self.grid.edges
+        least, most = values[math.ceil(rank) - 1], values[min(math.floor(rank), len(values) - 1)]
+        if least in (self.min_value, self.max_value) and least == most:
+            return least, *self._ends(least, most)
+        below, above = self._ends(least, least)
+        inside = (values >= below) & (values < above)
+        place = edges.index(below) + (rank - np.sum(values < below)) / max(1, np.sum(inside))
+        return float(self._values_at(place)), below, self._ends(most, most)[1]
+
+    def _ends(self, least: float, most: float) -> tuple[float, float]:
+        edges, place = self.grid.edges, self.grid.place
+        return edges[place(least) - 1], edges[place(most)]
+
+    @override
+    def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
+        label = self.queries()[0].label
+        if party.column_of(label, Cdf.FUNCTION) is None:
+            raise CannotCombine(
+                "quantiles of parties say nothing of the quantile of all their values",
+                f"add {{function: cdf, column: {self.column}, edges: [...], name: ...}} with the {self.resolution + 1} edges "
+                "of the quantiles' own leaves to the release file, and the count of the column, and release again",
+            )
+        return Shares(self.values, self.grid, label).parts(party)
+
+    @override
+    def combined(self, added: Mapping[str, pa.ChunkedArray]) -> list[Any]:
+        shares, stddev = Shares.combined(added, self.resolution + 1)
+        width = stddevs_for("laplace") * np.nan_to_num(stddev, nan=np.inf)[:, None]  # parties can have either noise
+        cells = []
+        for share in self.asked.values():
+            first = [np.argmax(moved >= share, axis=1) for moved in (shares + width, shares)]
+            low, leaf = (np.maximum(found - 1, 0) for found in first)
+            high = shares.shape[1] - np.argmax((shares - width < share)[:, ::-1], axis=1)
+            before, behind = (np.take_along_axis(shares, index[:, None], 1)[:, 0] for index in (leaf, first[1]))
+            within = np.divide(share - before, behind - before, out=np.full(len(leaf), 0.5), where=behind > before)
+            place = np.clip(leaf + np.clip(within, 0, 1), 0, self.resolution)
+            ends = np.minimum(low, place), np.maximum(np.minimum(high, self.resolution), place)
+            cells += [pa.array(self._values_at(found)) for found in (place, *ends)]
+        return cells
