@@ -7,19 +7,42 @@ parties combine or why they cannot, and what it is without noise (``reference``,
 
 from __future__ import annotations
 
+import math
+import statistics
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from dp_spark.aggregates.given import Accuracy, Doubles, Drawn, Need, Noise, PartyCells, doubles
-from dp_spark.aggregates.query import Query
+from dp_spark.aggregates.query import Query, Reduction, Values
 from dp_spark.schema.model import Clip, Column, ColumnName, Model, Weight
+
+#: The column of what a unit's rows come to, in ``plain_sql``.
+UNIT_VALUE = "unit_value"
+#: What a unit's values in a partition come to, for people.
+_COME_TO: Mapping[Reduction, str] = {
+    "sum": "sum of its values",
+    "mean": "mean of its values",
+    "count": "number of its values",
+    "min": "smallest of its values",
+    "max": "largest of its values",
+}
+#: Where Spark has another name for it.
+_SQL: Mapping[Reduction, str] = {"mean": "avg"}
+#: The same of numbers, for ``reference``.
+_REDUCE: Mapping[Reduction, Callable[[Sequence[Any]], float]] = {
+    "sum": sum,
+    "mean": statistics.fmean,
+    "count": len,
+    "min": min,
+    "max": max,
+}
 
 
 class Aggregate(Model):
@@ -27,10 +50,13 @@ class Aggregate(Model):
 
     #: What is released, for the documents.
     released_as: ClassVar[str]
+    #: The keys that a manifest names only where they are given: earlier versions did not know them.
+    unsaid: ClassVar[tuple[str, ...]] = ("where",)
 
     name: ColumnName
     weight: Weight = Decimal(1)
     function: str
+    where: Annotated[str, Field(min_length=1)] | None = None
 
     @abstractmethod
     def needs(self) -> tuple[Need, ...]:
@@ -61,7 +87,7 @@ class Aggregate(Model):
         """Its cells for the rows of one partition without bounds and noise, in the order of ``column_names``.
 
         Args:
-            rows: The rows.
+            rows: The rows; with ``where`` those for which it is true.
             unit: The column that holds the privacy unit.
         """
 
@@ -71,7 +97,15 @@ class Aggregate(Model):
 
         Args:
             units: The columns of the privacy unit; empty where each row is one.
+
+        Returns:
+            An aggregate over rows, or over units where ``plain_unit_sql`` says what each has in the column ``UNIT_VALUE``.
         """
+
+    @property
+    def plain_unit_sql(self) -> str | None:
+        """What a unit's rows in a partition come to, in Spark's own words; None where ``plain_sql`` is over rows."""
+        return None
 
     @abstractmethod
     def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
@@ -98,9 +132,23 @@ class Aggregate(Model):
         """The function with what bounds its values, for a narrow column."""
         return self.function
 
+    @property
+    def condition(self) -> str:
+        """Which rows it counts, for people; empty where all."""
+        return "" if self.where is None else f", of rows where {self.where}"
+
+    def filtered(self, aggregate: str, *conditions: str) -> str:
+        """An aggregate in Spark's own words, over the rows that it counts and for which more conditions are true."""
+        found = [*([] if self.where is None else [f"({self.where})"]), *conditions]
+        return f"{aggregate} filter (where {' and '.join(found)})" if found else aggregate
+
     def column_names(self) -> list[str]:
         """The released columns, in order."""
         return [self.name, f"{self.name}_stddev"]
+
+    @property
+    def _not_said(self) -> set[str]:
+        return {name for name in self.unsaid if getattr(self, name) is None}
 
     def entry(self, noises: Sequence[Noise]) -> dict[str, Any]:
         """The aggregate in the manifest's list ``aggregates``."""
@@ -108,7 +156,7 @@ class Aggregate(Model):
         return {
             "name": self.name,
             "function": self.function,
-            **self.model_dump(exclude={"name", "function", "weight"}),
+            **self.model_dump(exclude={"name", "function", "weight", *self._not_said}),
             "mechanism": noises[0].mechanism,
             "queries": [query.label for query in self.queries()],
             "stddev": accuracy.stddev,
@@ -162,11 +210,14 @@ class OneQuery(Aggregate):
 
 
 class Clipped(Aggregate):
-    """An aggregate of a numeric column whose values are clipped to [min_value, max_value]."""
+    """An aggregate of numbers that are clipped to [min_value, max_value]: values of a column, or one for each unit."""
+
+    unsaid: ClassVar[tuple[str, ...]] = ("where", "per_unit")
 
     column: Column
     min_value: Clip
     max_value: Clip
+    per_unit: Reduction | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -176,22 +227,63 @@ class Clipped(Aggregate):
 
     @override
     def needs(self) -> tuple[Need, ...]:
-        return (Need(self.column, numeric=True),)
+        return (Need(self.column, numeric=self.per_unit != "count"),)
+
+    @property
+    def values(self) -> Values:
+        """What its measures are taken over."""
+        return Values(self.column, self.where, self.per_unit)
 
     @property
     @override
     def in_short(self) -> str:
-        return f"{self.function} [{self.min_value:g}, {self.max_value:g}]"
+        reduced = "" if self.per_unit is None else f" of each unit's {self.per_unit}"
+        return f"{self.function}{reduced} [{self.min_value:g}, {self.max_value:g}]"
 
     @property
-    def clipping(self) -> str:
-        """What is done to each value, for people."""
-        return f"each value first moved into [{self.min_value:g}, {self.max_value:g}]"
+    @override
+    def plain_unit_sql(self) -> str | None:
+        if self.per_unit is None:
+            return None
+        value = self.filtered(f"{_SQL.get(self.per_unit, self.per_unit)}({sql_name(self.column)})")
+        return f"nullif({value}, 0)" if self.per_unit == "count" else value
 
-    def clipped(self, rows: Sequence[Mapping[str, Any]]) -> Doubles:
-        """The values of the column that are neither null nor NaN, clipped."""
-        numbers = np.asarray([row[self.column] for row in rows if row[self.column] is not None], dtype=np.float64)
-        return np.clip(numbers[~np.isnan(numbers)], self.min_value, self.max_value)
+    def plainly(self, function: str) -> str:
+        """A function of the values in Spark's own words, for ``plain_sql``."""
+        return self.filtered(f"{function}({sql_name(self.column)})") if self.per_unit is None else f"{function}({UNIT_VALUE})"
+
+    def meaning_of(self, what: str) -> str:
+        """What its cells are, for people.
+
+        Args:
+            what: The statistic, with what has to be said of it.
+        """
+        clipping = f"first moved into [{self.min_value:g}, {self.max_value:g}]"
+        if self.per_unit is None:
+            return f"{what}, each value {clipping}{self.condition}"
+        return f"{what} by privacy unit: of each the {_COME_TO[self.per_unit]}, {clipping}{self.condition}"
+
+    @override
+    def combination_note(self, *, overlapping: bool) -> str:
+        return "a user of several parties has a value at each" if overlapping and self.per_unit is not None else ""
+
+    def clipped(self, rows: Sequence[Mapping[str, Any]], unit: str) -> Doubles:
+        """The values of the column that are neither null nor NaN, or what those of each unit come to, clipped."""
+        found: dict[Any, list[Any]] = {}
+        for index, row in enumerate(rows):
+            if is_value(row[self.column]):
+                found.setdefault(index if self.per_unit is None else row[unit], []).append(row[self.column])
+        reduced = [_REDUCE[self.per_unit or "sum"](values) for values in found.values()]
+        return np.clip(np.asarray(reduced, np.float64), self.min_value, self.max_value)
+
+
+def is_value(found: Any) -> bool:
+    """Whether it is neither null nor NaN.
+
+    >>> is_value(0.0), is_value(None), is_value(float("nan"))
+    (True, False, False)
+    """
+    return found is not None and not (isinstance(found, float) and math.isnan(found))
 
 
 def described(name: str, kind: str, meaning: str, **more: Any) -> dict[str, Any]:

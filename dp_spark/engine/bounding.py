@@ -70,13 +70,16 @@ class BoundedRows:
     """Rows that satisfy ``bounds``; the bound travels with what it bounds.
 
     Attributes:
-        frame: Columns k0.., f0.., and ``first_of_unit``, true for one row of each unit in each partition.
+        frame: Columns u0.., ``key_hash`` where there are units, k0.., f0.., and ``first_of_unit``, true for one row of each
+            unit in each partition.
+        units: The names of the unit columns; empty where each row is a unit.
         keys: The names of the key columns.
         bounds: What one unit can have contributed.
         shifts: As in ``PreparedRows``.
     """
 
     frame: DataFrame
+    units: Sequence[str]
     keys: Sequence[str]
     bounds: ContributionBounds
     shifts: Mapping[Query, int] = field(default_factory=dict)
@@ -95,7 +98,7 @@ def bound_contributions(rows: PreparedRows, bounds: ContributionBounds, salt: Sa
     """
     if not rows.units:
         assert bounds == ContributionBounds(1, 1), "a row is in one partition, once"
-        return BoundedRows(rows.frame.withColumn(FIRST, F.lit(True)), rows.keys, bounds, rows.shifts)
+        return BoundedRows(rows.frame.withColumn(FIRST, F.lit(True)), [], rows.keys, bounds, rows.shifts)
     # One shuffle of the bare columns on the unit; hashes are cheaper to compute behind it than to carry through it.
     frame = rows.frame if rows.clustered else rows.frame.repartition(*_columns(rows.units))
     most = bounds.max_partitions_contributed if rows.keys else bounds.max_contributions_per_partition
@@ -107,7 +110,8 @@ def bound_contributions(rows: PreparedRows, bounds: ContributionBounds, salt: Sa
     if rows.keys:
         frame = _keep_partitions(frame, rows, bounds.max_partitions_contributed)
     frame = _keep_rows(frame, rows, bounds.max_contributions_per_partition)
-    return BoundedRows(frame.select(*rows.keys, *rows.features, FIRST), rows.keys, bounds, rows.shifts)
+    kept = frame.select(*rows.units, KEY_HASH, *rows.keys, *rows.features, FIRST)
+    return BoundedRows(kept, rows.units, rows.keys, bounds, rows.shifts)
 
 
 def _hashes(rows: PreparedRows, salt: Salt) -> tuple[Column, Column]:

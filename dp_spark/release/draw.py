@@ -11,6 +11,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from dp_spark.aggregates.query import Query
 from dp_spark.engine import aggregation
 from dp_spark.engine.bounding import Salt, bound_contributions
+from dp_spark.engine.features import prepare_rows
 from dp_spark.errors import DpSparkError, SourceError
 from dp_spark.ledger.entries import Charge, Written
 from dp_spark.ledger.outbox import Draw
@@ -70,9 +71,7 @@ def _draw(spark: SparkSession, checked: Checked, charge: Written[Charge], on_sta
     on_stage("read and aggregate")
     queries = list(plan.queries)
     public = checked.keys.frame(spark) if checked.keys is not None else None
-    rows = aggregation.prepare_rows(
-        checked.frame, spec.unit_columns, spec.group_by, queries, public, clustered=checked.clustered
-    )
+    rows = prepare_rows(checked.frame, spec.unit_columns, spec.group_by, queries, public, clustered=checked.clustered)
     bounded = bound_contributions(rows, plan.bounds, Salt.fresh())
     with settings(spark, {BUCKETING: "true"} if checked.clustered else {}):
         exact = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)

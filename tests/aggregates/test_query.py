@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from queries import plain_sum, total_in
 
-from dp_spark.aggregates.query import PRIVACY_ID_COUNT, ROW_COUNT, Query, centred_sum, count_of_column
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT, ROW_COUNT, Query, Values, centred_sum, count_of_column
 from dp_spark.errors import SpecError
 from dp_spark.plan.planning import weighted_queries
 
@@ -23,8 +23,8 @@ def weights_of(*aggregates: dict[str, object], selection: Decimal | None = None)
 def test_a_mean_is_a_count_of_its_own_column_and_a_centred_sum() -> None:
     (mean,) = release_spec(aggregates=[MEAN]).aggregates
     assert mean.queries() == (
-        count_of_column("value"),
-        centred_sum("value", 0.0, 100.0),
+        count_of_column(Values("value")),
+        centred_sum(Values("value"), 0.0, 100.0),
     )
 
 
@@ -33,7 +33,7 @@ def test_each_simple_aggregate_is_one_query() -> None:
     assert [aggregate.queries() for aggregate in spec.aggregates] == [
         (PRIVACY_ID_COUNT,),
         (ROW_COUNT,),
-        (count_of_column("value"),),
+        (count_of_column(Values("value")),),
         (plain_sum("value", -10.0, 30.0),),
     ]
 
@@ -42,8 +42,8 @@ def test_the_same_query_is_drawn_once_with_the_largest_weight() -> None:
     count_of_value = {"function": "count", "name": "values", "column": "value", "weight": Decimal(3)}
     weights = weights_of({**MEAN, "weight": Decimal(2)}, count_of_value)
     assert weights == {
-        count_of_column("value"): Decimal(3),
-        centred_sum("value", 0.0, 100.0): Decimal(2),
+        count_of_column(Values("value")): Decimal(3),
+        centred_sum(Values("value"), 0.0, 100.0): Decimal(2),
     }
     assert weights_of(count_of_value, {**MEAN, "weight": Decimal(2)}) == weights
 
@@ -75,7 +75,7 @@ def test_bad_clipping_bounds_are_named_by_their_aggregate() -> None:
     st.integers(-(2**63), 2**63 - 1) | st.integers(-100, 100),
 )
 def test_the_low_bits_of_whole_numbers_are_zero(limits: tuple[float, float], mean: bool, value: int) -> None:
-    total = total_in(centred_sum("x", *limits) if mean else plain_sum("x", *limits))
+    total = total_in(centred_sum(Values("x"), *limits) if mean else plain_sum("x", *limits))
     assert total.term(total.lattice.to_integer(float(value))) % 2**total.zero_bits == 0
     assert total.zero_bits >= 0
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pytest
-from aggregate_cases import Party, count_beside, exact, instances, limits_of, plan_of, text_of
+from aggregate_cases import WHERE, Party, count_beside, exact, instances, limits_of, plan_of, text_of
 
 from dp_spark.aggregates.base import Aggregate
 from dp_spark.aggregates.given import CannotCombine, Noise
@@ -44,7 +44,7 @@ accountants = pytest.mark.parametrize("accountant", ["basic", "zcdp"])
 def rows_of(aggregate: Aggregate, places: tuple[float, ...], size: int, first: int = 0) -> list[dict[str, Any]]:
     low, high = limits_of(aggregate)
     values = [low + place * (high - low) for place in places]
-    return [{"unit": first + index, "x": values[index % len(values)]} for index in range(size)]
+    return [{"unit": first + index, "x": values[index % len(values)], WHERE: True} for index in range(size)]
 
 
 def noise_of(noise: Noise, random: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -156,7 +156,7 @@ def test_the_errors_of_combined_cells_are_theirs(
     others = tuple(1 - place / 2 for place in places)
     parts, rows = [], []
     for seed, (size, epsilon, where) in enumerate([(10_000, "1", places), (4_000, "0.5", others)]):
-        plan = plan_of(aggregate, count_beside(), epsilon=epsilon, accountant=accountant)
+        plan = plan_of(aggregate, count_beside(aggregate), epsilon=epsilon, accountant=accountant)
         try:
             parts.append(aggregate.parts(Party(plan, drawn_cells(plan, aggregate, where, size, seed))))
         except CannotCombine:

@@ -17,16 +17,30 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import sqlglot
-from aggregate_cases import EXAMPLES, KINDS, Party, Row, count_beside, exact, instances, limits_of, plan_of, read_by, text_of
+from aggregate_cases import (
+    EXAMPLES,
+    KINDS,
+    WHERE,
+    Party,
+    Row,
+    count_beside,
+    counted,
+    exact,
+    instances,
+    limits_of,
+    plan_of,
+    read_by,
+    text_of,
+)
 from checkout import ROOT
 
-from dp_spark.aggregates.base import Aggregate
+from dp_spark.aggregates.base import UNIT_VALUE, Aggregate
 from dp_spark.aggregates.given import CannotCombine, Drawn, Noise
-from dp_spark.aggregates.query import Total
+from dp_spark.aggregates.query import Total, Values
 from dp_spark.aggregates.registry import BY_FUNCTION, aggregate_of, table
 from dp_spark.plan.cells import release_table
 from dp_spark.plan.planning import weighted_queries
-from dp_spark.privacy.bounds import ContributionBounds
+from dp_spark.privacy.bounds import ContributionBounds, Sensitivity
 from dp_spark.privacy.lattice import Lattice
 
 BOUNDS = [ContributionBounds(1, 1), ContributionBounds(1, 3), ContributionBounds(2, 1), ContributionBounds(2, 2)]
@@ -56,8 +70,11 @@ def values_for(aggregate: Aggregate) -> list[float | None]:
 def test_no_unit_changes_a_query_by_more_than_declared_and_one_does(aggregate: Aggregate, bounds: ContributionBounds) -> None:
     """Brute force over what a unit can have in a partition, beside others; a unit's k partitions are alike."""
     k, m = bounds.max_partitions_contributed, bounds.max_contributions_per_partition
-    values = values_for(aggregate)
-    others = [{"unit": "other", "x": value} for value in values]
+    low, high = limits_of(aggregate)
+    values = [{"x": value, WHERE: True} for value in (*values_for(aggregate), high + 1)]
+    values += [{"x": low, WHERE: False}, {"x": high, WHERE: None}]
+    others = [{"unit": "other", **value} for value in values]
+    reached = getattr(aggregate, "per_unit", None) != "count" or m >= high  # a unit has no more values than rows
     for query in aggregate.queries():
         before = exact(query, others)
         assert len(before) == query.width
@@ -65,24 +82,27 @@ def test_no_unit_changes_a_query_by_more_than_declared_and_one_does(aggregate: A
         of_one_row: list[list[int]] = []
         for size in range(1, m + 1):
             for mine in itertools.combinations_with_replacement(values, size):
-                after = exact(query, [*others, *({"unit": "u", "x": value} for value in mine)])
+                after = exact(query, [*others, *({"unit": "u", **value} for value in mine)])
                 changes.append([a - b for a, b in zip(after, before, strict=True)])
             of_one_row = of_one_row or changes.copy()
         declared = bounds.sensitivity(query)
-        assert declared.l0 == k
-        assert declared.linf == max(abs(value) for item in changes for value in item)
-        assert declared.l1 == k * max(sum(map(abs, item)) for item in changes)  # never more, and attained
-        assert declared.l2_squared == k * max(sum(value * value for value in item) for item in changes)
-        assert declared.in_each == max(sum(value != 0 for value in item) for item in changes)
+        found = Sensitivity(
+            l0=k,
+            l1=k * max(sum(map(abs, item)) for item in changes),
+            l2_squared=k * max(sum(value * value for value in item) for item in changes),
+            linf=max(abs(value) for item in changes for value in item),
+            in_each=max(sum(value != 0 for value in item) for item in changes),
+        )
+        assert found == declared if reached else found.l1 <= declared.l1 and found.l2_squared <= declared.l2_squared
         assert query.touched == max(sum(value != 0 for value in item) for item in of_one_row)
-        assert query.change == max(abs(value) for item in of_one_row for value in item)
+        assert query.change == max(abs(value) for item in of_one_row for value in item) or not reached or m > 1
 
 
 def test_a_shifted_square_changes_a_sum_by_no_more_than_its_larger_part() -> None:
     """Every z for small ranges; R^2 is odd for odd R."""
     for radius in range(1, 65):
         lattice = Lattice(-float(radius), float(radius), 0)
-        squares = Total("x", lattice, lattice.midpoint, power=2, shift=lattice.radius**2 // 2)
+        squares = Total(Values("x"), lattice, lattice.midpoint, power=2, shift=lattice.radius**2 // 2)
         assert squares.change == max(abs(squares.term(z)) for z in range(-radius, radius + 1))
         assert squares.change == radius**2 - radius**2 // 2
 
@@ -105,8 +125,12 @@ def test_what_it_needs_is_what_its_queries_read(aggregate: Aggregate) -> None:
             read[column] = read.get(column, False) or numeric
     assert {need.column: need.numeric for need in aggregate.needs()} == read
     for units in ([], ["a`b", "c"]):
-        columns = sqlglot.parse_one(aggregate.plain_sql(units), dialect="spark").find_all(sqlglot.exp.Column)
-        assert {column.name for column in columns} - {"a`b", "c"} == set(read)
+        texts = [text for text in (aggregate.plain_sql(units), aggregate.plain_unit_sql) if text is not None]
+        columns = {
+            found.name for text in texts for found in sqlglot.parse_one(text, dialect="spark").find_all(sqlglot.exp.Column)
+        }
+        assert (UNIT_VALUE in columns) == (aggregate.plain_unit_sql is not None)
+        assert columns - {"a`b", "c", UNIT_VALUE} == set(read) | ({WHERE} if aggregate.where else set())
 
 
 # --- cells ------------------------------------------------------------------------------------------------------------
@@ -127,10 +151,10 @@ def finished(rows: Sequence[Row], *aggregates: Aggregate) -> pa.Table:
 @every
 @pytest.mark.parametrize("values", SAMPLES, ids=str)
 def test_finish_at_a_huge_epsilon_is_the_reference(aggregate: Aggregate, values: list[float | None]) -> None:
-    rows = [{"unit": index % 3, "x": value} for index, value in enumerate(values)]
+    rows = [{"unit": index % 3, "x": value, WHERE: index != 1} for index, value in enumerate(values)]
     [found] = finished(rows, aggregate).to_pylist()
     assert list(found) == aggregate.column_names()
-    for name, expected in zip(found, aggregate.reference(rows, "unit"), strict=True):
+    for name, expected in zip(found, aggregate.reference(counted(rows, aggregate.where), "unit"), strict=True):
         assert found[name] == (None if expected is None else pytest.approx(expected, abs=5e-3)), name
 
 
@@ -208,12 +232,12 @@ def parts_of(aggregate: Aggregate, party: Party) -> Any:
 
 
 @every
-@pytest.mark.parametrize("counted", [True, False])
-def test_cells_of_two_parties_are_those_of_one_curator_or_are_refused_with_a_mend(aggregate: Aggregate, counted: bool) -> None:
+@pytest.mark.parametrize("beside", [True, False])
+def test_cells_of_two_parties_are_those_of_one_curator_or_are_refused_with_a_mend(aggregate: Aggregate, beside: bool) -> None:
     values = [2 * value for value in values_for(aggregate)[2:] if value is not None]
-    here = [{"unit": index, "x": value} for index, value in enumerate(values)]
-    there = [{"unit": index + 10, "x": value / 3} for index, value in enumerate([*values, *values])]
-    asked = (aggregate, count_beside()) if counted else (aggregate,)
+    here = [{"unit": index, "x": value, WHERE: True} for index, value in enumerate(values)]
+    there = [{"unit": index + 10, "x": value / 3, WHERE: True} for index, value in enumerate([*values, *values])]
+    asked = (aggregate, count_beside(aggregate)) if beside else (aggregate,)
     plan = plan_of(*asked, epsilon="1e9")
     found = [parts_of(aggregate, Party(plan, finished(rows, *asked))) for rows in (here, there)]
     if isinstance(found[0], CannotCombine):

@@ -11,15 +11,16 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from frames import SALT, explained, frame_of, kept, prepared, product, tuples
+from frames import SALT, explained, frame_of, kept, prepared, product, tuples, without_units
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from dp_spark.aggregates.query import count_of_column
-from dp_spark.engine import aggregation, bounding
-from dp_spark.engine.bounding import FIRST, PreparedRows, Salt, bound_contributions
+from dp_spark.aggregates.query import Values, count_of_column
+from dp_spark.engine import bounding
+from dp_spark.engine.bounding import FIRST, KEY_HASH, PreparedRows, Salt, bound_contributions
+from dp_spark.engine.features import prepare_rows
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.spark.settings import settings as session_settings
 
@@ -68,7 +69,7 @@ row = st.tuples(st.integers(0, 24), st.none() | small, st.none() | small)
 @example(rows=[(0, 0, 0)] * 7 + [(1, None, None)] * 7, k=3, m=3)
 def test_every_unit_keeps_exactly_what_its_bounds_allow(spark: SparkSession, rows: Rows, k: int, m: int) -> None:
     bounded = bound_contributions(traced(spark, rows), ContributionBounds(k, m), Salt.fresh())
-    found = tuples(bounded.frame)
+    found = tuples(without_units(bounded))
     check_contract(rows, Counter(item[:3] for item in found), k, m)
     # first_of_unit is true exactly once for each unit and partition
     firsts = Counter((unit, key) for key, _, unit, first in found if first)
@@ -76,12 +77,12 @@ def test_every_unit_keeps_exactly_what_its_bounds_allow(spark: SparkSession, row
     assert all(item[3] in (True, False) for item in found)
 
 
-def test_bounds_travel_with_the_rows_and_units_do_not(spark: SparkSession) -> None:
+def test_bounds_travel_with_the_rows(spark: SparkSession) -> None:
     bounds = ContributionBounds(2, 3)
     bounded = bound_contributions(traced(spark, [(0, 0, 0)]), bounds, SALT)
     assert bounded.bounds == bounds
     assert bounded.keys == ["k0"]
-    assert bounded.frame.columns == ["k0", "f0", "f1", FIRST]
+    assert bounded.frame.columns == ["u0", KEY_HASH, "k0", "f0", "f1", FIRST]
 
 
 def test_large_bounds_keep_every_row(spark: SparkSession) -> None:
@@ -103,7 +104,7 @@ def test_rows_without_features_are_bounded_too(spark: SparkSession) -> None:
 def test_without_keys_there_is_one_partition(spark: SparkSession) -> None:
     frame = frame_of(spark, {"u": INT, "f": INT, "whose": INT}, [(unit, value, unit) for unit, value in product(7, 5)])
     bounded = bound_contributions(prepared(frame, 1, 0), ContributionBounds(1, 2), SALT)
-    found = tuples(bounded.frame)
+    found = tuples(without_units(bounded))
     assert Counter(unit for _, unit, _ in found) == dict.fromkeys(range(7), 2)
     assert Counter(unit for _, unit, first in found if first) == dict.fromkeys(range(7), 1)
 
@@ -144,8 +145,8 @@ def test_null_units_are_dropped_and_row_units_are_untouched(spark: SparkSession)
     frame = frame_of(spark, columns, rows)
 
     def values(*units: str) -> set[int]:
-        query = count_of_column("x")
-        found = aggregation.prepare_rows(frame.where("x is not null"), units, ["g", "x"], [query], None)
+        query = count_of_column(Values("x"))
+        found = prepare_rows(frame.where("x is not null"), units, ["g", "x"], [query], None)
         assert found.frame.columns == [*found.units, "k0", "k1", "f0"]
         return {item[0] for item in tuples(found.frame.select("k1"))}
 
@@ -158,7 +159,7 @@ def test_null_units_are_dropped_and_row_units_are_untouched(spark: SparkSession)
 def test_a_row_unit_keeps_all_rows_each_the_first_of_its_own(spark: SparkSession) -> None:
     frame = frame_of(spark, {"k": INT, "f": INT}, [(0, 5), (0, 5), (None, None), (1, 2)])
     bounded = bound_contributions(prepared(frame, 0, 1), ContributionBounds(1, 1), SALT)
-    assert sorted(tuples(bounded.frame), key=repr) == sorted(
+    assert sorted(tuples(without_units(bounded)), key=repr) == sorted(
         [(0, 5, True), (0, 5, True), (None, None, True), (1, 2, True)], key=repr
     )
     for wrong in (ContributionBounds(2, 1), ContributionBounds(1, 2)):
