@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +15,8 @@ from dp_spark.aggregates.bins import Binned, arrays, levels_over, rows_of
 from dp_spark.aggregates.given import SIZES, Accuracy, CannotCombine, Doubles, Drawn, Noise, PartyCells, doubles, too_few
 from dp_spark.aggregates.query import Values, count_of_column
 from dp_spark.noise_width import stddevs_for
-from dp_spark.privacy.cumulated import ascending, counts_below, rank_variances
+from dp_spark.privacy.cumulated import ascending, counts_below, rank_variances, total_variance
 from dp_spark.privacy.trees import TreeShape
-
-#: Of the noise of a total, in the variances of a node's: a share of 1 of it leaves what is above the last edge out.
-_WHOLE = np.ones((1, 1))
 
 
 class Cdf(Binned):
@@ -29,7 +27,6 @@ class Cdf(Binned):
     """
 
     released_as: ClassVar[str] = "ARRAY<DOUBLE>: for each edge the share of the values below it, for the last one up to it"
-    needs_edges: ClassVar[bool] = True
 
     function: Literal["cdf"]
 
@@ -39,20 +36,24 @@ class Cdf(Binned):
         return self._shape(levels_over(self.grid))
 
     @override
+    def served_by(self, labels: Collection[str]) -> Self:
+        return self  # it reads a tree wherever there can be one
+
+    @override
     def finish(self, drawn: Sequence[Drawn]) -> list[pa.Array]:
         [found] = drawn
         below, total = counts_below(found.tree(self.shape))
         shares = ascending(np.clip(below / np.maximum(total, 1.0)[:, None], 0.0, 1.0))
         variance = found.noise.stddev**2
         error = np.sqrt(rank_variances(self.shape, shares, variance).max(axis=1))
-        of_total = float(np.sqrt(_of_total(self.shape, variance)))
+        of_total = math.sqrt(total_variance(self.shape, variance))
         return [arrays(shares), pa.array(error / np.maximum(total, 1.0), mask=too_few(total, of_total))]
 
     @override
     def accuracy(self, noises: Sequence[Noise]) -> Accuracy:
         [noise] = noises
-        wrong = stddevs_for(noise.mechanism) * np.sqrt(_largest(self.shape, noise.stddev**2))
-        return Accuracy(None, None, {n: float(min(1.0, wrong / n)) for n in SIZES})
+        wrong = stddevs_for(noise.mechanism) * math.sqrt(_largest(self.shape, noise.stddev**2))
+        return Accuracy(None, None, {n: min(1.0, wrong / n) for n in SIZES})
 
     @override
     def describe(self, noises: Sequence[Noise]) -> list[dict[str, Any]]:
@@ -68,9 +69,9 @@ class Cdf(Binned):
 
     @override
     def plain_sql(self, units: Sequence[str]) -> str:
-        *edges, last = self.edges_of.edges
-        below = [self.plainly(f"avg(cast({{}} {sign} {edge!r}D as int))") for edge, sign in [*((e, "<") for e in edges), (last, "<=")]]
-        return f"array({', '.join(below)})"
+        *edges, last = self.numbers_grid.edges
+        tests = [*(f"< {edge!r}D" for edge in edges), f"<= {last!r}D"]
+        return f"array({', '.join(self.over(f'avg(cast({self.value_sql} {test} as int))') for test in tests)})"
 
     @override
     def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
@@ -80,7 +81,7 @@ class Cdf(Binned):
 
     @override
     def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
-        return shares_of(party, self.name, self.values, self.shape, self.queries()[0].label)
+        return shares_of(party, self.name, self.of_values, self.shape, self.queries()[0].label)
 
     @override
     def combined(self, added: Mapping[str, pa.ChunkedArray]) -> list[Any]:
@@ -92,11 +93,6 @@ class Cdf(Binned):
         return "weighted by the parties' noisy counts of values"
 
 
-def _of_total(shape: TreeShape, variance: float) -> float:
-    """The variance of all values together: of what is below no edge, less all."""
-    return float(rank_variances(shape, np.full((1, shape.leaves + 1), 1e9), variance).max() / 1e18)
-
-
 def _largest(shape: TreeShape, variance: float) -> float:
     """The largest variance of a rank, wherever the values are."""
     edges = np.linspace(0, 1, 21)[:, None]
@@ -104,7 +100,7 @@ def _largest(shape: TreeShape, variance: float) -> float:
 
 
 def shares_of(party: PartyCells, name: str, values: Values, shape: TreeShape, label: str) -> dict[str, pa.ChunkedArray]:
-    """What of a party's distribution function adds up: for each edge the number of values below it, and what its error is made of.
+    """What of a party's distribution function adds up: the values below each edge, and what their errors are made of.
 
     Args:
         party: The party.
@@ -137,7 +133,7 @@ def shares_of(party: PartyCells, name: str, values: Values, shape: TreeShape, la
 
 
 def added_shares(added: Mapping[str, pa.ChunkedArray], edges: int) -> tuple[Doubles, Doubles]:
-    """The distribution function of all parties' values, and the stddev of its elements at most; NaN where too few are behind it.
+    """The distribution function of all parties' values, and the most that an element's stddev is; NaN where too few are told.
 
     Each party's share F_i has the weight of its noisy number n_i: F = sum n_i F_i / n. To first order the error is that of the
     shares, n_i dF_i / n, and of the weights, (F_i - F) dn_i / n.

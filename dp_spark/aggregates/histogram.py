@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
+from pydantic import model_validator
 from typing_extensions import override
 
-from dp_spark.aggregates.base import described, sql_name, stddev_column
+from dp_spark.aggregates.base import described, stddev_column
 from dp_spark.aggregates.bins import Binned, Texts, arrays, rows_of
-from dp_spark.aggregates.given import Accuracy, Drawn, Noise, PartyCells, doubles
+from dp_spark.aggregates.given import Accuracy, Drawn, Need, Noise, PartyCells, doubles
 from dp_spark.privacy.grids import Grid, Listed
 
 
@@ -27,10 +29,27 @@ class Histogram(Binned):
     function: Literal["histogram"]
     values: Texts | None = None
 
+    unsaid: ClassVar[tuple[str, ...]] = (*Binned.unsaid, "values")
+    ways: ClassVar[str] = "edges, or min_value, max_value and resolution, or values for texts"
+
+    @model_validator(mode="after")
+    def _texts_are_not_reduced(self) -> Self:
+        if self.values is not None and self.per_unit is not None:
+            raise ValueError("per_unit reduces numbers, and values are texts; remove one of them")
+        return self
+
+    @override
+    def _has_other_bins(self) -> Sequence[bool]:
+        return (self.values is not None,)
+
     @property
     @override
     def grid(self) -> Grid:
-        return self.edges_of if self.values is None else Listed(self.values)
+        return self.numbers_grid if self.values is None else Listed(self.values)
+
+    @override
+    def needs(self) -> tuple[Need, ...]:
+        return super().needs() if self.values is None else (Need(self.column, numeric=False, text=True),)
 
     @override
     def finish(self, drawn: Sequence[Drawn]) -> list[pa.Array]:
@@ -53,12 +72,11 @@ class Histogram(Binned):
             "stddev": noise.stddev,
             "stddev_column": f"{self.name}_stddev",
         }
-        of_texts = "for each listed text" if isinstance(self.grid, Listed) else "between each edge and the next, the last included"
-        outside = "others are not counted"
+        where = "for each listed text" if self.values is not None else "from each edge to before the next, the last included"
         return [
             described(
-                self.name, "array<bigint>", f"{self.counted_what} {of_texts}", aggregate=self.name, error=error,
-                **self.bins_told, notes=[outside],
+                self.name, "array<bigint>", f"{self.counted_what}, {where}", aggregate=self.name, error=error,
+                **self.bins_told, notes=["others are not counted"],
             ),
             stddev_column(self.name),
         ]  # fmt: skip
@@ -67,11 +85,12 @@ class Histogram(Binned):
     def plain_sql(self, units: Sequence[str]) -> str:
         if self.values is not None:
             quoted = [value.replace("\\", "\\\\").replace("'", "\\'") for value in self.values]
-            tests = [f"{{}} = '{text}'" for text in quoted]
+            tests = [f"{self.value_sql} = '{text}'" for text in quoted]
         else:
-            edges, last = self.edges_of.edges, self.edges_of.bins - 1
-            tests = [f"{{}} >= {low!r}D and {{}} {'<=' if i == last else '<'} {high!r}D" for i, (low, high) in enumerate(zip(edges, edges[1:]))]
-        return f"array({', '.join(self.plainly(f'count_if({test})') for test in tests)})"
+            *pairs, end = itertools.pairwise(self.numbers_grid.edges)
+            tests = [f"{self.value_sql} >= {low!r}D and {self.value_sql} < {high!r}D" for low, high in pairs]
+            tests.append(f"{self.value_sql} between {end[0]!r}D and {end[1]!r}D")
+        return f"array({', '.join(self.over(f'count_if({test})') for test in tests)})"
 
     @override
     def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
@@ -81,7 +100,7 @@ class Histogram(Binned):
     def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
         counts = rows_of(party.column(self.name), self.grid.bins)
         variance = doubles(party.column(f"{self.name}_stddev")) ** 2
-        bins = {f"b{index}": pa.chunked_array([column.astype(np.int64)]) for index, column in enumerate(counts.T)}
+        bins = {f"b{index}": pa.chunked_array([column]) for index, column in enumerate(counts.T)}
         return {**bins, "var": pa.chunked_array([variance])}
 
     @override

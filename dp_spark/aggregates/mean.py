@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
-from dp_spark.aggregates.base import Clipped, described, stddev_column
+from dp_spark.aggregates.base import described, stddev_column
 from dp_spark.aggregates.given import (
     SIZES,
     Accuracy,
@@ -25,6 +25,7 @@ from dp_spark.aggregates.given import (
     doubles,
     too_few,
 )
+from dp_spark.aggregates.over_values import Clipped
 from dp_spark.aggregates.query import Query, centred_sum, count_of_column
 from dp_spark.errors import at_key
 from dp_spark.noise_width import stddevs_for
@@ -85,7 +86,7 @@ class Mean(Clipped):
     @override
     def queries(self) -> tuple[Query, ...]:
         with at_key(f"aggregates.{self.name}"):
-            return (count_of_column(self.values), centred_sum(self.values, self.min_value, self.max_value))
+            return (count_of_column(self.of_values), centred_sum(self.of_values, self.min_value, self.max_value))
 
     @override
     def finish(self, drawn: Sequence[Drawn]) -> list[pa.Array]:

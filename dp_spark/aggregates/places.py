@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
-from dp_spark.aggregates.base import Clipped, described
-from dp_spark.aggregates.bins import bins_query
-from dp_spark.aggregates.cdf import Cdf, Shares
+from dp_spark.aggregates.base import described
+from dp_spark.aggregates.bins import MOST_BINS, bins_query
+from dp_spark.aggregates.cdf import added_shares, shares_of
 from dp_spark.aggregates.given import SIZES, Accuracy, CannotCombine, Doubles, Drawn, Noise, PartyCells
+from dp_spark.aggregates.over_values import Clipped
 from dp_spark.aggregates.query import Query
 from dp_spark.errors import at_key
 from dp_spark.noise_width import stddevs_for
@@ -55,7 +56,8 @@ class Places(Clipped):
 
     @override
     def queries(self) -> tuple[Query, ...]:
-        return (bins_query(self.values, self.grid, self.shape),)
+        with at_key(f"aggregates.{self.name}"):
+            return (bins_query(self.of_values, self.grid, self.shape),)
 
     @property
     @override
@@ -128,8 +130,8 @@ class Places(Clipped):
 
     @override
     def plain_sql(self, units: Sequence[str]) -> str:
-        [first, *_] = self.asked.values()
-        return self.plainly("percentile").replace(")", f", {first!r})", 1)
+        shares = ", ".join(f"{share!r}D" for share in self.asked.values())
+        return self.plainly("percentile", f"array({shares})")
 
     @override
     def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
@@ -141,13 +143,13 @@ class Places(Clipped):
         if not len(values):
             return self.min_value, self.min_value, self.max_value
         rank, edges = share * len(values), self.grid.edges
-        least, most = values[math.ceil(rank) - 1], values[min(math.floor(rank), len(values) - 1)]
+        least, most = (float(values[at]) for at in (math.ceil(rank) - 1, min(math.floor(rank), len(values) - 1)))
         if least in (self.min_value, self.max_value) and least == most:
             return least, *self._ends(least, most)
         below, above = self._ends(least, least)
         inside = (values >= below) & (values < above)
-        place = edges.index(below) + (rank - np.sum(values < below)) / max(1, np.sum(inside))
-        return float(self._values_at(place)), below, self._ends(most, most)[1]
+        place = edges.index(below) + (rank - int((values < below).sum())) / max(1, int(inside.sum()))
+        return float(self._values_at(np.array([place]))[0]), below, self._ends(most, most)[1]
 
     def _ends(self, least: float, most: float) -> tuple[float, float]:
         edges, place = self.grid.edges, self.grid.place
@@ -155,27 +157,35 @@ class Places(Clipped):
 
     @override
     def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
-        label = self.queries()[0].label
-        if party.column_of(label, Cdf.FUNCTION) is None:
+        [query] = self.queries()
+        name = party.column_of(query.label, "cdf")
+        if name is None:
+            coarse = " with resolution: 1000 in both," if self.resolution > MOST_BINS else ","
             raise CannotCombine(
-                "quantiles of parties say nothing of the quantile of all their values",
-                f"add {{function: cdf, column: {self.column}, edges: [...], name: ...}} with the {self.resolution + 1} edges "
-                "of the quantiles' own leaves to the release file, and the count of the column, and release again",
+                "parties' quantiles do not tell the quantile of all their values; their distribution functions do",
+                f"add {{function: cdf, column: {self.column}, min_value: {self.min_value:g}, max_value: {self.max_value:g}, "
+                f"resolution: {min(self.resolution, MOST_BINS)}, name: ...}} to the release file{coarse} with the quantiles' "
+                "weight (it is their own draw and costs nothing more), and release again",
             )
-        return Shares(self.values, self.grid, label).parts(party)
+        return shares_of(party, name, self.of_values, self.shape, query.label)
 
     @override
     def combined(self, added: Mapping[str, pa.ChunkedArray]) -> list[Any]:
-        shares, stddev = Shares.combined(added, self.resolution + 1)
-        width = stddevs_for("laplace") * np.nan_to_num(stddev, nan=np.inf)[:, None]  # parties can have either noise
+        """Cells by inversion of the distribution function of all parties' values, as it is and moved by its error."""
+        shares, stddev = added_shares(added, self.resolution + 1)
+        # Parties can have either noise; where no error is known the interval is the whole range.
+        width = stddevs_for("laplace") * np.where(np.isnan(stddev), np.inf, stddev)[:, None]
         cells = []
         for share in self.asked.values():
-            first = [np.argmax(moved >= share, axis=1) for moved in (shares + width, shares)]
-            low, leaf = (np.maximum(found - 1, 0) for found in first)
-            high = shares.shape[1] - np.argmax((shares - width < share)[:, ::-1], axis=1)
-            before, behind = (np.take_along_axis(shares, index[:, None], 1)[:, 0] for index in (leaf, first[1]))
-            within = np.divide(share - before, behind - before, out=np.full(len(leaf), 0.5), where=behind > before)
-            place = np.clip(leaf + np.clip(within, 0, 1), 0, self.resolution)
-            ends = np.minimum(low, place), np.maximum(np.minimum(high, self.resolution), place)
-            cells += [pa.array(self._values_at(found)) for found in (place, *ends)]
+            below = [(moved < share).sum(axis=1) for moved in (shares + width, shares, shares - width)]
+            low, high = np.maximum(below[0] - 1, 0), np.minimum(below[2], self.resolution)
+            ends = [np.clip(found, 0, self.resolution) for found in (below[1] - 1, below[1])]
+            before, behind = (np.take_along_axis(shares, end[:, None], axis=1)[:, 0] for end in ends)
+            within = np.divide(share - before, behind - before, out=np.zeros(len(low)), where=behind > before)
+            place = np.clip(ends[0] + within, 0, self.resolution)
+            cells += [pa.array(self._values_at(found)) for found in (place, np.minimum(low, place), np.maximum(high, place))]
         return cells
+
+    @override
+    def combination_note(self, *, overlapping: bool) -> str:
+        return "from the parties' distribution functions, weighted by their noisy counts of values"

@@ -6,12 +6,17 @@ that need the same query share one draw: the same number shown twice is not two 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from dp_spark.privacy.lattice import MOST_OF_A_ROW, Lattice, centred_lattice
+from dp_spark.errors import SpecError
+from dp_spark.privacy.grids import Edges, Grid
+from dp_spark.privacy.lattice import MOST_OF_A_ROW, Lattice, centred_lattice, sum_lattice
+from dp_spark.privacy.trees import TreeShape
 
 #: How the values of a unit's rows in a partition become one.
 Reduction = Literal["sum", "mean", "count", "min", "max"]
@@ -124,7 +129,56 @@ class Total:
         return min(-self.lattice.exponent, *((end & -end).bit_length() - 1 for end in ends))
 
 
-Measure = Units | Rows | Present | Total
+@dataclass(frozen=True)
+class Bins:
+    """How many values are in each node of a tree over public bins (``trees.TreeShape``); of no bin, in no node.
+
+    Attributes:
+        values: The values.
+        grid: The bins. Between edges, values below and above all of them are in nodes of their own.
+        shape: The tree; of one level where only the bins are counted.
+    """
+
+    values: Values
+    grid: Grid
+    shape: TreeShape
+
+    @property
+    def lattice(self) -> Lattice:
+        """Where what a unit's rows come to is an integer: as far as bins reach, and as much again at each end."""
+        assert isinstance(self.grid, Edges), "texts are not reduced"
+        first, last = self.grid.edges[0], self.grid.edges[-1]
+        return Lattice(2 * first - last, 2 * last - first, sum_lattice(first, last, per_unit=True).exponent)
+
+    @property
+    def integer_edges(self) -> tuple[int, ...]:
+        """The edges on that lattice.
+
+        Raises:
+            SpecError: If two of them are one point of it.
+        """
+        assert isinstance(self.grid, Edges), "texts are not reduced"
+        edges = tuple(round(math.ldexp(edge, -self.lattice.exponent)) for edge in self.grid.edges)
+        if any(before >= after for before, after in itertools.pairwise(edges)):
+            raise SpecError("the bins are too narrow for what a unit's rows come to", mend="use fewer or wider bins")
+        return edges
+
+    def nodes(self, place: int) -> list[int]:
+        """Which of its integers a value in a place of the grid (``Edges.place``) changes.
+
+        >>> from dp_spark.privacy.grids import even_edges
+        >>> bins = Bins(Values("x"), even_edges(0.0, 1.0, 100), TreeShape(2))
+        >>> [bins.nodes(place) for place in (0, 1, 100, 101)]
+        [[0], [1, 12], [10, 111], [11]]
+        """
+        shape, leaf = self.shape, place - 1
+        if not 0 <= leaf < shape.leaves:
+            return [0 if leaf < 0 else shape.branches + 1]
+        levels = range(1, shape.levels + 1)
+        return [shape.start(level) + (level == 1) + leaf // (shape.leaves // shape.nodes(level)) for level in levels]
+
+
+Measure = Units | Rows | Present | Total | Bins
 
 
 @dataclass(frozen=True)
@@ -159,7 +213,7 @@ PRIVACY_ID_COUNT = Query(Units(), "privacy_id_count", once_per_unit=True)
 ROW_COUNT = Query(Rows(), "count")
 
 
-def label_of(kind: str, *, column: str | None = None, **told: str | float | list[float] | None) -> str:
+def label_of(kind: str, *, column: str | None = None, **told: str | float | Sequence[Any] | None) -> str:
     """The label of a query: plain for a column, or one JSON object where there is more to tell.
 
     Args:

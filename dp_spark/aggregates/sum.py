@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from dp_spark.aggregates.base import Clipped, OneQuery
+from dp_spark.aggregates.base import OneQuery
+from dp_spark.aggregates.over_values import Clipped
 from dp_spark.aggregates.query import Query, Total, total_of_column
 from dp_spark.errors import at_key
 from dp_spark.privacy.lattice import sum_lattice
@@ -28,7 +29,7 @@ class Sum(Clipped, OneQuery):
     def queries(self) -> tuple[Query, ...]:
         with at_key(f"aggregates.{self.name}"):
             lattice = sum_lattice(self.min_value, self.max_value, per_unit=self.per_unit is not None)
-        return (total_of_column("sum", Total(self.values, lattice)),)
+        return (total_of_column("sum", Total(self.of_values, lattice)),)
 
     @property
     @override

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
-from dp_spark.aggregates.base import Clipped, described, stddev_column
+from dp_spark.aggregates.base import described, stddev_column
 from dp_spark.aggregates.given import (
     SIZES,
     Accuracy,
@@ -24,6 +24,7 @@ from dp_spark.aggregates.given import (
     PartyCells,
     too_few,
 )
+from dp_spark.aggregates.over_values import Clipped
 from dp_spark.aggregates.query import Query, Total, centred_sum, count_of_column, total_of_column
 from dp_spark.errors import at_key
 from dp_spark.noise_width import stddevs_for
@@ -45,9 +46,9 @@ class _Spread(Clipped):
     def queries(self) -> tuple[Query, ...]:
         with at_key(f"aggregates.{self.name}"):
             lattice = self._lattice
-            total = centred_sum(self.values, self.min_value, self.max_value)
-        squares = Total(self.values, lattice, lattice.midpoint, power=2, shift=self._shift)
-        return (count_of_column(self.values), total, total_of_column("centred_sum_of_squares", squares))
+            total = centred_sum(self.of_values, self.min_value, self.max_value)
+        squares = Total(self.of_values, lattice, lattice.midpoint, power=2, shift=self._shift)
+        return (count_of_column(self.of_values), total, total_of_column("centred_sum_of_squares", squares))
 
     @property
     def _lattice(self) -> Lattice:

@@ -16,12 +16,14 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from dp_spark.aggregates.query import Present, Query, Rows, Total, Units
+from dp_spark.aggregates.query import Bins, Present, Query, Rows, Total, Units
 from dp_spark.engine.bounding import FIRST, KEY, BoundedRows
+from dp_spark.engine.leaf_counts import Counts, apart, grouped
 from dp_spark.engine.public_keys import PublicKeys
-from dp_spark.engine.unit_values import with_unit_values
+from dp_spark.engine.unit_values import names_of, with_unit_values
 from dp_spark.privacy.integers import Exact
 from dp_spark.privacy.lattice import LIMB_BITS, join
+from dp_spark.privacy.trees import LeafCounts
 from dp_spark.published.canonical_rows import canonical_order, one_chunk
 from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.spark.read_failures import reading_failed
@@ -33,11 +35,11 @@ class ExactAggregates:
 
     Attributes:
         keys: The partition keys, or the positions of public keys.
-        values: Query -> Python integers of any size, an array of shape (keys, integers of the query).
+        values: Query -> Python integers of any size, an array of shape (keys, integers of the query); of bins their counts.
     """
 
     keys: pa.Table = field(repr=False)
-    values: Mapping[Query, Exact] = field(repr=False)
+    values: Mapping[Query, Exact | LeafCounts] = field(repr=False)
 
     def in_canonical_order(self) -> ExactAggregates:
         """The same, in the one order and layout of these keys: the order and pieces in which Spark returns groups are data."""
@@ -49,14 +51,27 @@ class ExactAggregates:
 
 
 def aggregate(rows: BoundedRows, queries: Sequence[Query]) -> DataFrame:
-    """One row per partition: keys, then each query's exact integers, in order: a BIGINT for each limb of each integer."""
+    """One row per partition: keys, then each query's exact integers, in order: a BIGINT for each limb of each integer.
+
+    Where there are bins, further rows count their values (``leaf_counts``).
+    """
     frame, names = with_unit_values(rows, queries)
     columns = []
     for index, query in enumerate(queries):
+        if isinstance(query.measure, Bins):
+            continue
         integers = _integers(query, names, two_limbs=_has_two_limbs(query, rows))
         for aliases, limbs in zip(_columns_of(index, query, rows), integers, strict=True):
             columns += [limb.alias(alias) for alias, limb in zip(aliases, limbs, strict=True)]
+    places = _places(queries, names)
+    if places:
+        return grouped(frame, rows.keys, list(dict.fromkeys(places.values())), columns)
     return frame.groupBy(*rows.keys).agg(*columns)
+
+
+def _places(queries: Sequence[Query], names: Mapping[Query, str]) -> dict[Query, str]:
+    """The column of places of each query of bins; queries of the same bins share it."""
+    return {query: names[query] for query in queries if isinstance(query.measure, Bins)}
 
 
 def _has_two_limbs(query: Query, rows: BoundedRows) -> bool:
@@ -82,6 +97,8 @@ def _integers(query: Query, names: Mapping[Query, str], *, two_limbs: bool) -> l
             return [(F.count(F.col(names[query])),)]
         case Total():
             return [_limbs(F.col(names[query])) if two_limbs else (_total(F.col(names[query])),)]
+        case Bins():
+            raise AssertionError("bins are no columns of sums")
         case _:
             assert_never(measure)
 
@@ -107,10 +124,32 @@ def collect(frame: DataFrame, rows: BoundedRows, queries: Sequence[Query]) -> Ex
         table = frame.toArrow()
     except (*SPARK_ERRORS, MemoryError) as error:
         raise reading_failed(error) from None
-    values = {
-        query: _joined(table, _columns_of(index, query, rows), rows.shifts.get(query, 0)) for index, query in enumerate(queries)
-    }
-    return ExactAggregates(table.select(list(rows.keys)), values)
+    places = _places(queries, names_of(queries))
+    found: dict[str, Counts] = {}
+    if places:
+        table, found = apart(table, rows.keys, list(dict.fromkeys(places.values())))
+    values: dict[Query, Exact | LeafCounts] = {}
+    for index, query in enumerate(queries):
+        if isinstance(query.measure, Bins):
+            values[query] = LeafCounts.of(table.num_rows, query.measure.shape.leaves, *found[places[query]])
+        else:
+            values[query] = _joined(table, _columns_of(index, query, rows), rows.shifts.get(query, 0))
+    exact = ExactAggregates(table.select(list(rows.keys)), values)
+    return exact if rows.keys or table.num_rows else _nothing(queries)
+
+
+def _nothing(queries: Sequence[Query]) -> ExactAggregates:
+    """The one global row where no row is: grouping sets have none then."""
+    none = np.empty(0, np.int64)
+    return ExactAggregates(
+        pa.table({}),
+        {
+            query: LeafCounts.of(1, query.measure.shape.leaves, none, none, none)
+            if isinstance(query.measure, Bins)
+            else np.full((1, query.width), 0, dtype=object)
+            for query in queries
+        },
+    )
 
 
 def _joined(table: pa.Table, integers: Sequence[tuple[str, ...]], shift: int) -> Exact:
@@ -126,8 +165,12 @@ def _joined(table: pa.Table, integers: Sequence[tuple[str, ...]], shift: int) ->
 def fill_public(exact: ExactAggregates, keys: PublicKeys) -> ExactAggregates:
     """Integers for every public key, in the keys' own order; 0 where no row has the key."""
     positions = exact.keys.column(KEY).to_numpy().astype(np.int64)
-    filled = {}
+    filled: dict[Query, Exact | LeafCounts] = {}
     for query, values in exact.values.items():
-        filled[query] = np.full((keys.table.num_rows, query.width), 0, dtype=object)
-        filled[query][positions] = values
+        if isinstance(values, LeafCounts):
+            filled[query] = values.spread(positions, keys.table.num_rows)
+        else:
+            integers = np.full((keys.table.num_rows, query.width), 0, dtype=object)
+            integers[positions] = values
+            filled[query] = integers
     return ExactAggregates(keys.table, filled)

@@ -15,11 +15,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from dp_spark.aggregates.query import Measure, Present, Query, Rows, Total, Units
+from dp_spark.aggregates.query import Bins, Measure, Present, Query, Rows, Total, Units
+from dp_spark.engine.bins import place_column
 from dp_spark.engine.bounding import FEATURE, KEY, UNIT, PreparedRows
 from dp_spark.engine.columns import located, readable_key
 from dp_spark.engine.public_keys import POSITION
 from dp_spark.engine.time_guard import guarded
+from dp_spark.privacy.grids import Grid, Listed
 from dp_spark.privacy.lattice import MOST_OF_A_ROW, Lattice
 from dp_spark.spec.expressions import check_expression
 
@@ -34,17 +36,24 @@ class Feature:
         measure: What is made of the column's lattice integer row by row; None where it matters only whether there is a value,
             or where a unit's rows are reduced first.
         exponent: Of a value that is reduced by unit: it is a lattice integer of the granularity two to this power.
+        grid: What is told of the value is the place in these bins.
     """
 
     column: str | None
     where: str | None
     measure: Total | None = None
     exponent: int | None = None
+    grid: Grid | None = None
 
     @property
     def is_number(self) -> bool:
         """Whether it tells more than that there is a value."""
-        return self.measure is not None or self.exponent is not None
+        return self.measure is not None or self.exponent is not None or self.grid is not None
+
+    @property
+    def is_null_where_no_value_is(self) -> bool:
+        """Whether a row has it exactly where it has a value: a text that is not listed has no place."""
+        return not isinstance(self.grid, Listed)
 
 
 def feature_of(measure: Measure) -> Feature | None:
@@ -60,6 +69,11 @@ def feature_of(measure: Measure) -> Feature | None:
             return Feature(values.column, values.where, measure=measure)
         case Total(values=values, lattice=lattice):
             return Feature(values.column, values.where, exponent=None if values.per_unit == "count" else lattice.exponent)
+        case Bins(values=values, grid=grid) if values.per_unit is None:
+            return Feature(values.column, values.where, grid=grid)
+        case Bins(values=values):
+            exponent = None if values.per_unit == "count" else measure.lattice.exponent
+            return Feature(values.column, values.where, exponent=exponent)
         case _:
             assert_never(measure)
 
@@ -69,7 +83,7 @@ def features_of(queries: Sequence[Query]) -> tuple[dict[Query, str], dict[str, F
 
     >>> from dp_spark.aggregates.query import ROW_COUNT, Values, count_of_column
     >>> features_of([ROW_COUNT, count_of_column(Values("x"))])[1]
-    {'f0': Feature(column='x', where=None, measure=None, exponent=None)}
+    {'f0': Feature(column='x', where=None, measure=None, exponent=None, grid=None)}
     """
     wanted = {query: feature for query in queries if (feature := feature_of(query.measure)) is not None}
     names: dict[Feature, str] = {}
@@ -78,7 +92,8 @@ def features_of(queries: Sequence[Query]) -> tuple[dict[Query, str], dict[str, F
         # A lattice integer is null exactly where its row has no value, so it can be counted instead.
         shared = None if feature.is_number else present.get((feature.column, feature.where))
         names[feature] = shared or names.get(feature) or f"{FEATURE}{len(set(names.values()))}"
-        present.setdefault((feature.column, feature.where), names[feature])
+        if feature.is_null_where_no_value_is:
+            present.setdefault((feature.column, feature.where), names[feature])
     columns: dict[str, Feature] = {}
     for feature, name in names.items():
         columns.setdefault(name, feature)
@@ -143,6 +158,8 @@ def _feature(feature: Feature, frame: DataFrame, shift: int) -> Column:
             value = term(feature.measure, lattice_column(source, feature.measure.lattice), shift)
         elif feature.exponent is not None:
             value = row_column(source, feature.exponent)
+        elif feature.grid is not None:
+            value = place_column(source, feature.grid)
         else:
             value = F.when(_is_value(source, _type(feature.column, frame)), value)
     return value if feature.where is None else F.when(condition(frame, feature.where, "aggregates"), value)

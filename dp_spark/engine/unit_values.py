@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from dp_spark.aggregates.query import Query, Total, Values
+from dp_spark.aggregates.query import Bins, Query, Total, Values
+from dp_spark.engine.bins import place_of_integer
 from dp_spark.engine.bounding import FIRST, KEY_HASH, BoundedRows
 from dp_spark.engine.features import clipped, features_of, lattice_column, term
 from dp_spark.privacy.lattice import MOST_OF_A_ROW, Lattice
@@ -52,11 +53,18 @@ def with_unit_values(rows: BoundedRows, queries: Sequence[Query]) -> tuple[DataF
 
     Guarantees: the sum of a unit's lattice integers fits in 64 bits: at most 2^20 rows of at most 2^42.
     """
-    names, _ = features_of(queries)
-    once = {query: f"{_PREFIX}{index}" for index, query in enumerate(names) if query.once_per_unit}
+    features, _ = features_of(queries)
+    names = names_of(queries)
+    once = {query: name for query, name in names.items() if query.once_per_unit}
     assert not once or rows.bounds.max_contributions_per_partition * MOST_OF_A_ROW < 2**63, "the sum of a unit's rows fits"
-    values = {name: _value(query, rows, names[query]) for query, name in once.items()}
-    return rows.frame.withColumns(values), {**names, **once}
+    values = {name: _value(query, rows, features[query]) for query, name in once.items()}
+    return rows.frame.withColumns(values), names
+
+
+def names_of(queries: Sequence[Query]) -> dict[Query, str]:
+    """For each query that reads a feature the column that has what is added up: the feature, or what a unit's come to."""
+    names, _ = features_of(queries)
+    return {query: f"{_PREFIX}{index}" if query.once_per_unit else name for index, (query, name) in enumerate(names.items())}
 
 
 def _value(query: Query, rows: BoundedRows, feature: str) -> Column:
@@ -65,6 +73,9 @@ def _value(query: Query, rows: BoundedRows, feature: str) -> Column:
     if isinstance(query.measure, Total):
         integer = reduced(query.measure.values, query.measure.lattice, found)
         value = term(query.measure, integer, rows.shifts.get(query, 0))
+    elif isinstance(query.measure, Bins):
+        integer = reduced(query.measure.values, query.measure.lattice, found)
+        value = place_of_integer(integer, query.measure.integer_edges)
     return F.when(F.col(FIRST) & (found.number > 0), value)
 
 

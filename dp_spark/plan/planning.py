@@ -15,6 +15,7 @@ from dp_spark.aggregates.base import Aggregate
 from dp_spark.aggregates.given import Accuracy, Noise
 from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Query
 from dp_spark.errors import SpecError
+from dp_spark.noise_width import stddevs_for
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.accountants.base import Accountant, Cost
 from dp_spark.privacy.accountants.registry import ACCOUNTANTS, AccountantName, cost_of
@@ -24,6 +25,7 @@ from dp_spark.privacy.events import Event
 from dp_spark.privacy.mechanisms.base import Mechanism
 from dp_spark.privacy.mechanisms.registry import MECHANISMS, MechanismName, calibrate
 from dp_spark.privacy.noise_grid import grid_bits
+from dp_spark.privacy.ranks import Aims
 from dp_spark.privacy.selection.base import Selection
 from dp_spark.privacy.selection.registry import SELECTIONS, STRATEGY
 from dp_spark.spec.release_spec import ReleaseSpec
@@ -89,6 +91,14 @@ class ReleasePlan:
         mechanism, unit = self.mechanisms[query], self.granularity(query)
         return Noise(mechanism.name, mechanism.scale, unit, mechanism.stddev * unit, mechanism.half_width * unit)
 
+    def aims(self, query: Query) -> Aims | None:
+        """What the release searches for in a tree; None where it reads all of its nodes."""
+        shares = [item.searched for item in self.spec.aggregates if query in item.queries()]
+        if None in shares:
+            return None
+        every = dict.fromkeys(share for found in shares for share in found or ())
+        return Aims(tuple(every), stddevs_for(self.mechanisms[query].name))
+
     def noises_of(self, aggregate: Aggregate) -> list[Noise]:
         """The noise of an aggregate's queries, in their order."""
         return [self.noise_of(query) for query in aggregate.queries()]
@@ -142,6 +152,7 @@ def plan_release(spec: ReleaseSpec, accountant: AccountantName, public_keys: int
     Raises:
         SpecError: If the account's accountant cannot pay for what the file asks, or no threshold has so small a delta.
     """
+    spec = _with_shared_draws(spec)
     name = _mechanism_name(spec, ACCOUNTANTS[accountant])
     bounds = effective_bounds(spec, public_keys)
     selecting, weights = _weights(spec)
@@ -158,6 +169,12 @@ def plan_release(spec: ReleaseSpec, accountant: AccountantName, public_keys: int
             mechanisms[SELECTION_QUERIES[selection.query]] = selection.noise
     used_delta = budget.delta if ACCOUNTANTS[accountant].spends_delta or selection is not None else Decimal(0)
     return ReleasePlan(spec, accountant, bounds, mechanisms, selection, budget.epsilon, used_delta)
+
+
+def _with_shared_draws(spec: ReleaseSpec) -> ReleaseSpec:
+    """The same release, in which an aggregate whose integers another query has reads that one."""
+    labels = {query.label for item in spec.aggregates for query in item.queries()}
+    return spec.model_copy(update={"aggregates": tuple(item.served_by(labels) for item in spec.aggregates)})
 
 
 def _selection(noise: Mechanism, delta: Decimal, accountant: Accountant) -> Selection:

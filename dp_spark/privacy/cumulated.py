@@ -55,6 +55,11 @@ def rank_variances(shape: TreeShape, shares: Doubles, variance: float) -> Double
     return np.asarray(variance * (below - 2 * shares * both + shares**2 * total))
 
 
+def total_variance(shape: TreeShape, variance: float) -> float:
+    """The variance of the number of all values."""
+    return variance * _squares(shape)[2]
+
+
 def ascending(values: Doubles) -> Doubles:
     """Rows that ascend: the middle of the largest value so far and the least one from there on.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -101,8 +100,8 @@ def even_edges(first: float, last: float, bins: int) -> Edges:
     return Edges((first, *(float(low + width * index) for index in range(1, bins)), last))
 
 
-def check_edges(edges: Sequence[float]) -> None:
-    """Checks that edges can be those of bins.
+def ascending_edges(edges: tuple[float, ...]) -> tuple[float, ...]:
+    """The same edges, which can be those of bins.
 
     Raises:
         ValueError: If not, with a mend.
@@ -111,3 +110,4 @@ def check_edges(edges: Sequence[float]) -> None:
         raise ValueError("must be finite numbers; write numbers such as 0.5 or 200")
     if any(before >= after for before, after in itertools.pairwise(edges)):
         raise ValueError("must ascend, each edge above the one before; sort them, and write each once")
+    return edges

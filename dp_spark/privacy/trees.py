@@ -83,7 +83,7 @@ class LeafCounts:
         order = np.argsort(cells)
         return LeafCounts(partitions, leaves, cells[order], counts[order])
 
-    def take(self, positions: Places) -> LeafCounts:
+    def __getitem__(self, positions: Places) -> LeafCounts:
         """Some of the partitions, in another order; each at most once."""
         place_of = np.full(self.partitions, -1, np.int64)
         place_of[positions] = np.arange(len(positions))

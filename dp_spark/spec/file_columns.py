@@ -152,6 +152,8 @@ def _mend(name: str, kind: str, use: str) -> str:
     if use == "be summed":
         cast = f"add a step: preprocess: [{{cast: {{{name}: double}}}}]"
         return cast if kind in ("string", "boolean") else "use a numeric column"
+    if use == "be compared with texts":
+        return f"add a step: preprocess: [{{cast: {{{name}: string}}}}], or use edges"
     if kind in ("float", "double"):
         return f'write {name}: "decimal(20,0)" for whole numbers, or {name}: string, in source.schema'
     return "use a column of text, whole numbers, decimals, booleans, dates or timestamps"

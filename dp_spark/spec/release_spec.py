@@ -206,7 +206,7 @@ class ReleaseSpec(Model):
     def _name_clashes(self) -> Iterator[str]:
         names = [*self.group_by]
         for aggregate in self.aggregates:
-            names += aggregate.column_names()
+            names += dict.fromkeys((aggregate.name, *aggregate.column_names()))
         yield from _repeated("group_by and aggregates", names)
 
     def _bound_errors(self) -> Iterator[str]:

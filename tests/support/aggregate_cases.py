@@ -18,8 +18,9 @@ import pyarrow as pa
 from helpers import release_spec
 from typing_extensions import override
 
-from dp_spark.aggregates.base import Aggregate, Clipped, described, stddev_column
+from dp_spark.aggregates.base import Aggregate, described, stddev_column
 from dp_spark.aggregates.given import Accuracy, Drawn, Noise, PartyCells, doubles
+from dp_spark.aggregates.over_values import Clipped
 from dp_spark.aggregates.query import Present, Query, Rows, Total, Units, Values, label_of_values
 from dp_spark.aggregates.registry import BY_FUNCTION
 from dp_spark.plan.planning import ReleasePlan, plan_release
@@ -49,8 +50,8 @@ class Halves(Clipped):
 
     @override
     def queries(self) -> tuple[Query, ...]:
-        label = label_of_values("halves", self.values, self.min_value, self.max_value)
-        return (Query(Halved(self.values, self.middle), label, width=2, once_per_unit=self.per_unit is not None),)
+        label = label_of_values("halves", self.of_values, self.min_value, self.max_value)
+        return (Query(Halved(self.of_values, self.middle), label, width=2, once_per_unit=self.per_unit is not None),)
 
     @property
     def cells(self) -> list[str]:
