@@ -135,25 +135,10 @@ class Places(Clipped):
 
     @override
     def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
-        values = np.sort(self.clipped(rows, unit))
-        return [cell for share in self.asked.values() for cell in self._exact(values, share)]
-
-    def _exact(self, values: Doubles, share: float) -> tuple[float, float, float]:
-        """A quantile of sorted values, by the leaves that they are in, and the ends of these."""
-        if not len(values):
-            return self.min_value, self.min_value, self.max_value
-        rank, edges = share * len(values), self.grid.edges
-        least, most = (float(values[at]) for at in (math.ceil(rank) - 1, min(math.floor(rank), len(values) - 1)))
-        if least in (self.min_value, self.max_value) and least == most:
-            return least, *self._ends(least, most)
-        below, above = self._ends(least, least)
-        inside = (values >= below) & (values < above)
-        place = edges.index(below) + (rank - int((values < below).sum())) / max(1, int(inside.sum()))
-        return float(self._values_at(np.array([place]))[0]), below, self._ends(most, most)[1]
-
-    def _ends(self, least: float, most: float) -> tuple[float, float]:
-        edges, place = self.grid.edges, self.grid.place
-        return edges[place(least) - 1], edges[place(most)]
+        places = sorted(map(self.grid.place, self.numbers(rows, unit)))
+        return [
+            float(cell) for share in self.asked.values() for cell in self._values_at(_exact(places, share, self.resolution))
+        ]
 
     @override
     def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
@@ -177,7 +162,8 @@ class Places(Clipped):
         width = stddevs_for("laplace") * np.where(np.isnan(stddev), np.inf, stddev)[:, None]
         cells = []
         for share in self.asked.values():
-            below = [(moved < share).sum(axis=1) for moved in (shares + width, shares, shares - width)]
+            # Shares that parties' counts give are off by rounding.
+            below = [(moved < share - 1e-12).sum(axis=1) for moved in (shares + width, shares, shares - width - 2e-12)]
             low, high = np.maximum(below[0] - 1, 0), np.minimum(below[2], self.resolution)
             ends = [np.clip(found, 0, self.resolution) for found in (below[1] - 1, below[1])]
             before, behind = (np.take_along_axis(shares, end[:, None], axis=1)[:, 0] for end in ends)
@@ -189,3 +175,13 @@ class Places(Clipped):
     @override
     def combination_note(self, *, overlapping: bool) -> str:
         return "from the parties' distribution functions, weighted by their noisy counts of values"
+
+
+def _exact(places: Sequence[int], share: float, leaves: int) -> Doubles:
+    """A quantile of sorted places of values in a grid, and the ends of the leaves that it may be in; in leaves."""
+    if not places:
+        return np.array([0, 0, leaves])
+    rank = share * len(places)
+    least, most = places[math.ceil(rank) - 1], places[min(math.floor(rank), len(places) - 1)]
+    before, here = sum(place < least for place in places), places.count(least)
+    return np.clip(np.array([least - 1 + (rank - before) / here, least - 1, most]), 0, leaves)

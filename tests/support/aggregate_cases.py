@@ -18,12 +18,13 @@ import pyarrow as pa
 from helpers import release_spec
 from typing_extensions import override
 
-from dp_spark.aggregates.base import Aggregate, described, stddev_column
+from dp_spark.aggregates.base import Aggregate, described, is_value, stddev_column
 from dp_spark.aggregates.given import Accuracy, Drawn, Noise, PartyCells, doubles
 from dp_spark.aggregates.over_values import Clipped
-from dp_spark.aggregates.query import Present, Query, Rows, Total, Units, Values, label_of_values
+from dp_spark.aggregates.query import Bins, Present, Query, Rows, Total, Units, Values, label_of_values
 from dp_spark.aggregates.registry import BY_FUNCTION
 from dp_spark.plan.planning import ReleasePlan, plan_release
+from dp_spark.privacy.grids import Edges, Grid, Listed
 from dp_spark.privacy.lattice import Lattice
 
 Row = Mapping[str, Any]
@@ -118,6 +119,16 @@ _REDUCED = [{"column": "x", "min_value": -3.0, "max_value": 8.0, "per_unit": how
 ]
 _CONDITIONAL = [{**_CLIPPED[0], "where": WHERE}, {**_REDUCED[0], "where": WHERE}]
 _VALUES = [*_CLIPPED, *_REDUCED, *_CONDITIONAL]
+_PLACES = [
+    {**_VALUES[0], "resolution": 100},
+    _VALUES[1],
+    *({**options, "resolution": 10} for options in (_CONDITIONAL[1], _REDUCED[-1])),
+]
+_BINS = [
+    *({**options, "resolution": resolution} for options, resolution in zip(_CLIPPED, (100, 10, 1000), strict=True)),
+    *({"column": "x", "edges": edges} for edges in ([-3.0, 0.0, 0.125, 0.3, 8.0], [-7.25, -7.125, -7.0])),
+    *({"column": "x", "edges": [-1.0, 1.0, 3.0, 4.0], "where": WHERE, "per_unit": how} for how in ("sum", "count")),
+]
 EXAMPLES: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "privacy_id_count": [{}, {"column": "x"}, {"where": WHERE}, {"column": "x", "where": WHERE}],
     "count": [{}, {"column": "x"}, {"where": WHERE}, {"column": "x", "where": WHERE}],
@@ -125,6 +136,16 @@ EXAMPLES: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "mean": _VALUES,
     "variance": _VALUES,
     "stddev": _VALUES,
+    "quantiles": [{**options, "quantiles": [0.05, 0.5, 0.999]} for options in _PLACES],
+    "median": [_PLACES[2]],
+    "min": [{**_PLACES[2], "quantile": 0.01}],
+    "max": [{**_PLACES[2], "quantile": 0.99}],
+    "histogram": [
+        *_BINS,
+        {"column": "x", "values": ["1.0", "2.0", "-3.0"]},
+        {"column": "x", "values": ["7.5", "-3.0", "8.0"], "where": WHERE},
+    ],
+    "cdf": _BINS,
     "halves": _VALUES,
 }
 
@@ -145,7 +166,7 @@ def text_of(aggregate: Aggregate) -> str:
 def counted(rows: Sequence[Row], where: str | None, column: str | None = None) -> list[Row]:
     """The rows for which a condition is true and in which a column has a value."""
     found = [row for row in rows if where is None or row[where] is True]
-    return [row for row in found if column is None or not (row[column] is None or math.isnan(row[column]))]
+    return [row for row in found if column is None or is_value(row[column])]
 
 
 def exact(query: Query, rows: Sequence[Row]) -> list[int]:
@@ -161,6 +182,12 @@ def exact(query: Query, rows: Sequence[Row]) -> list[int]:
     match measure:
         case Present():
             return [len(present)]
+        case Bins(grid=grid, shape=shape):
+            found = [0] * shape.width
+            for place in places_in(measure, grid, present):
+                for node in () if place is None else measure.nodes(place):
+                    found[node] += 1
+            return found
         case Total(lattice=lattice, centre=centre, power=power, shift=shift):
             integers = integers_of(values.per_unit, lattice, present)
             return [sum((integer - centre) ** power - shift for integer in integers)]
@@ -171,6 +198,15 @@ def exact(query: Query, rows: Sequence[Row]) -> list[int]:
                 found = [lattice.to_value(integer) for integer in integers_of(values.per_unit, lattice, present)]
             return [sum(value < at for value in found), sum(value >= at for value in found)]
     assert_never(measure)
+
+
+def places_in(measure: Bins, grid: Grid, present: Sequence[tuple[Any, Any]]) -> list[int | None]:
+    """The places of rows' values, or of what those of each unit come to."""
+    per_unit = measure.values.per_unit
+    if per_unit is None:
+        return [grid.place(value) for _, value in present]
+    edges = Edges(tuple(map(float, measure.integer_edges)))
+    return [edges.place(float(integer)) for integer in integers_of(per_unit, measure.lattice, present)]
 
 
 def integers_of(per_unit: str | None, lattice: Lattice, present: Sequence[tuple[Any, float]]) -> list[int]:
@@ -201,14 +237,25 @@ def read_by(query: Query) -> dict[str, bool]:
             return {}
         case Present(values=values):
             return {values.column: False}
-        case Total(values=values) | Halved(values=values):
+        case Bins(values=values, grid=Listed()):
+            return {values.column: False}
+        case Total(values=values) | Bins(values=values) | Halved(values=values):
             return {values.column: values.per_unit != "count"}
     assert_never(measure)
 
 
 def limits_of(aggregate: Aggregate) -> tuple[float, float]:
     """The clipping bounds, or what does as well where there are none."""
-    return getattr(aggregate, "min_value", -1.0), getattr(aggregate, "max_value", 1.0)
+    edges = getattr(aggregate, "edges", None) or (-1.0, 1.0)
+    limits = getattr(aggregate, "min_value", None), getattr(aggregate, "max_value", None)
+    return edges[0] if limits[0] is None else limits[0], edges[-1] if limits[1] is None else limits[1]
+
+
+def as_read(aggregate: Aggregate, value: float | None) -> float | str | None:
+    """A number as an aggregate reads it: some read texts."""
+    if not any(need.text for need in aggregate.needs()):
+        return value
+    return None if value is None or math.isnan(value) else str(value)
 
 
 @functools.cache
@@ -232,15 +279,21 @@ class Party:
     def column(self, name: str) -> pa.ChunkedArray:
         return self.cells.column(name)
 
-    def column_of(self, label: str) -> str | None:
-        shown = {item.queries()[0].label: item.name for item in self.plan.spec.aggregates if len(item.queries()) == 1}
-        return shown.get(label)
+    def column_of(self, label: str, function: str | None = None) -> str | None:
+        drawn = [item for item in self.plan.spec.aggregates if [query.label for query in item.queries()] == [label]]
+        return next((item.name for item in drawn if function in (None, item.function)), None)
 
     def stddev_of(self, label: str) -> float:
         return next(self.plan.noise_of(query).stddev for query in self.plan.mechanisms if query.label == label)
 
 
-def count_beside(aggregate: Aggregate) -> Aggregate:
-    """The count of an aggregate's values, which a mean cannot be combined without."""
+def beside(aggregate: Aggregate) -> list[Aggregate]:
+    """What an aggregate of values cannot be combined without: their count, and of quantiles the distribution function."""
     function = "count" if getattr(aggregate, "per_unit", None) is None else "privacy_id_count"
-    return BY_FUNCTION[function].model_validate({"function": function, "name": "n", "column": "x", "where": aggregate.where})
+    count = BY_FUNCTION[function].model_validate({"function": function, "name": "n", "column": "x", "where": aggregate.where})
+    if aggregate.searched is None:
+        return [count]
+    options = {
+        name: getattr(aggregate, name) for name in ("where", "per_unit", "column", "min_value", "max_value", "resolution")
+    }
+    return [count, BY_FUNCTION["cdf"].model_validate({"function": "cdf", "name": "shares", **options})]
