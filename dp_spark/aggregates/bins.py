@@ -193,8 +193,8 @@ class Binned(OverValues):
     def counted(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[int]:
         """For ``reference``: the number of values below all bins, in each, and above all."""
         found = [0] * (self.grid.bins + 2)
-        for value in self.numbers(rows, unit):
-            place = self.grid.place(value)
+        measure = Bins(self.of_values, self.grid, self.shape)
+        for place in map(measure.place, self.numbers(rows, unit)):
             if place is not None:
                 found[place] += 1
         return found

@@ -19,6 +19,10 @@ from dp_spark.privacy.cumulated import ascending, counts_below, rank_variances, 
 from dp_spark.privacy.trees import TreeShape
 
 
+#: Counts are whole numbers: where noise is hardly ever more than one, it is half a step more than its stddev says.
+_HALF_A_STEP = 0.25
+
+
 class Cdf(Binned):
     """For each edge the share of a column's values below it; for the last one, of those up to it.
 
@@ -45,14 +49,14 @@ class Cdf(Binned):
         below, total = counts_below(found.tree(self.shape))
         shares = ascending(np.clip(below / np.maximum(total, 1.0)[:, None], 0.0, 1.0))
         variance = found.noise.stddev**2
-        error = np.sqrt(rank_variances(self.shape, shares, variance).max(axis=1))
+        error = np.sqrt(rank_variances(self.shape, shares, variance).max(axis=1)) + _HALF_A_STEP
         of_total = math.sqrt(total_variance(self.shape, variance))
         return [arrays(shares), pa.array(error / np.maximum(total, 1.0), mask=too_few(total, of_total))]
 
     @override
     def accuracy(self, noises: Sequence[Noise]) -> Accuracy:
         [noise] = noises
-        wrong = stddevs_for(noise.mechanism) * math.sqrt(_largest(self.shape, noise.stddev**2))
+        wrong = stddevs_for(noise.mechanism) * (math.sqrt(_largest(self.shape, noise.stddev**2)) + _HALF_A_STEP)
         return Accuracy(None, None, {n: min(1.0, wrong / n) for n in SIZES})
 
     @override

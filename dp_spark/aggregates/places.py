@@ -16,7 +16,7 @@ from dp_spark.aggregates.bins import MOST_BINS, bins_query
 from dp_spark.aggregates.cdf import added_shares, shares_of
 from dp_spark.aggregates.given import SIZES, Accuracy, CannotCombine, Doubles, Drawn, Noise, PartyCells
 from dp_spark.aggregates.over_values import Clipped
-from dp_spark.aggregates.query import Query
+from dp_spark.aggregates.query import Bins, Query
 from dp_spark.errors import at_key
 from dp_spark.noise_width import stddevs_for
 from dp_spark.privacy.grids import Edges, even_edges
@@ -135,7 +135,8 @@ class Places(Clipped):
 
     @override
     def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
-        places = sorted(map(self.grid.place, self.numbers(rows, unit)))
+        measure = Bins(self.of_values, self.grid, self.shape)
+        places = sorted(measure.place(value) or 0 for value in self.numbers(rows, unit))
         return [
             float(cell) for share in self.asked.values() for cell in self._values_at(_exact(places, share, self.resolution))
         ]

@@ -163,6 +163,13 @@ class Bins:
             raise SpecError("the bins are too narrow for what a unit's rows come to", mend="use fewer or wider bins")
         return edges
 
+    def place(self, value: Any) -> int | None:
+        """The place of a value, or of what a unit's rows come to, which is a lattice integer; None where it has none."""
+        if self.values.per_unit is None:
+            return self.grid.place(value)
+        edges = Edges(tuple(map(float, self.integer_edges)))
+        return edges.place(float(self.lattice.to_integer(value)))
+
     def nodes(self, place: int) -> list[int]:
         """Which of its integers a value in a place of the grid (``Edges.place``) changes.
 
