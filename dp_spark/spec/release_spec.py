@@ -217,6 +217,8 @@ class ReleaseSpec(Model):
                 if value not in (None, 1):
                     yield f"contribution_bounds.{name}: must be 1 where each row is a privacy unit; write 1, or remove it"
             return
+        if bounds.max_contributions is not None:
+            return  # a bound that is not given counts as this one
         if bounds.max_partitions_contributed is None and self.group_by:
             yield "contribution_bounds.max_partitions_contributed: is missing; write in how many partitions a unit may count"
         if bounds.max_contributions_per_partition is None:
