@@ -125,9 +125,7 @@ def test_keys_that_later_versions_added_are_told_where_they_are_used() -> None:
     assert keys_of(found) - set(KEYS) == {"contribution_bounds.max_contributions", "aggregates.where", "aggregates.per_unit"}
     assert found["contribution_bounds"] == {**bounds, "max_contributions_per_partition": 6}
     told = {column["name"]: column["meaning"] for column in found["columns"]}
-    assert told["average"] == (
-        "mean of value by privacy unit: of each the sum of its values, first moved into [0, 100]"
-    )
+    assert told["average"] == ("mean of value by privacy unit: of each the sum of its values, first moved into [0, 100]")
     assert told["some"] == "number of different privacy units with a value of value, of rows where days >= 0"
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
-from dp_spark.aggregates.base import Clipped, described, stddev_column
+from dp_spark.aggregates.base import described, stddev_column
+from dp_spark.aggregates.clipped import Clipped
 from dp_spark.aggregates.given import (
     SIZES,
     Accuracy,

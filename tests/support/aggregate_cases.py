@@ -18,7 +18,8 @@ import pyarrow as pa
 from helpers import release_spec
 from typing_extensions import override
 
-from dp_spark.aggregates.base import Aggregate, Clipped, described, stddev_column
+from dp_spark.aggregates.base import Aggregate, described, stddev_column
+from dp_spark.aggregates.clipped import Clipped
 from dp_spark.aggregates.given import Accuracy, Drawn, Noise, PartyCells, doubles
 from dp_spark.aggregates.query import Present, Query, Rows, Total, Units, Values, label_of_values
 from dp_spark.aggregates.registry import BY_FUNCTION
