@@ -184,11 +184,18 @@ def integers_of(per_unit: str | None, lattice: Lattice, present: Sequence[tuple[
         return [lattice.to_integer(float(len(found))) for found in by_unit.values()]
     reduced = []
     for found in by_unit.values():
-        rows = [round(max(-(2**42), min(Fraction(value) / Fraction(2) ** lattice.exponent, 2**42))) for value in found]
+        rows = [round(row_integer(value, lattice.exponent)) for value in found]
         reduced.append(
             {"sum": sum(rows), "mean": round(Fraction(sum(rows), len(rows))), "min": min(rows), "max": max(rows)}[per_unit]
         )
     return [max(lattice.lower, min(integer, lattice.upper)) for integer in reduced]
+
+
+def row_integer(value: float, exponent: int) -> Fraction:
+    """A row's value in steps of the lattice, at most 2^42 of them."""
+    if math.isinf(value):
+        return Fraction(math.copysign(2**42, value))
+    return max(Fraction(-(2**42)), min(Fraction(value) / Fraction(2) ** exponent, Fraction(2**42)))
 
 
 def read_by(query: Query) -> dict[str, bool]:
