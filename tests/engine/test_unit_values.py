@@ -77,7 +77,8 @@ QUERIES = [
     *(summed("x", how, -5, 50) for how in HOWS),
     *(summed("y", how, 0, 100) for how in HOWS),
     *(squared("x", how, -5, 20) for how in HOWS),
-    summed("z", "count", 0, 3), summed("x", "sum", 0, 1e9), summed("x", "mean", -1, 1, "flag"), summed("x", "sum", 0, 9, "y > 0"),
+    summed("z", "count", 0, 3), summed("x", "sum", 0, 1e9), summed("x", "mean", -1, 1, "flag"),
+    summed("x", "sum", 0, 9, "y > 0"),
     centred_sum(Values("y", None, "mean"), 0, 7), centred_sum(Values("x", "flag", "max"), -3, 8),
     count_of_column(Values("x", None, "sum")), count_of_column(Values("z", "flag", "sum")), count_of_units("flag"),
     count_of_units(None, "y"), count_of_rows("flag"), count_of_column(Values("x", "flag")),
@@ -114,9 +115,7 @@ def test_a_condition_also_counts_where_each_row_is_a_unit(spark: SparkSession) -
 @pytest.mark.parametrize(
     "bounds", [ContributionBounds(2, 2), ContributionBounds.of(2, 3, 4), ContributionBounds.of(None, None, 3)], ids=str
 )
-def test_without_a_unit_every_integer_vector_moves_within_its_sensitivity(
-    spark: SparkSession, bounds: ContributionBounds
-) -> None:
+def test_without_a_unit_every_vector_moves_within_its_sensitivity(spark: SparkSession, bounds: ContributionBounds) -> None:
     rows = mixed(7, 300)
     everybody = exact_values(spark, frame_of(spark, COLUMNS, rows), QUERIES, units=["unit"], bounds=bounds)
     nothing = (0,) * len(QUERIES)

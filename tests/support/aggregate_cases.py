@@ -18,7 +18,7 @@ import pyarrow as pa
 from helpers import release_spec
 from typing_extensions import override
 
-from dp_spark.aggregates.base import Aggregate, described, stddev_column
+from dp_spark.aggregates.base import Aggregate, described, is_value, stddev_column
 from dp_spark.aggregates.clipped import Clipped
 from dp_spark.aggregates.given import Accuracy, Drawn, Noise, PartyCells, doubles
 from dp_spark.aggregates.query import Present, Query, Rows, Total, Units, Values, label_of_values
@@ -145,7 +145,7 @@ def text_of(aggregate: Aggregate) -> str:
 def counted(rows: Sequence[Row], where: str | None, column: str | None = None) -> list[Row]:
     """The rows for which a condition is true and in which a column has a value."""
     found = [row for row in rows if where is None or row[where] is True]
-    return [row for row in found if column is None or not (row[column] is None or math.isnan(row[column]))]
+    return [row for row in found if column is None or is_value(row[column])]
 
 
 def exact(query: Query, rows: Sequence[Row]) -> list[int]:
