@@ -66,7 +66,7 @@ class Clipped(Aggregate):
     @override
     def in_short(self) -> str:
         reduced = "" if self.per_unit is None else f" of each unit's {self.per_unit}"
-        return f"{self.function}{reduced} [{self.min_value:g}, {self.max_value:g}]"
+        return f"{self.function}{reduced} [{self.min_value:g}, {self.max_value:g}]{self.conditional}"
 
     @property
     @override

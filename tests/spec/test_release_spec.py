@@ -10,6 +10,7 @@ import pytest
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, minimal_spec, release_spec
 from pydantic import ValidationError
 
+from dp_spark.engine.preprocess import check_steps
 from dp_spark.errors import SpecError
 from dp_spark.schema.reading import parse_yaml
 from dp_spark.spec.release_spec import ReleaseSpec, json_schema
@@ -362,6 +363,30 @@ def test_bad_overrides_are_refused_with_file_and_key(tmp_path: Path, override: s
     with pytest.raises(SpecError) as caught:
         ReleaseSpec.from_yaml(path, [override])
     assert caught.value.where == f"{path}: {where}"
+
+
+def test_a_condition_is_told_with_its_parameters_filled_in() -> None:
+    counted = {**COUNT, "where": "days >= :since and kind <> ':since'"}
+    one, other = (release_spec(parameters={"since": since}, aggregates=[counted, SUM]) for since in (3, 4))
+    assert one.expand().aggregates[0].where == "days >= 3 and kind <> ':since'"
+    assert one.expand().aggregates[0].queries() != other.expand().aggregates[0].queries()
+    assert one.digest() != other.digest() != release_spec(parameters={"since": 4}, aggregates=[COUNT, SUM]).digest()
+    assert one.expand().expand() == one.expand()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("rand() < 0.5", "rand"), ("days >= :until", "until"), ("sum(x) > 1", "sum"), ("x >", ""), (" ", "empty")],
+)
+def test_a_condition_is_refused_as_a_filter_is(text: str, said: str) -> None:
+    spec = release_spec(aggregates=[{**COUNT, "where": text}])
+    with pytest.raises(SpecError) as caught:
+        check_steps(spec)
+    with pytest.raises(SpecError) as of_a_filter:
+        check_steps(release_spec(preprocess=[{"filter": text}]))
+    assert caught.value.where == "aggregates.rows.where"
+    assert said in caught.value.message
+    assert (caught.value.message, caught.value.mend) == (of_a_filter.value.message, of_a_filter.value.mend)
 
 
 def test_a_decimal_parameter_may_become_a_whole_number(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def instances() -> list[Aggregate]:
 
 
 def text_of(aggregate: Aggregate) -> str:
-    return f"{aggregate.in_short}{aggregate.condition} {','.join(need.column for need in aggregate.needs())}"
+    return f"{aggregate.in_short} {','.join(need.column for need in aggregate.needs())}"
 
 
 def counted(rows: Sequence[Row], where: str | None, column: str | None = None) -> list[Row]:
