@@ -35,7 +35,12 @@ PLACES = {
 }
 
 Accountants = Literal["basic", "zcdp"]
-every = pytest.mark.parametrize("aggregate", instances(), ids=text_of)
+#: What a condition leaves and how a unit's rows come to a value is no matter of noise.
+every = pytest.mark.parametrize(
+    "aggregate",
+    [item for item in instances() if item.where is None and getattr(item, "per_unit", None) in (None, "sum")],
+    ids=text_of,
+)
 places = pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
 accountants = pytest.mark.parametrize("accountant", ["basic", "zcdp"])
 
