@@ -22,9 +22,6 @@ from dp_spark.aggregates.given import Accuracy, Drawn, Need, Noise, PartyCells, 
 from dp_spark.aggregates.query import Query
 from dp_spark.schema.model import ColumnName, Model, Weight
 
-#: The column of what a unit's rows come to, in ``plain_sql``.
-UNIT_VALUE = "unit_value"
-
 
 class Aggregate(Model):
     """One aggregate of a release file."""
@@ -124,12 +121,17 @@ class Aggregate(Model):
     @property
     def in_short(self) -> str:
         """The function with what bounds its values, for a narrow column."""
-        return self.function
+        return f"{self.function}{self.conditional}"
+
+    @property
+    def conditional(self) -> str:
+        """Its condition as a release file has it, behind a blank; empty where there is none."""
+        return "" if self.where is None else f" where {self.where}"
 
     @property
     def condition(self) -> str:
         """Which rows it counts, for people; empty where all."""
-        return "" if self.where is None else f", of rows where {self.where}"
+        return f", of rows{self.conditional}" if self.where else ""
 
     def filtered(self, aggregate: str, *conditions: str) -> str:
         """An aggregate in Spark's own words, over the rows that it counts and for which more conditions are true."""

@@ -12,8 +12,8 @@ import pyarrow as pa
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 from typing_extensions import override
 
+from dp_spark.aggregates.clipped import OverValues
 from dp_spark.aggregates.given import Doubles
-from dp_spark.aggregates.over_values import OverValues
 from dp_spark.aggregates.query import Bins, Query, Values, label_of
 from dp_spark.errors import at_key
 from dp_spark.privacy.grids import Edges, Grid, Listed, ascending_edges, even_edges
@@ -158,7 +158,7 @@ class Binned(OverValues):
     @property
     @override
     def in_short(self) -> str:
-        return f"{self.function} of {self.grid.bins} bins"
+        return f"{self.function} of {self.grid.bins} bins{self.conditional}"
 
     @property
     @override

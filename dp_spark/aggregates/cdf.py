@@ -18,7 +18,6 @@ from dp_spark.noise_width import stddevs_for
 from dp_spark.privacy.cumulated import ascending, counts_below, rank_variances, total_variance
 from dp_spark.privacy.trees import TreeShape
 
-
 #: Counts are whole numbers: where noise is hardly ever more than one, it is half a step more than its stddev says.
 _HALF_A_STEP = 0.25
 

@@ -14,8 +14,8 @@ from typing_extensions import override
 from dp_spark.aggregates.base import described
 from dp_spark.aggregates.bins import MOST_BINS, bins_query
 from dp_spark.aggregates.cdf import added_shares, shares_of
+from dp_spark.aggregates.clipped import Clipped
 from dp_spark.aggregates.given import SIZES, Accuracy, CannotCombine, Doubles, Drawn, Noise, PartyCells
-from dp_spark.aggregates.over_values import Clipped
 from dp_spark.aggregates.query import Bins, Query
 from dp_spark.errors import at_key
 from dp_spark.noise_width import stddevs_for
@@ -185,4 +185,4 @@ def _exact(places: Sequence[int], share: float, leaves: int) -> Doubles:
     rank = share * len(places)
     least, most = places[math.ceil(rank) - 1], places[min(math.floor(rank), len(places) - 1)]
     before, here = sum(place < least for place in places), places.count(least)
-    return np.clip(np.array([least - 1 + (rank - before) / here, least - 1, most]), 0, leaves)
+    return np.asarray(np.clip(np.array([least - 1 + (rank - before) / here, least - 1, most]), 0, leaves))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from typing_extensions import override
 
 from dp_spark.aggregates.base import OneQuery
-from dp_spark.aggregates.over_values import Clipped
+from dp_spark.aggregates.clipped import Clipped
 from dp_spark.aggregates.query import Query, Total, total_of_column
 from dp_spark.errors import at_key
 from dp_spark.privacy.lattice import sum_lattice

@@ -13,6 +13,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from dp_spark.aggregates.base import described, stddev_column
+from dp_spark.aggregates.clipped import Clipped
 from dp_spark.aggregates.given import (
     SIZES,
     Accuracy,
@@ -24,7 +25,6 @@ from dp_spark.aggregates.given import (
     PartyCells,
     too_few,
 )
-from dp_spark.aggregates.over_values import Clipped
 from dp_spark.aggregates.query import Query, Total, centred_sum, count_of_column, total_of_column
 from dp_spark.errors import at_key
 from dp_spark.noise_width import stddevs_for

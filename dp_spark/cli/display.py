@@ -186,9 +186,10 @@ def show_manifest(console: Console, manifest: dict[str, Any]) -> None:
     else:
         charge = manifest["charge"]
         console.print(f"Charged     {_safe(charge['at'])}, entry {_safe(charge['sequence'])} of the ledger")
+    in_all = f", {_safe(bounds['max_contributions'])} rows in all" if "max_contributions" in bounds else ""
     console.print(
         f"Bounds      each unit: at most {_safe(bounds['max_partitions_contributed'])} partitions, "
-        f"{_safe(bounds['max_contributions_per_partition'])} rows in each{', at each party' if combined else ''}"
+        f"{_safe(bounds['max_contributions_per_partition'])} rows in each{in_all}{', at each party' if combined else ''}"
     )
     console.print(f"Partitions  {_safe(_selection(manifest['partitions']))}", soft_wrap=True)
     table = Table("aggregate", "function", "mechanism", "stddev", "95 % half-width")

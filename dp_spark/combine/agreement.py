@@ -231,6 +231,8 @@ def _facts(party: Party) -> dict[str, str]:
         "max_partitions_contributed": str(bounds["max_partitions_contributed"]),
         "max_contributions_per_partition": str(bounds["max_contributions_per_partition"]),
     }
+    if "max_contributions" in bounds:
+        facts["max_contributions"] = str(bounds["max_contributions"])
     for name in manifest["group_by"]:
         facts[f"the type of {name}"] = str(party.rows.schema.field(name).type)
     definition = manifest["guarantee"].get("privacy_unit_definition")

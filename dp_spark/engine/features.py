@@ -19,11 +19,13 @@ from dp_spark.aggregates.query import Bins, Measure, Present, Query, Rows, Total
 from dp_spark.engine.bins import place_column
 from dp_spark.engine.bounding import FEATURE, KEY, UNIT, PreparedRows
 from dp_spark.engine.columns import located, readable_key
+from dp_spark.engine.preprocess import computed
 from dp_spark.engine.public_keys import POSITION
-from dp_spark.engine.time_guard import guarded
+from dp_spark.errors import SourceError, SpecError
 from dp_spark.privacy.grids import Grid, Listed
 from dp_spark.privacy.lattice import MOST_OF_A_ROW, Lattice
-from dp_spark.spec.expressions import check_expression
+from dp_spark.spark.errors import translated
+from dp_spark.spec.expressions import Expression, check_expression
 
 
 @dataclass(frozen=True)
@@ -162,18 +164,31 @@ def _feature(feature: Feature, frame: DataFrame, shift: int) -> Column:
             value = place_column(source, feature.grid)
         else:
             value = F.when(_is_value(source, _type(feature.column, frame)), value)
-    return value if feature.where is None else F.when(condition(frame, feature.where, "aggregates"), value)
+    if feature.where is None:
+        return value
+    expression = check_expression(feature.where, {}, where="aggregates")  # its parameters are bound (``ReleaseSpec.expand``)
+    return F.when(condition(frame, expression, "aggregates"), value)
 
 
-def condition(frame: DataFrame, text: str, where: str) -> Column:
+def condition(frame: DataFrame, expression: Expression, where: str) -> Column:
     """The condition of an aggregate over the preprocessed source; it depends on its row alone.
 
     Args:
         frame: The source.
-        text: A checked expression without parameters.
+        expression: The checked expression.
         where: The key of the release file, for errors.
+
+    Raises:
+        SourceError: If it reads a column that is not there.
+        SpecError: If it is not true or false.
     """
-    return guarded(frame, check_expression(text, {}, where=where), where)
+    with translated(SourceError, "Spark cannot resolve it", where=where, mend="check column names and types"):
+        found = computed(frame, expression, where)
+        kind = frame.select(found).schema.fields[0].dataType
+    if not isinstance(kind, T.BooleanType):
+        mend = "compare it with something, as in value >= 0"
+        raise SpecError(f"has type {kind.simpleString()}; a condition is true or false", where=where, mend=mend)
+    return found
 
 
 def term(measure: Total, integer: Column, shift: int = 0) -> Column:

@@ -130,15 +130,17 @@ def effective_bounds(spec: ReleaseSpec, public_keys: int | None) -> Contribution
         spec: The release file.
         public_keys: The number of public partition keys; None where there are none.
 
-    Guarantees: k is min(L0, number of public keys), 1 for an empty group_by; k = m = 1 for row units.
+    Guarantees: k is min(L0, number of public keys), 1 for an empty group_by; k = m = 1 for row units; a k or m that is not
+    given counts as c.
     """
-    k = spec.contribution_bounds.max_partitions_contributed or 1
-    m = spec.contribution_bounds.max_contributions_per_partition or 1
     if not spec.unit_columns:
         return ContributionBounds(1, 1)
-    if not spec.group_by:
-        return ContributionBounds(1, m)
-    return ContributionBounds(k if public_keys is None else min(k, public_keys), m)
+    given = spec.contribution_bounds
+    c = given.max_contributions
+    k = given.max_partitions_contributed if spec.group_by else 1
+    if public_keys is not None:
+        k = min(public_keys, *(bound for bound in (k, c) if bound is not None))
+    return ContributionBounds.of(k, given.max_contributions_per_partition, c)
 
 
 def plan_release(spec: ReleaseSpec, accountant: AccountantName, public_keys: int | None) -> ReleasePlan:

@@ -74,9 +74,12 @@ def computed(manifest: Mapping[str, Any], column: Mapping[str, Any]) -> str:
     >>> entry = {"name": "cost", "function": "mean", "column": "price"}
     >>> computed({"aggregates": [entry]}, {"name": "cost", "aggregate": "cost"})
     'mean(price)'
+    >>> computed({"aggregates": [entry | {"per_unit": "sum", "where": "days > 0"}]}, {"name": "cost", "aggregate": "cost"})
+    'mean(price) per_unit sum where days > 0'
     """
     entry = aggregate_of(manifest, column["aggregate"])
-    return str(entry["function"]) + (f"({entry['column']})" if entry.get("column") else "")
+    found = str(entry["function"]) + (f"({entry['column']})" if entry.get("column") else "")
+    return " ".join([found, *(f"{name} {entry[name]}" for name in ("per_unit", "where") if entry.get(name))])
 
 
 def noise_words(mechanism: str | None) -> str:

@@ -80,6 +80,37 @@ def test_the_low_bits_of_whole_numbers_are_zero(limits: tuple[float, float], mea
     assert total.zero_bits >= 0
 
 
+REDUCED = {**MEAN, "per_unit": "sum", "where": 'x = "a, b)"'}
+
+
+def test_labels_tell_conditions_and_reductions_and_stay_as_they_are() -> None:
+    of_some = {"where": "days >= 0"}
+    asked = [
+        {**UNITS, **of_some, "column": "value"},
+        {**COUNT, **of_some},
+        {**COUNT, "name": "c", "column": "value", **of_some},
+    ]
+    labels = [query.label for query in weights_of(*asked, REDUCED, {**SUM, "per_unit": "max"}, {**SUM, "name": "s", **of_some})]
+    assert labels == [
+        'privacy_id_count{"column":"value","where":"days >= 0"}',
+        'count{"where":"days >= 0"}',
+        'count_of_column{"column":"value","where":"days >= 0"}',
+        'privacy_id_count{"column":"value","where":"x = \\"a, b)\\""}',
+        'centred_sum{"bounds":[0.0,100.0],"column":"value","per_unit":"sum","where":"x = \\"a, b)\\""}',
+        'sum{"bounds":[-10.0,30.0],"column":"value","per_unit":"max"}',
+        'sum{"bounds":[-10.0,30.0],"column":"value","where":"days >= 0"}',
+    ]
+
+
+def test_units_with_a_value_are_counted_by_one_draw_whatever_their_values_come_to() -> None:
+    means = [{**MEAN, "name": how, "per_unit": how} for how in ("sum", "mean", "max")]
+    counted = {**UNITS, "column": "value", "weight": Decimal(3)}
+    weights = weights_of(*means, counted)
+    assert len(weights) == 4
+    assert weights[count_of_column(Values("value", None, "sum"))] == 3
+    assert all(query.once_per_unit for query in weights)
+
+
 def test_labels_tell_queries_apart() -> None:
     labels = [query.label for query in weights_of(UNITS, COUNT, {**COUNT, "name": "c", "column": "value"}, SUM, MEAN)]
     assert labels == [

@@ -35,7 +35,8 @@ from aggregate_cases import (
 )
 from checkout import ROOT
 
-from dp_spark.aggregates.base import UNIT_VALUE, Aggregate
+from dp_spark.aggregates.base import Aggregate
+from dp_spark.aggregates.clipped import UNIT_VALUE
 from dp_spark.aggregates.given import CannotCombine, Drawn, Noise
 from dp_spark.aggregates.query import Total, Values
 from dp_spark.aggregates.registry import BY_FUNCTION, aggregate_of, table

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from bounded_reference import keep
 from frames import SALT, explained, frame_of, kept, prepared, product, tuples, without_units
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from dp_spark.aggregates.query import Values, count_of_column
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT, ROW_COUNT, Query, Values, count_of_column
 from dp_spark.engine import bounding
 from dp_spark.engine.bounding import FIRST, KEY_HASH, PreparedRows, Salt, bound_contributions
 from dp_spark.engine.features import prepare_rows
@@ -265,7 +267,8 @@ def test_the_first_pass_drops_many_rows_and_none_that_would_be_kept(
     base = prepared(frame_of(spark, columns, rows), 1, keys)
     bounds = ContributionBounds(most, 2) if keys else ContributionBounds(1, most)
     with_it = kept(bound_contributions(base, bounds, SALT))
-    left = bounding._drop_hopeless(base.frame, base, most, SALT).count()
+    key_hash, row_hash = bounding._hashes(base, SALT)
+    left = bounding._drop_hopeless(base.frame, base, key_hash if keys else row_hash, most).count()
     monkeypatch.setattr(bounding, "_drop_hopeless", lambda frame, *rest: frame)
     assert kept(bound_contributions(base, bounds, SALT)) == with_it
     needed = sum(min(unit, most) for unit in range(1, 201, 7))
@@ -273,6 +276,112 @@ def test_the_first_pass_drops_many_rows_and_none_that_would_be_kept(
     assert needed <= left
     if most <= 2:
         assert left < 0.2 * len(rows)
+
+
+# --- a bound on all rows of a unit ------------------------------------------------------------------------------------
+
+OF_VALUES = Query(ROW_COUNT.measure, "sum", change=3)
+IN_ALL = [
+    ContributionBounds.of(None, None, 5), ContributionBounds.of(None, None, 1), ContributionBounds.of(3, 2, 4),
+    ContributionBounds.of(3, None, 7), ContributionBounds.of(None, 2, 6), ContributionBounds.of(4, 2, 8),
+    ContributionBounds.of(2, 3, 5), ContributionBounds.of(None, None, 70),
+]  # fmt: skip
+
+
+def hashed(spark: SparkSession, base: PreparedRows) -> dict[str, dict[tuple[Any, ...], int]]:
+    """The hashes that order partitions and rows, by row."""
+    names = [*base.units, *base.keys, *base.features]
+    found = base.frame.select(*names, *(item.alias(f"h{index}") for index, item in enumerate(bounding._hashes(base, SALT))))
+    return {f"h{index}": {item[:-2]: item[index - 2] for item in tuples(found)} for index in (0, 1)}
+
+
+@pytest.mark.parametrize("bounds", IN_ALL, ids=str)
+def test_what_survives_is_what_the_reference_keeps(spark: SparkSession, bounds: ContributionBounds) -> None:
+    rows = crowded()
+    hashes = hashed(spark, traced(spark, rows))
+    whole = [(unit, key, value, unit) for unit, key, value in rows]
+    wanted = keep(whole, bounds, hashes["h0"].__getitem__, hashes["h1"].__getitem__)
+    bounded = bound_contributions(traced(spark, rows), bounds, SALT)
+    assert kept(bounded) == Counter(row[1:] for row in wanted)
+    firsts = Counter((key, unit) for key, _, unit, first in tuples(without_units(bounded)) if first)
+    assert firsts == Counter({(row[1], row[0]) for row in wanted}), "the first of each partition is among those that are left"
+
+
+@pytest.mark.usefixtures("one_hash")
+@pytest.mark.parametrize("bounds", IN_ALL[:4], ids=str)
+def test_a_bound_on_all_rows_depends_on_no_order(spark: SparkSession, bounds: ContributionBounds) -> None:
+    """Also where all hashes are the same and rows are equal, and the first of a partition is still there."""
+    rows, found = crowded() + [(0, 0, 0)] * 9, []
+    for partitions in (1, 7):
+        random.Random(partitions).shuffle(rows)
+        base = traced(spark, rows)
+        spread = replace(base, frame=base.frame.repartition(partitions))
+        found.append(Counter(tuples(without_units(bound_contributions(spread, bounds, SALT)))))
+    assert found[0] == found[1]
+    assert Counter((key, unit) for key, _, unit, first in found[0].elements() if first) == Counter(
+        {(key, unit) for key, _, unit, _ in found[0]}
+    )
+
+
+def test_rows_of_all_partitions_have_the_same_chance(spark: SparkSession) -> None:
+    rows = [(unit, 0, value) for unit, value in product(1500, 1)] + [(unit, 1, value) for unit, value in product(1500, 3)]
+    base = traced(spark, rows)
+    chosen = Counter(
+        key for key, _, _ in kept(bound_contributions(base, ContributionBounds.of(None, None, 1), SALT)).elements()
+    )
+    assert chosen[0] + chosen[1] == 1500
+    assert 275 < chosen[0] < 475, "one of four rows; 6 standard deviations to either side"
+
+
+@pytest.mark.parametrize(("bounds", "counted", "sorts"), [
+    (ContributionBounds.of(None, None, 5), False, [["u0"], ["u0", "row_hash"]]),
+    (ContributionBounds.of(None, None, 5), True, [["u0"], ["u0", "row_hash"], ["u0", "key_hash"]]),
+    (ContributionBounds.of(None, None, 70), False, [["u0", "row_hash"]]),
+    (ContributionBounds.of(2, 3, 5), True, [["u0"], ["u0", "key_hash"], ["u0", "row_hash"]]),
+])  # fmt: skip
+def test_a_bound_on_all_rows_needs_no_shuffle_of_its_own(
+    spark: SparkSession, capsys: pytest.CaptureFixture[str], bounds: ContributionBounds, counted: bool, sorts: list[list[str]]
+) -> None:
+    with session_settings(spark, {"spark.sql.adaptive.enabled": "false"}):
+        frame = bound_contributions(traced(spark, crowded()), bounds, SALT).frame
+        found = frame.groupBy("k0").agg(F.count(F.when(F.col(FIRST), 1)) if counted else F.count("*"))
+        plan = re.sub(r"#\d+L?", "", explained(found, capsys))
+    assert re.findall(r"[- ]Exchange hashpartitioning\((\w+), \d+\)", plan) == ["k0", "u0"]
+    orders = [re.findall(r"(\w+) ASC", order)[:2] for order in re.findall(r"Sort \[([^\]]*)\]", plan)]
+    assert orders[::-1] == sorts
+
+
+def by_text(*parts: int) -> Callable[[tuple[Any, ...]], int]:
+    def of(row: tuple[Any, ...]) -> int:
+        text = repr([row[part] for part in parts])
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+    return of
+
+
+def test_without_a_unit_no_query_moves_further_than_its_sensitivity() -> None:
+    """Thousands of random tables: the counts and sums of all partitions, and the number of units in each."""
+    source, tightest = random.Random(3), 0.0
+    for _ in range(4000):
+        k, m, c = source.choice([None, 1, 2, 3]), source.choice([None, 1, 2, 4]), source.choice([1, 2, 3, 5, 9])
+        bounds = ContributionBounds.of(k, m, c)
+        rows = [(source.randrange(4), source.randrange(5), source.choice([None, -3, 2, 3])) for _ in range(40)]
+        after, before = (
+            keep([row for row in rows if row[0] != gone], bounds, by_text(0, 1), by_text(0, 1, 2)) for gone in (0, None)
+        )
+        assert Counter(after) == Counter(row for row in before if row[0] != 0), "nobody else's rows change"
+        mine = [row for row in before if row[0] == 0]
+        for query, values in (
+            (ROW_COUNT, [sum(row[1] == key for row in mine) for key in range(5)]),
+            (PRIVACY_ID_COUNT, [int(any(row[1] == key for row in mine)) for key in range(5)]),
+            (OF_VALUES, [sum(row[2] or 0 for row in mine if row[1] == key) for key in range(5)]),
+        ):
+            limits = bounds.sensitivity(query)
+            assert sum(map(bool, values)) <= limits.l0
+            assert sum(map(abs, values)) <= limits.l1
+            assert sum(value**2 for value in values) <= limits.l2_squared
+            tightest = max(tightest, sum(value**2 for value in values) / limits.l2_squared)
+    assert tightest == 1
 
 
 # --- stability: the privacy property ----------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from helpers import release_spec
 from typing_extensions import override
 
 from dp_spark.aggregates.base import Aggregate, described, is_value, stddev_column
+from dp_spark.aggregates.clipped import Clipped
 from dp_spark.aggregates.given import Accuracy, Drawn, Noise, PartyCells, doubles
-from dp_spark.aggregates.over_values import Clipped
 from dp_spark.aggregates.query import Bins, Present, Query, Rows, Total, Units, Values, label_of_values
 from dp_spark.aggregates.registry import BY_FUNCTION
 from dp_spark.plan.planning import ReleasePlan, plan_release
@@ -160,7 +160,7 @@ def instances() -> list[Aggregate]:
 
 
 def text_of(aggregate: Aggregate) -> str:
-    return f"{aggregate.in_short}{aggregate.condition} {','.join(need.column for need in aggregate.needs())}"
+    return f"{aggregate.in_short} {','.join(need.column for need in aggregate.needs())}"
 
 
 def counted(rows: Sequence[Row], where: str | None, column: str | None = None) -> list[Row]:
@@ -220,11 +220,18 @@ def integers_of(per_unit: str | None, lattice: Lattice, present: Sequence[tuple[
         return [lattice.to_integer(float(len(found))) for found in by_unit.values()]
     reduced = []
     for found in by_unit.values():
-        rows = [round(max(-(2**42), min(Fraction(value) / Fraction(2) ** lattice.exponent, 2**42))) for value in found]
+        rows = [round(row_integer(value, lattice.exponent)) for value in found]
         reduced.append(
             {"sum": sum(rows), "mean": round(Fraction(sum(rows), len(rows))), "min": min(rows), "max": max(rows)}[per_unit]
         )
     return [max(lattice.lower, min(integer, lattice.upper)) for integer in reduced]
+
+
+def row_integer(value: float, exponent: int) -> Fraction:
+    """A row's value in steps of the lattice, at most 2^42 of them."""
+    if math.isinf(value):
+        return Fraction(math.copysign(2**42, value))
+    return max(Fraction(-(2**42)), min(Fraction(value) / Fraction(2) ** exponent, Fraction(2**42)))
 
 
 def read_by(query: Query) -> dict[str, bool]:

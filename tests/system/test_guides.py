@@ -89,10 +89,17 @@ def check_epsilon(said: list[Outcome]) -> None:
     assert widths[0] > 1.9 * widths[1] > 1.9 * 2.4 * widths[2], "half of epsilon is twice the noise"
 
 
+def check_spend(said: list[Outcome]) -> None:
+    check_published(3)(said)
+    plan, more_rows = [outcome for outcome in said if "mean_spend" in outcome.out][:2]
+    for name, times in (("customers", 1), ("mean_spend", 1), ("spread_of_spend", 1), ("mean_purchases", 1), ("mean_amount", 2)):
+        assert half_widths(more_rows, name) == pytest.approx(times * half_widths(plan, name), rel=0.1), name
+
+
 CLAIMS: dict[str, Any] = {
     "healthcare": check_published(2),
     "transport": check_published(2),
-    "finance": check_published(2),
+    "finance": check_spend,
     "schedule": check_published(3),
     "choose-bounds": check_bounds,
     "choose-epsilon": check_epsilon,

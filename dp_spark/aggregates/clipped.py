@@ -10,11 +10,13 @@ import numpy as np
 from pydantic import model_validator
 from typing_extensions import override
 
-from dp_spark.aggregates.base import UNIT_VALUE, Aggregate, is_value, sql_name
+from dp_spark.aggregates.base import Aggregate, is_value, sql_name
 from dp_spark.aggregates.given import Doubles, Need
 from dp_spark.aggregates.query import Reduction, Values
 from dp_spark.schema.model import Clip, Column
 
+#: The column of what a unit's rows come to, in ``plain_sql``.
+UNIT_VALUE = "unit_value"
 #: What a unit's values in a partition come to, for people.
 _COME_TO: Mapping[Reduction, str] = {
     "sum": "sum of its values",
@@ -117,7 +119,7 @@ class Clipped(OverValues):
     @override
     def in_short(self) -> str:
         reduced = "" if self.per_unit is None else f" of each unit's {self.per_unit}"
-        return f"{self.function}{reduced} [{self.min_value:g}, {self.max_value:g}]"
+        return f"{self.function}{reduced} [{self.min_value:g}, {self.max_value:g}]{self.conditional}"
 
     def meaning_of(self, what: str) -> str:
         """What its cells are, for people.
