@@ -20,6 +20,8 @@ from dp_spark.privacy.trees import TreeShape
 
 #: Counts are whole numbers: where noise is hardly ever more than one, it is half a step more than its stddev says.
 _HALF_A_STEP = 0.25
+#: By how many of its stddevs it may be too large.
+_OVERESTIMATED = 1.5
 
 
 class Cdf(Binned):
@@ -50,7 +52,9 @@ class Cdf(Binned):
         variance = found.noise.stddev**2
         error = np.sqrt(rank_variances(self.shape, shares, variance).max(axis=1)) + _HALF_A_STEP
         of_total = math.sqrt(total_variance(self.shape, variance))
-        return [arrays(shares), pa.array(error / np.maximum(total, 1.0), mask=too_few(total, of_total))]
+        # The number of values can be overestimated, so the error is told for fewer.
+        fewer = np.maximum(total - _OVERESTIMATED * of_total, 1.0)
+        return [arrays(shares), pa.array(error / fewer, mask=too_few(total, of_total))]
 
     @override
     def accuracy(self, noises: Sequence[Noise]) -> Accuracy:

@@ -16,7 +16,13 @@ from dp_spark.schema.model import no_bool
 Share = Annotated[float, BeforeValidator(no_bool), Field(gt=0, lt=1)]
 
 
+#: As many quantiles as one aggregate can have: each is three columns.
+_MOST = 100
+
+
 def _each_once(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if len(shares) > _MOST:
+        raise ValueError(f"lists {len(shares)} quantiles, and at most {_MOST} are possible; use a cdf, which tells all of them")
     repeated = [share for index, share in enumerate(shares) if share in shares[:index]]
     if repeated:
         raise ValueError(f"lists {repeated[0]!r} twice; list each quantile once")
@@ -42,7 +48,7 @@ class Quantiles(Places):
     )
 
     function: Literal["quantiles"]
-    quantiles: Annotated[tuple[Share, ...], Field(min_length=1, max_length=100), AfterValidator(_each_once)]
+    quantiles: Annotated[tuple[Share, ...], Field(min_length=1), AfterValidator(_each_once)]
 
     @property
     @override

@@ -6,6 +6,7 @@ The noise is numpy's, of the shape and scale that the plan tells; the mechanisms
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +17,7 @@ from aggregate_cases import WHERE, Party, as_read, beside, exact, instances, lim
 
 from dp_spark.aggregates.base import Aggregate
 from dp_spark.aggregates.given import CannotCombine, Noise
+from dp_spark.aggregates.query import Bins, Query
 from dp_spark.noise_width import error_width
 from dp_spark.plan.cells import release_table
 from dp_spark.plan.planning import ReleasePlan
@@ -168,6 +170,11 @@ def test_a_told_stddev_is_that_of_the_cells_and_its_width_covers(
         check(found)
 
 
+def ends_of(query: Query) -> int:
+    """How many integers add up to the number of all values."""
+    return query.measure.shape.branches + 2 if isinstance(query.measure, Bins) else 1
+
+
 @every
 @pytest.mark.parametrize("places", [*PLACES.values(), (0.5, 0.5), (0.9, 0.9)], ids=str)
 @accountants
@@ -176,9 +183,9 @@ def test_told_widths_cover_where_a_count_is_a_few_of_its_stddevs(
     aggregate: Aggregate, places: tuple[float, ...], accountant: Accountants, stddevs: int
 ) -> None:
     plan = plan_of(aggregate, epsilon="0.1", accountant=accountant)
-    counted = (
-        max(plan.noise_of(query).stddev for query in plan.mechanisms if not query.on_grid) if len(plan.mechanisms) > 1 else 9
-    )
+    counts = {query: plan.noise_of(query).stddev for query in plan.mechanisms if not query.on_grid}
+    totals = [counts[query] * math.sqrt(ends_of(query)) for query in counts]
+    counted = max(totals) if len(plan.mechanisms) > 1 or aggregate.accuracy(plan.noises_of(aggregate)).stddev is None else 9
     size = round(stddevs * counted / len(places)) * len(places)
     cells = drawn_cells(plan, aggregate, places, size, seed=3)
     columns = dict(zip(cells.column_names, cells.columns, strict=True))

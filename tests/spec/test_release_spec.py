@@ -166,7 +166,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"group_by": [], "partitions": PUBLIC}, "partitions.public", "group_by is empty"),
     ({"partitions": {"private": {"weight": 0}}}, "partitions.private.weight", "greater"),
     ({"aggregates": []}, "aggregates", "at least 1"),
-    ({"aggregates": [{"function": "median", "name": "m"}]}, "aggregates.0", "median"),
+    ({"aggregates": [{"function": "mode", "name": "m"}]}, "aggregates.0", "mode"),
     ({"aggregates": [{"name": "m"}]}, "aggregates.0.function", "missing"),
     ({"aggregates": [{"function": "count"}]}, "aggregates.0.name", "missing"),
     ({"aggregates": [{**COUNT, "weight": Decimal(-1)}]}, "aggregates.0.weight", "greater"),
