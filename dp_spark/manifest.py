@@ -31,6 +31,8 @@ COMBINED_FORMAT = "dp_spark.combined/2"
 FORMAT_1, COMBINED_FORMAT_1 = "dp_spark.manifest/1", "dp_spark.combined/1"
 #: The column of a combined table that says how many parties a row covers.
 PARTIES = "parties"
+#: As many edges or texts stand in a column's comment.
+_SHOWN_BINS = 50
 _FORMATS = (FORMAT, COMBINED_FORMAT, FORMAT_1, COMBINED_FORMAT_1)
 
 
@@ -278,4 +280,18 @@ def column_comments(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def _comment(column: Mapping[str, Any]) -> str:
     noise = [f"with discrete {column['error']['mechanism']} noise"] if "mechanism" in column.get("error", {}) else []
-    return "; ".join([column["meaning"], *noise, *column.get("notes", [])])
+    return "; ".join([column["meaning"], *_bins(column), *noise, *column.get("notes", [])])
+
+
+def _bins(column: Mapping[str, Any]) -> list[str]:
+    """The bins of a column of arrays; of very many the ends, as the manifest has all.
+
+    >>> _bins({"edges": [0.0, 18.0, 65.0]}), _bins({"values": ["a", "b"]}), _bins({})
+    (['edges 0, 18, 65'], ['values a, b'], [])
+    """
+    for name in ("edges", "values"):
+        if name in column:
+            items = [f"{item:g}" if name == "edges" else str(item) for item in column[name]]
+            shown = items if len(items) <= _SHOWN_BINS else [*items[:2], "...", items[-1]]
+            return [f"{name} {', '.join(shown)}"]
+    return []
