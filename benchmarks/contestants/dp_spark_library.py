@@ -26,6 +26,7 @@ from dp_spark.errors import BudgetError
 from dp_spark.ledger.table import Ledger
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accountants.account import Account
+from dp_spark.release.draw import draw_query
 from dp_spark.session import get_session
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 from dp_spark.tables.refs import TableRef
@@ -84,8 +85,9 @@ def to_noisy_rows(spark: SparkSession, task: Task) -> Answer:
         bounded = bound_contributions(rows, plan.bounds, Salt.fresh())
         found = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)
         found = aggregation.fill_public(found, keys)
-        noisy = [plan.mechanisms[query].draw(integers) for query, integers in found.values.items()]
-    return Answer(len(noisy[0][0]))
+        for query, integers in found.values.items():
+            draw_query(plan, query, integers)
+    return Answer(found.keys.num_rows)
 
 
 def release(spark: SparkSession, task: Task, *, private: bool) -> Answer:

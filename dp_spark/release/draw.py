@@ -21,7 +21,6 @@ from dp_spark.plan.planning import ReleasePlan
 from dp_spark.privacy.accountants.account import covers
 from dp_spark.privacy.events import Event
 from dp_spark.privacy.integers import Exact, Noisy
-from dp_spark.privacy.mechanisms.base import Mechanism
 from dp_spark.privacy.tree_drawing import draw_tree
 from dp_spark.privacy.trees import LeafCounts, NoisyTree, Places
 from dp_spark.release.prepare import Checked
@@ -115,15 +114,22 @@ def _add_noise(
         values = {query: integers[positions] for query, integers in values.items()}
         if counts is not None:
             noisy[plan.selected_by] = counts
-    for query, mechanism in plan.mechanisms.items():
+    for query in plan.mechanisms:
         if query not in noisy:
-            noisy[query], event = _drawn(mechanism, values[query], query, plan)
+            noisy[query], event = draw_query(plan, query, values[query])
             drawn.append(event)
     return keys, noisy, drawn
 
 
-def _drawn(mechanism: Mechanism, exact: Exact | LeafCounts, query: Query, plan: ReleasePlan) -> tuple[Noisy | NoisyTree, Event]:
-    """Draws noise for all integers of a query, or for the nodes of its trees that the release looks at: each once."""
+def draw_query(plan: ReleasePlan, query: Query, exact: Exact | LeafCounts) -> tuple[Noisy | NoisyTree, Event]:
+    """Draws noise for all integers of a query, or for the nodes of its trees that the release looks at: each once.
+
+    Args:
+        plan: The release.
+        query: One of its queries.
+        exact: Its exact integers, or of bins their counts.
+    """
+    mechanism = plan.mechanisms[query]
     if not isinstance(exact, LeafCounts):
         return mechanism.draw(exact)
     assert isinstance(query.measure, Bins)
