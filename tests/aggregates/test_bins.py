@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from helpers import release_spec
 
+from dp_spark.aggregates.cdf import added_shares, shares_of
 from dp_spark.aggregates.quantiles import percent_name
+from dp_spark.aggregates.query import Values
 from dp_spark.aggregates.registry import BY_FUNCTION
 from dp_spark.errors import SpecError
 from dp_spark.plan.planning import plan_release
+from dp_spark.privacy.trees import TreeShape
 
 BOUNDS = {"column": "x", "min_value": 0, "max_value": 100}
 QUANTILES = {"function": "quantiles", "name": "w", "quantiles": [0.05, 0.999, 0.125], **BOUNDS}
@@ -112,3 +116,37 @@ def test_labels_of_other_bins_are_others() -> None:
     labels = [query.label for query in queries]
     assert len(set(labels)) == len(labels)
     assert max(map(len, labels)) < 200
+
+
+def test_shares_of_parties_are_weighted_and_their_weights_err() -> None:
+    """dF / dn_i = (F_i - F) / n for each party, whose numbers err by themselves."""
+    shares, numbers, variance = (0.2, 0.8), (100.0, 300.0), 25.0
+    parts = {
+        "n": sum(numbers),
+        "nvar": 2 * variance,
+        "var": 16.0,
+        "s0": sum(share * number for share, number in zip(shares, numbers, strict=True)),
+        "v0": sum(share * variance for share in shares),
+        "w0": sum(share**2 * variance for share in shares),
+    }
+    found, [stddev] = added_shares({name: pa.chunked_array([[value]]) for name, value in parts.items()}, 1)
+    assert found.tolist() == [[pytest.approx(0.65)]]
+    expected = 16 + sum((share - 0.65) ** 2 * variance for share in shares)
+    assert stddev == pytest.approx(expected**0.5 / 400)
+
+
+def test_what_a_party_adds_is_what_the_errors_are_made_of() -> None:
+    class OneParty:
+        def column(self, name: str) -> pa.ChunkedArray:
+            return pa.chunked_array([{"c": [[0.2, 0.6, 1.0]], "c_stddev": [0.03], "n": [50]}[name]])
+
+        def column_of(self, label: str, function: str | None = None) -> str | None:
+            return "n" if label == "count_of_column(x)" else None
+
+        def stddev_of(self, label: str) -> float:
+            return 4.0
+
+    parts = shares_of(OneParty(), "c", Values("x"), TreeShape(1, branches=2), "bins")
+    found = {name: column.to_pylist()[0] for name, column in parts.items()}
+    expected = {"n": 50, "nvar": 16, "var": 1.5**2, "s1": 30, "v1": 9.6, "w1": 5.76, "s0": 10, "v0": 3.2, "w0": 0.64}
+    assert {name: found[name] for name in expected} == pytest.approx(expected)

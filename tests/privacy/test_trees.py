@@ -15,7 +15,7 @@ from dp_spark.errors import DpSparkError
 from dp_spark.noise_width import stddevs_for
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.mechanisms.registry import calibrate
-from dp_spark.privacy.ranks import Aims, find, rank_stddev
+from dp_spark.privacy.ranks import Aims, _Paths, _pick, find, rank_stddev
 from dp_spark.privacy.tree_drawing import draw_tree
 from dp_spark.privacy.trees import LeafCounts, NoisyTree, TreeShape
 
@@ -213,3 +213,40 @@ def test_the_error_of_a_rank_is_told_and_attained(shape: TreeShape, share: float
         measured.append(size * np.std(place - leaf))
     assert max(measured) <= 1.06 * told
     assert max(measured) >= 0.6 * told
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+def test_a_path_is_the_least_squares_of_what_was_drawn_along_it(share: float) -> None:
+    """Ranks and variances at each step of a descent are those of all nodes that it saw, weighted as least squares does."""
+    shape, variance = TreeShape(3, branches=3), 7.0
+    random = np.random.default_rng(6)
+    for first, second in [(0, 0), (0, 2), (1, 1), (2, 0), (2, 2)]:
+        top, middle, last = (random.normal(50, 20, size) for size in (5, 3, 3))
+        # What is not told apart: the ends, the other nodes of each level, and the last children, in their order.
+        order: list[tuple[object, ...]] = [("below",)]
+        for node in range(3):
+            if node != first:
+                order.append((node,))
+                continue
+            for child in range(3):
+                order += [(node, child)] if child != second else [(node, child, leaf) for leaf in range(3)]
+        order.append(("above",))
+        nodes: list[tuple[object, ...]] = [("below",), (0,), (1,), (2,), ("above",)]
+        nodes += [(first, child) for child in range(3)] + [(first, second, leaf) for leaf in range(3)]
+        design = np.array([[float(item[: len(node)] == node) for item in order] for node in nodes])
+        inverse = np.linalg.inv(design.T @ design)
+        estimate = inverse @ design.T @ np.concatenate([top, middle, last])
+
+        shares = np.array([share])
+        ranks, spread = _Paths.at_top(shape, top[None, :], shares, variance)
+        child = np.array([[first + 1]])
+        one = np.full(child.shape, variance)
+        paths = _Paths(_pick(ranks, child), top[None, [first + 1]], _pick(spread, child), -share * one, one)
+        ranks, spread = paths.open(middle[None, None, :], variance)
+        paths = paths.enter(np.array([[second]]), ranks, spread, middle[None, None, :], variance)
+        ranks, spread = paths.open(last[None, None, :], variance)
+        begin = order.index((first, second, 0))
+        for end in range(4):
+            weights = np.array([(1 - share) if index < begin + end else -share for index in range(len(order))])
+            assert ranks[0, 0, end] == pytest.approx(weights @ estimate)
+            assert spread[0, 0, end] == pytest.approx(variance * weights @ inverse @ weights)
