@@ -22,6 +22,8 @@ ASKED = [
 ]
 WIDE = {"max_partitions_contributed": 3, "max_contributions_per_partition": 6}
 
+pytest_plugins = ("release_fixtures",)
+
 pytestmark = pytest.mark.spark
 
 
