@@ -103,6 +103,7 @@ def reduced(values: Values, lattice: Lattice, rows: _Rows) -> Column:
 
 def half_even(total: Column, number: Column) -> Column:
     """total / number, rounded to the nearest whole number and half to even, in whole numbers alone; null where number is 0."""
+    number = F.when(number > 0, number)
     rest = F.pmod(total, number)
     floor = F.call_function("div", total - rest, number)
     twice = rest * F.lit(2)

@@ -106,9 +106,9 @@ class ContributionBounds:
 
     @property
     def total(self) -> int | None:
-        """c, where k and m alone do not keep to it."""
-        c, most = self.max_contributions, self.max_partitions_contributed * self.max_contributions_per_partition
-        return c if c is not None and c < most else None
+        """c, where k and m alone do not keep to it, or neither is smaller: then it implies both, also where all are 1."""
+        c, k, m = self.max_contributions, self.max_partitions_contributed, self.max_contributions_per_partition
+        return c if c is not None and (c < k * m or c <= min(k, m)) else None
 
     @property
     def implied(self) -> tuple[bool, bool]:

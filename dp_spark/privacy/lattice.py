@@ -21,6 +21,8 @@ MAX_LATTICE_VALUE = 2 ** (2 * LIMB_BITS)
 MOST_OF_A_ROW = 2**42
 #: The largest value that a unit's rows can come to: rows of 2^10 times as much, of both signs, still count in full.
 _MOST_OF_A_UNIT = 2**32
+#: The least radius of bounds on what a unit's rows come to: fewer steps would be seen beside the noise.
+_LEAST_OF_UNITS = 2**10
 #: A double holds every integer up to here, so clipping and rounding below it are exact.
 _MAX_EXACT = 2**52
 _MAX_EXPONENT = 900
@@ -210,8 +212,9 @@ def _coarse(min_value: float, max_value: float, *, per_unit: bool) -> Lattice:
     _check_bounds(min_value, max_value)
     most = MOST_OF_A_ROW if per_unit else _MAX_EXACT
     coarse = _finest(min_value, max_value, lambda found: found.radius <= 2**LIMB_BITS and found.magnitude <= most)
-    if coarse.radius == 0:
-        raise SpecError("min_value and max_value are too close together", mend="widen the clipping bounds")
+    if coarse.radius < (_LEAST_OF_UNITS if per_unit else 1):
+        derive = ", or derive the distance from a number between them and use that column" if per_unit else ""
+        raise SpecError("min_value and max_value are too close together", mend=f"widen the clipping bounds{derive}")
     return coarse
 
 

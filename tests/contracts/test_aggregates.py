@@ -45,7 +45,13 @@ from dp_spark.plan.planning import weighted_queries
 from dp_spark.privacy.bounds import ContributionBounds, Sensitivity
 from dp_spark.privacy.lattice import Lattice
 
-BOUNDS = [ContributionBounds(1, 1), ContributionBounds(1, 3), ContributionBounds(2, 1), ContributionBounds(2, 2)]
+BOUNDS = [
+    ContributionBounds(1, 1),
+    ContributionBounds(1, 3),
+    ContributionBounds(2, 1),
+    ContributionBounds(2, 2),
+    ContributionBounds(3, 2, 3),
+]
 
 every = pytest.mark.parametrize("aggregate", instances(), ids=text_of)
 NOISE = Noise("laplace", 3.0, 0.5, 2.1, 4.0)
@@ -71,8 +77,8 @@ def values_for(aggregate: Aggregate) -> list[float | None]:
 @every
 @pytest.mark.parametrize("bounds", BOUNDS, ids=str)
 def test_no_unit_changes_a_query_by_more_than_declared_and_one_does(aggregate: Aggregate, bounds: ContributionBounds) -> None:
-    """Brute force over what a unit can have in a partition, beside others; a unit's k partitions are alike."""
-    k, m = bounds.max_partitions_contributed, bounds.max_contributions_per_partition
+    """Brute force over what a unit can have in a partition, beside others: in as many as can be full, and one with the rest."""
+    k, m, c = bounds.max_partitions_contributed, bounds.max_contributions_per_partition, bounds.max_contributions
     low, high = limits_of(aggregate)
     values = [{"x": as_read(aggregate, value), WHERE: True} for value in (*values_for(aggregate), high + 1)]
     values += [{"x": as_read(aggregate, low), WHERE: False}, {"x": as_read(aggregate, high), WHERE: None}]
@@ -81,18 +87,23 @@ def test_no_unit_changes_a_query_by_more_than_declared_and_one_does(aggregate: A
     for query in aggregate.queries():
         before = exact(query, others)
         assert len(before) == query.width
-        changes = []
-        of_one_row: list[list[int]] = []
+        changes: list[list[int]] = [[0] * query.width]
+        until = [1]  # how many of the changes are made by at most so many rows
         for size in range(1, m + 1):
             for mine in itertools.combinations_with_replacement(values, size):
                 after = exact(query, [*others, *({"unit": "u", **value} for value in mine)])
                 changes.append([a - b for a, b in zip(after, before, strict=True)])
-            of_one_row = of_one_row or changes.copy()
+            until.append(len(changes))
+        of_one_row = changes[: until[1]]
+        once = query.once_per_unit
+        full, rest = divmod(min(k * (1 if once else m), c or math.inf), 1 if once else m)
+        squares = [sum(value * value for value in item) for item in changes]
+        sizes = [sum(map(abs, item)) for item in changes]
         declared = bounds.sensitivity(query)
         found = Sensitivity(
-            l0=k,
-            l1=k * max(sum(map(abs, item)) for item in changes),
-            l2_squared=k * max(sum(value * value for value in item) for item in changes),
+            l0=min(k, c or k),
+            l1=int(full * max(sizes) + max(sizes[: until[int(rest)]])),
+            l2_squared=int(full * max(squares) + max(squares[: until[int(rest)]])),
             linf=max(abs(value) for item in changes for value in item),
             in_each=max(sum(value != 0 for value in item) for item in changes),
         )

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import random
 import re
+import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from aggregate_cases import exact
+from bounded_reference import keep
 from frames import SALT, exact_values, explained, frame_of, tuples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,7 +111,8 @@ def test_spark_finds_what_the_definition_says_beside_sums_over_rows(spark: Spark
 def test_a_condition_also_counts_where_each_row_is_a_unit(spark: SparkSession) -> None:
     queries = [count_of_units("flag"), count_of_rows("flag"), count_of_units("flag", "x"), PRIVACY_ID_COUNT]
     rows = [(str(index), *row[1:]) for index, row in enumerate(mixed(4))]
-    assert exact_values(spark, frame_of(spark, COLUMNS, rows), queries, units=[]) == in_python(rows, queries)
+    found = exact_values(spark, frame_of(spark, COLUMNS, rows), queries, units=[], bounds=ContributionBounds(1, 1))
+    assert found == in_python(rows, queries)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +131,31 @@ def test_without_a_unit_every_vector_moves_within_its_sensitivity(spark: SparkSe
             assert sum(map(bool, moved)) <= limits.l0, query.label
             assert sum(map(abs, moved)) <= limits.l1, query.label
             assert sum(value**2 for value in moved) <= limits.l2_squared, query.label
+
+
+def test_no_unit_moves_any_query_further_in_the_reference() -> None:
+    """A thousand small tables of hostile values; the loosest of all comes within a factor of two of its bound."""
+    source, closest = random.Random(11), dict.fromkeys(QUERIES, 0.0)
+    for seed in range(1000):
+        k, m, c = source.choice([None, 1, 2]), source.choice([None, 1, 3]), source.choice([1, 2, 4, 7])
+        bounds = ContributionBounds.of(k, m, c)
+        rows = [(f"user {source.randrange(3)}", *row[1:]) for row in mixed(seed, 12)]
+        kept = keep(rows, bounds, hash_of(0, 1), hash_of(*range(6)))
+        everybody = in_python(kept, QUERIES)
+        others = in_python([row for row in kept if row[0] != "user 1"], QUERIES)
+        for index, query in enumerate(QUERIES):
+            moved = [found[index] - (others[key][index] if key in others else 0) for key, found in everybody.items()]
+            limits = bounds.sensitivity(query)
+            assert sum(map(bool, moved)) <= limits.l0, query.label
+            assert sum(map(abs, moved)) <= limits.l1, query.label
+            assert sum(value**2 for value in moved) <= limits.l2_squared, query.label
+            closest[query] = max(closest[query], sum(map(abs, moved)) / limits.l1)
+    counted = [query for query in QUERIES if '"per_unit":"count"' in query.label]  # a unit has fewer rows than the bounds allow
+    assert min(share for query, share in closest.items() if query not in counted) > 0.5
+
+
+def hash_of(*parts: int) -> Callable[[tuple[Any, ...]], int]:
+    return lambda row: zlib.crc32(repr([row[part] for part in parts]).encode())
 
 
 @given(st.integers(-(2**62), 2**62), st.integers(1, 2**20))

@@ -35,7 +35,7 @@ def keep(rows: Iterable[Row], bounds: ContributionBounds, key_hash: Hash, row_ha
 
 def _of_unit(rows: Sequence[Row], bounds: ContributionBounds, key_hash: Hash, row_hash: Hash) -> list[Row]:
     k, m, c = bounds.max_partitions_contributed, bounds.max_contributions_per_partition, bounds.max_contributions
-    binds = c is not None and c < k * m
+    binds = c is not None and (c < k * m or c == k == m)
     parts: dict[Any, list[Row]] = defaultdict(list)
     for row in rows:
         parts[row[1]].append(row)
