@@ -50,7 +50,7 @@ class Cdf(Binned):
         below, total = counts_below(found.tree(self.shape))
         shares = ascending(np.clip(below / np.maximum(total, 1.0)[:, None], 0.0, 1.0))
         variance = found.noise.stddev**2
-        error = np.sqrt(rank_variances(self.shape, shares, variance).max(axis=1)) + _HALF_A_STEP
+        error = np.sqrt(rank_variances(self.shape, shares, variance).max(axis=1)) + min(_HALF_A_STEP, found.noise.stddev)
         of_total = math.sqrt(total_variance(self.shape, variance))
         # The number of values can be overestimated, so the error is told for fewer.
         fewer = np.maximum(total - _OVERESTIMATED * of_total, 1.0)

@@ -12,6 +12,8 @@ import pytest
 from checkout import ROOT
 from release_helpers import Outcome
 
+from dp_spark.manifest import read_manifest
+
 pytest_plugins = ("release_fixtures",)
 
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
@@ -96,8 +98,24 @@ def check_spend(said: list[Outcome]) -> None:
         assert half_widths(more_rows, name) == pytest.approx(times * half_widths(plan, name), rel=0.1), name
 
 
+def check_stays(said: list[Outcome]) -> None:
+    check_published(3)(said)
+    manifest = read_manifest("demo-out/healthcare/releases/stays")
+    assert len(manifest["queries"]) == 1, "one charge for all of them"
+    import deltalake
+
+    for row in deltalake.DeltaTable("demo-out/healthcare/releases/stays").to_pyarrow_table().to_pylist():
+        places = [row[f"stay_p{percent}"] for percent in (25, 50, 75, 95)]
+        assert places == sorted(places)
+        assert all(
+            row[f"stay_p{percent}_low"] <= row[f"stay_p{percent}"] <= row[f"stay_p{percent}_high"] for percent in (25, 95)
+        )
+        assert row["stay_p50_high"] - row["stay_p50_low"] < 500, "thousands of patients are many"
+        assert row["shares"] == sorted(row["shares"])
+
+
 CLAIMS: dict[str, Any] = {
-    "healthcare": check_published(2),
+    "healthcare": check_stays,
     "transport": check_published(2),
     "finance": check_spend,
     "schedule": check_published(3),
