@@ -125,10 +125,10 @@ class _Spread(Clipped):
 
     @override
     def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
-        raise CannotCombine(
-            "the sums that it was computed from are not in the table",
-            "release the count of the column, its sum, and the sum of its squares (derive the square in a step) instead",
-        )
+        instead = "the count of the column, its sum, and the sum of its squares (derive the square in a step)"
+        if self.per_unit is not None:  # no step squares what a unit's rows come to
+            instead = f"their mean (function: mean, per_unit: {self.per_unit})"
+        raise CannotCombine("the sums that it was computed from are not in the table", f"release {instead} instead")
 
     @override
     def combined(self, added: Mapping[str, pa.ChunkedArray]) -> list[Any]:
