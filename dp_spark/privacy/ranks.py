@@ -211,7 +211,7 @@ def rank_stddev(shape: TreeShape, shares: Sequence[float], variance: float) -> f
         shares: The shares that are searched for.
         variance: The variance of the noise of a node.
     """
-    asked = np.array(shares)
+    asked, variance = np.array(shares), max(variance, _LEAST_VARIANCE)
     _, spread = _Paths.at_top(shape, np.zeros((1, shape.branches + 2)), asked, variance)
     largest = spread.max()
     inner = spread[0, :, 1 : shape.branches + 1]  # where a node begins that has children

@@ -90,7 +90,7 @@ def test_on_lab_values_they_are_numpys_at_a_huge_epsilon_and_within_their_interv
     }
     loose = {"max_partitions_contributed": 6, "max_contributions_per_partition": 450}
     exact = place.release("r1", dataset="rich", contribution_bounds=loose, budget={"epsilon": 5e7}, **changes)
-    rows = {"privacy_unit": {"row": True}, "contribution_bounds": None}
+    rows = {"privacy_unit": {"row": True}, "contribution_bounds": None, "sink": {"path": str(place.folder / "noisy")}}
     noisy = place.release("r2", dataset="gauss", budget={"epsilon": 1, "delta": 1e-6}, **{**changes, **rows})
     assert exact.rows is not None
     assert noisy.rows is not None
