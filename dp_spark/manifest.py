@@ -31,6 +31,8 @@ COMBINED_FORMAT = "dp_spark.combined/2"
 FORMAT_1, COMBINED_FORMAT_1 = "dp_spark.manifest/1", "dp_spark.combined/1"
 #: The column of a combined table that says how many parties a row covers.
 PARTIES = "parties"
+#: As many edges or texts stand in a column's comment.
+_SHOWN_BINS = 50
 _FORMATS = (FORMAT, COMBINED_FORMAT, FORMAT_1, COMBINED_FORMAT_1)
 
 
@@ -139,6 +141,10 @@ def columns_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     - ``constant``: each cell has noise of one ``stddev``: ``noise_scale`` steps of ``granularity`` from ``mechanism``.
     - ``quantiles``: its size at some probabilities, ``[[0.95, 12.0], ...]``, for noise of no named shape.
     - ``per_row``: the standard deviation of a cell's noise stands in the row, in ``stddev_column``.
+    - ``interval``: the ends of a cell's interval stand in the row, in ``low_column`` and ``high_column``, for one ``level``.
+
+    Cells of type ``array<...>`` have one element for each of the column's ``values``, or between each of its ``edges`` and the
+    next, or at each of the edges; each element has the error of its cell.
 
     A later version can have rules that this one does not know; it tells no intervals there.
 
@@ -212,8 +218,9 @@ def confidence_intervals(
     values: Iterable[float | None],
     stddevs: Sequence[float | None] | None = None,
     *,
+    ends: tuple[Iterable[float | None], Iterable[float | None]] | None = None,
     level: float = 0.95,
-) -> list[tuple[float, float] | None]:
+) -> list[Any]:
     """An interval for each cell of a column: what the noise may have hidden, not what bounding left out.
 
     Args:
@@ -221,17 +228,20 @@ def confidence_intervals(
         column: The aggregate.
         values: Its released cells.
         stddevs: Their ``_stddev`` cells; needed for a mean.
+        ends: Their ``_low`` and their ``_high`` cells; needed for quantiles, whose intervals they are.
         level: The probability, at least, that an interval covers the value without noise; for a mean to first order.
 
     Returns:
-        (low, high) for each cell; None where the cell or its stddev is null, and everywhere where this version does not
-        know the rule of the error.
+        (low, high) for each cell, or a list of them for a cell of many elements; None where the cell or its stddev is null,
+        and everywhere where this version does not know the rule of the error, or no intervals of that level are told.
 
     Raises:
-        SpecError: If the column is no aggregate of this release, or a mean comes without its stddevs.
+        SpecError: If the column is no aggregate of this release, or a mean comes without its stddevs, a quantile without ends.
     """
     width, cells = half_width(manifest, column, level=level), list(values)
     error = value_column(manifest, column)["error"]
+    if error["rule"] == "interval":
+        return _told_intervals(column, error, ends, level, len(cells))
     if error["rule"] != "per_row":
         return [_interval(cell, width) for cell in cells]
     if stddevs is None:
@@ -240,7 +250,24 @@ def confidence_intervals(
     return [_interval(cell, error_width(error, own, level=level)) for cell, own in zip(cells, stddevs, strict=True)]
 
 
-def _interval(cell: float | None, around: float | None) -> tuple[float, float] | None:
+def _told_intervals(
+    column: str,
+    error: Mapping[str, Any],
+    ends: tuple[Iterable[float | None], Iterable[float | None]] | None,
+    level: float,
+    cells: int,
+) -> list[Any]:
+    if ends is None:
+        mend = f"give the columns {error['low_column']} and {error['high_column']} as ends, too"
+        raise SpecError("its intervals are columns of their own", where=column, mend=mend)
+    if level > error["level"]:
+        return [None] * cells
+    return [None if low is None or high is None else (low, high) for low, high in zip(*ends, strict=True)]
+
+
+def _interval(cell: Any, around: float | None) -> Any:
+    if isinstance(cell, list | tuple):
+        return [_interval(element, around) for element in cell]
     if cell is None or around is None or math.isnan(cell):
         return None
     return (cell - around, cell + around)
@@ -253,4 +280,18 @@ def column_comments(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def _comment(column: Mapping[str, Any]) -> str:
     noise = [f"with discrete {column['error']['mechanism']} noise"] if "mechanism" in column.get("error", {}) else []
-    return "; ".join([column["meaning"], *noise, *column.get("notes", [])])
+    return "; ".join([column["meaning"], *_bins(column), *noise, *column.get("notes", [])])
+
+
+def _bins(column: Mapping[str, Any]) -> list[str]:
+    """The bins of a column of arrays; of very many the ends, as the manifest has all.
+
+    >>> _bins({"edges": [0.0, 18.0, 65.0]}), _bins({"values": ["a", "b"]}), _bins({})
+    (['edges 0, 18, 65'], ['values a, b'], [])
+    """
+    for name in ("edges", "values"):
+        if name in column:
+            items = [f"{item:g}" if name == "edges" else str(item) for item in column[name]]
+            shown = items if len(items) <= _SHOWN_BINS else [*items[:2], "...", items[-1]]
+            return [f"{name} {', '.join(shown)}"]
+    return []

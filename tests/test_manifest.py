@@ -118,6 +118,17 @@ def test_every_key_is_known_to_hold_nothing_that_was_computed_from_the_data() ->
     assert keys_of(manifest()) == set(KEYS)
 
 
+def test_keys_that_later_versions_added_are_told_where_they_are_used() -> None:
+    bounds = {"max_partitions_contributed": 4, "max_contributions": 6}
+    conditional = {"function": "privacy_id_count", "name": "some", "column": "value", "where": "days >= 0"}
+    found = manifest(contribution_bounds=bounds, aggregates=[UNITS, COUNT, {**MEAN, "per_unit": "sum"}, SUM, conditional])
+    assert keys_of(found) - set(KEYS) == {"contribution_bounds.max_contributions", "aggregates.where", "aggregates.per_unit"}
+    assert found["contribution_bounds"] == {**bounds, "max_contributions_per_partition": 6}
+    told = {column["name"]: column["meaning"] for column in found["columns"]}
+    assert told["average"] == ("mean of value by privacy unit: of each the sum of its values, first moved into [0, 100]")
+    assert told["some"] == "number of different privacy units with a value of value, of rows where days >= 0"
+
+
 def test_a_manifest_is_a_function_of_the_plan_and_the_charge() -> None:
     assert manifest() == manifest()
     found = manifest()

@@ -19,12 +19,14 @@ from benchmarks.workloads import KEY, USER, Aggregate, Workload
 from dp_spark import ReleaseSpec, run_release
 from dp_spark.engine import aggregation
 from dp_spark.engine.bounding import Salt, bound_contributions
+from dp_spark.engine.features import prepare_rows
 from dp_spark.engine.public_keys import public_keys
 from dp_spark.engine.sources import open_source
 from dp_spark.errors import BudgetError
 from dp_spark.ledger.on_delta import ledger_at
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accountants.account import Account
+from dp_spark.release.draw import draw_query
 from dp_spark.session import get_session
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 from dp_spark.tables.refs import TableRef
@@ -79,12 +81,13 @@ def to_noisy_rows(spark: SparkSession, task: Task) -> Answer:
         keys = public_keys(spark, spec.public_partitions, {KEY: frame.schema[KEY].dataType}, spec.timezone)
         plan = plan_release(spec, "zcdp", keys.table.num_rows)
         queries = list(plan.mechanisms)
-        rows = aggregation.prepare_rows(frame, spec.unit_columns, spec.group_by, queries, keys.frame(spark))
+        rows = prepare_rows(frame, spec.unit_columns, spec.group_by, queries, keys.frame(spark))
         bounded = bound_contributions(rows, plan.bounds, Salt.fresh())
         found = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)
         found = aggregation.fill_public(found, keys)
-        noisy = [plan.mechanisms[query].draw(integers) for query, integers in found.values.items()]
-    return Answer(len(noisy[0][0]))
+        for query, integers in found.values.items():
+            draw_query(plan, query, integers)
+    return Answer(found.keys.num_rows)
 
 
 def release(spark: SparkSession, task: Task, *, private: bool) -> Answer:

@@ -7,19 +7,20 @@ parties combine or why they cannot, and what it is without noise (``reference``,
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import model_validator
+from pydantic import Field
 from typing_extensions import override
 
-from dp_spark.aggregates.given import Accuracy, Doubles, Drawn, Need, Noise, PartyCells, doubles
+from dp_spark.aggregates.given import Accuracy, Drawn, Need, Noise, PartyCells, doubles
 from dp_spark.aggregates.query import Query
-from dp_spark.schema.model import Clip, Column, ColumnName, Model, Weight
+from dp_spark.schema.model import ColumnName, Model, Weight
 
 
 class Aggregate(Model):
@@ -27,10 +28,13 @@ class Aggregate(Model):
 
     #: What is released, for the documents.
     released_as: ClassVar[str]
+    #: The keys that a manifest names only where they are given: earlier versions did not know them.
+    unsaid: ClassVar[tuple[str, ...]] = ("where",)
 
     name: ColumnName
     weight: Weight = Decimal(1)
     function: str
+    where: Annotated[str, Field(min_length=1)] | None = None
 
     @abstractmethod
     def needs(self) -> tuple[Need, ...]:
@@ -43,6 +47,19 @@ class Aggregate(Model):
         Raises:
             SpecError: If its clipping bounds make no lattice.
         """
+
+    def served_by(self, labels: Collection[str]) -> Self:
+        """Itself, reading the integers of one of these queries instead of its own where that has them, too.
+
+        Args:
+            labels: The labels of the release's queries.
+        """
+        return self
+
+    @property
+    def searched(self) -> tuple[float, ...] | None:
+        """The shares of all values whose places it searches for in a tree; None where it reads all that is drawn for it."""
+        return None
 
     @abstractmethod
     def finish(self, drawn: Sequence[Drawn]) -> list[pa.Array]:
@@ -61,7 +78,7 @@ class Aggregate(Model):
         """Its cells for the rows of one partition without bounds and noise, in the order of ``column_names``.
 
         Args:
-            rows: The rows.
+            rows: The rows; with ``where`` those for which it is true.
             unit: The column that holds the privacy unit.
         """
 
@@ -71,7 +88,15 @@ class Aggregate(Model):
 
         Args:
             units: The columns of the privacy unit; empty where each row is one.
+
+        Returns:
+            An aggregate over rows, or over units where ``plain_unit_sql`` says what each has in the column ``UNIT_VALUE``.
         """
+
+    @property
+    def plain_unit_sql(self) -> str | None:
+        """What a unit's rows in a partition come to, in Spark's own words; None where ``plain_sql`` is over rows."""
+        return None
 
     @abstractmethod
     def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
@@ -96,11 +121,35 @@ class Aggregate(Model):
     @property
     def in_short(self) -> str:
         """The function with what bounds its values, for a narrow column."""
-        return self.function
+        return f"{self.function}{self.conditional}"
+
+    @property
+    def conditional(self) -> str:
+        """Its condition as a release file has it, behind a blank; empty where there is none."""
+        return "" if self.where is None else f" where {self.where}"
+
+    @property
+    def condition(self) -> str:
+        """Which rows it counts, for people; empty where all."""
+        return f", of rows{self.conditional}" if self.where else ""
+
+    def filtered(self, aggregate: str, *conditions: str) -> str:
+        """An aggregate in Spark's own words, over the rows that it counts and for which more conditions are true."""
+        found = [*([] if self.where is None else [f"({self.where})"]), *conditions]
+        return f"{aggregate} filter (where {' and '.join(found)})" if found else aggregate
 
     def column_names(self) -> list[str]:
         """The released columns, in order."""
         return [self.name, f"{self.name}_stddev"]
+
+    @property
+    def elements(self) -> int:
+        """How many numbers a row has of it, for the driver's memory."""
+        return len(self.column_names())
+
+    @property
+    def _not_said(self) -> set[str]:
+        return {name for name in self.unsaid if getattr(self, name) is None}
 
     def entry(self, noises: Sequence[Noise]) -> dict[str, Any]:
         """The aggregate in the manifest's list ``aggregates``."""
@@ -108,7 +157,7 @@ class Aggregate(Model):
         return {
             "name": self.name,
             "function": self.function,
-            **self.model_dump(exclude={"name", "function", "weight"}),
+            **self.model_dump(exclude={"name", "function", "weight", *self._not_said}),
             "mechanism": noises[0].mechanism,
             "queries": [query.label for query in self.queries()],
             "stddev": accuracy.stddev,
@@ -161,37 +210,13 @@ class OneQuery(Aggregate):
         return [added["value"], pa.array(np.sqrt(doubles(added["var"])))]
 
 
-class Clipped(Aggregate):
-    """An aggregate of a numeric column whose values are clipped to [min_value, max_value]."""
+def is_value(found: Any) -> bool:
+    """Whether it is neither null nor NaN.
 
-    column: Column
-    min_value: Clip
-    max_value: Clip
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.min_value >= self.max_value:
-            raise ValueError("min_value must be below max_value; swap or widen them")
-        return self
-
-    @override
-    def needs(self) -> tuple[Need, ...]:
-        return (Need(self.column, numeric=True),)
-
-    @property
-    @override
-    def in_short(self) -> str:
-        return f"{self.function} [{self.min_value:g}, {self.max_value:g}]"
-
-    @property
-    def clipping(self) -> str:
-        """What is done to each value, for people."""
-        return f"each value first moved into [{self.min_value:g}, {self.max_value:g}]"
-
-    def clipped(self, rows: Sequence[Mapping[str, Any]]) -> Doubles:
-        """The values of the column that are neither null nor NaN, clipped."""
-        numbers = np.asarray([row[self.column] for row in rows if row[self.column] is not None], dtype=np.float64)
-        return np.clip(numbers[~np.isnan(numbers)], self.min_value, self.max_value)
+    >>> is_value(0.0), is_value(None), is_value(float("nan"))
+    (True, False, False)
+    """
+    return found is not None and not (isinstance(found, float) and math.isnan(found))
 
 
 def described(name: str, kind: str, meaning: str, **more: Any) -> dict[str, Any]:
@@ -199,9 +224,9 @@ def described(name: str, kind: str, meaning: str, **more: Any) -> dict[str, Any]
 
     Args:
         name: Its name.
-        kind: ``bigint`` or ``double``; ``key`` for a partition key, which has the source's type.
+        kind: ``bigint`` or ``double``, or an array of such; ``key`` for a partition key, which has the source's type.
         meaning: What it is, for people.
-        more: ``range``, ``error``, ``notes``, ``aggregate``; left out where empty.
+        more: ``range``, ``error``, ``notes``, ``aggregate``, ``edges``, ``values``; left out where empty.
     """
     return {"name": name, "type": kind, "meaning": meaning, **{key: value for key, value in more.items() if value}}
 

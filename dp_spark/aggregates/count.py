@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from dp_spark.aggregates.base import OneQuery, sql_name
+from dp_spark.aggregates.base import OneQuery, is_value, sql_name
 from dp_spark.aggregates.given import Need
-from dp_spark.aggregates.query import ROW_COUNT, Query, count_of_column
+from dp_spark.aggregates.query import Query, Values, count_of_column, count_of_rows
 from dp_spark.schema.model import Column
 
 
@@ -31,20 +30,20 @@ class Count(OneQuery):
 
     @override
     def queries(self) -> tuple[Query, ...]:
-        return (ROW_COUNT if self.column is None else count_of_column(self.column),)
+        return (count_of_rows(self.where) if self.column is None else count_of_column(Values(self.column, self.where)),)
 
     @property
     @override
     def meaning(self) -> str:
-        return "number of rows" if self.column is None else f"number of rows in which {self.column} has a value"
+        of_column = "" if self.column is None else f" in which {self.column} has a value"
+        return f"number of rows{of_column}{self.condition}"
 
     @override
     def plain_sql(self, units: Sequence[str]) -> str:
-        return "count(1)" if self.column is None else f"count({sql_name(self.column)})"
+        return self.filtered("count(1)" if self.column is None else f"count({sql_name(self.column)})")
 
     @override
     def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
         if self.column is None:
             return [len(rows), 0.0]
-        found = [row[self.column] for row in rows]
-        return [sum(not (item is None or (isinstance(item, float) and math.isnan(item))) for item in found), 0.0]
+        return [sum(is_value(row[self.column]) for row in rows), 0.0]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dp_spark.privacy.integers import Noisy
+from dp_spark.privacy.trees import NoisyTree, TreeShape
 
 Doubles = npt.NDArray[np.float64]
 
@@ -46,22 +47,31 @@ class Drawn:
     """One query as it was drawn.
 
     Attributes:
-        steps: The noisy integers in steps of the grid, of shape (partitions, width of the query).
+        steps: The noisy integers in steps of the grid, of shape (partitions, width of the query), or what of a tree was drawn.
         noise: What was added to them.
     """
 
-    steps: Noisy
+    steps: Noisy | NoisyTree
     noise: Noise
+
+    @property
+    def _all(self) -> Noisy:
+        assert not isinstance(self.steps, NoisyTree), "a tree is not read as a vector"
+        return self.steps
+
+    def tree(self, shape: TreeShape) -> NoisyTree:
+        """The integers of a query of a tree's nodes."""
+        return self.steps if isinstance(self.steps, NoisyTree) else NoisyTree.whole(shape, self.steps)
 
     @property
     def amounts(self) -> Doubles:
         """The noisy values in the column's own unit, of the same shape."""
-        return self.steps.astype(np.float64) * self.noise.granularity
+        return self._all.astype(np.float64) * self.noise.granularity
 
     @property
     def single(self) -> Noisy:
         """The integers of a query that has one for each partition."""
-        return _only(self.steps)
+        return _only(self._all)
 
     @property
     def amount(self) -> Doubles:
@@ -81,10 +91,12 @@ class Need:
     Attributes:
         column: Its name.
         numeric: Whether its values are computed with, or only looked at for being there.
+        text: Whether its values are compared with texts.
     """
 
     column: str
     numeric: bool
+    text: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,11 +107,13 @@ class Accuracy:
         stddev: The standard deviation of the noise; None where it differs by cell.
         half_width_95: The 95 % half-width; None where it differs by cell.
         half_width_95_at: Otherwise a bound on the half-width by the number of values in the partition.
+        of_rank: Whether that is the share of the partition's values by which a quantile's rank may be wrong.
     """
 
     stddev: float | None
     half_width_95: float | None
     half_width_95_at: Mapping[int, float] | None = None
+    of_rank: bool = False
 
 
 #: The numbers of values for which a plan bounds an error that depends on it.
@@ -112,8 +126,13 @@ class PartyCells(Protocol):
     def column(self, name: str) -> pa.ChunkedArray:
         """A released column."""
 
-    def column_of(self, label: str) -> str | None:
-        """The released column that shows a query as it was drawn, or None."""
+    def column_of(self, label: str, function: str | None = None) -> str | None:
+        """The released column that a query alone was drawn for, or None.
+
+        Args:
+            label: The query's label.
+            function: The function whose column is meant, where several can be read from the query.
+        """
 
     def stddev_of(self, label: str) -> float:
         """The standard deviation of a query's noise, in the column's own unit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
-from dp_spark.aggregates.base import Clipped, described, sql_name, stddev_column
+from dp_spark.aggregates.base import described, stddev_column
+from dp_spark.aggregates.clipped import Clipped
 from dp_spark.aggregates.given import (
     SIZES,
     Accuracy,
@@ -27,7 +29,7 @@ from dp_spark.aggregates.given import (
 from dp_spark.aggregates.query import Query, centred_sum, count_of_column
 from dp_spark.errors import at_key
 from dp_spark.noise_width import stddevs_for
-from dp_spark.privacy.lattice import centred_lattice
+from dp_spark.privacy.lattice import Lattice, centred_lattice
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Mean(Clipped):
     @override
     def queries(self) -> tuple[Query, ...]:
         with at_key(f"aggregates.{self.name}"):
-            return (count_of_column(self.column), centred_sum(self.column, self.min_value, self.max_value))
+            return (count_of_column(self.of_values), centred_sum(self.of_values, self.min_value, self.max_value))
 
     @override
     def finish(self, drawn: Sequence[Drawn]) -> list[pa.Array]:
@@ -95,23 +97,27 @@ class Mean(Clipped):
         sums = total.single.astype(np.float64)
         return self._cells(Ratio(sums, np.full(len(sums), variances[0]), count.amount, np.full(len(sums), variances[1])), step)
 
+    @property
+    def _lattice(self) -> Lattice:
+        return centred_lattice(self.min_value, self.max_value, per_unit=self.per_unit is not None)
+
     def _cells(self, ratio: Ratio, unit: float = 1.0) -> list[pa.Array]:
         """Cells from sums in multiples of a unit."""
-        lattice = centred_lattice(self.min_value, self.max_value)
+        lattice = self._lattice
         mean = np.clip(lattice.to_value(lattice.midpoint) + ratio.value * unit, self.min_value, self.max_value)
         return [pa.array(mean), pa.array(ratio.stddev * unit, mask=ratio.unknown)]
 
     @override
     def accuracy(self, noises: Sequence[Noise]) -> Accuracy:
         count, total = noises
-        lattice = centred_lattice(self.min_value, self.max_value)
+        lattice = self._lattice
         # |S / n| <= R for the exact S and n, so this bounds the propagated error at n values.
         most = stddevs_for(total.mechanism) * math.hypot(total.stddev, lattice.to_value(lattice.radius) * count.stddev)
         return Accuracy(None, None, {n: most / n for n in SIZES})
 
     @override
     def describe(self, noises: Sequence[Noise]) -> list[dict[str, Any]]:
-        meaning = f"mean of {self.column}, {self.clipping}"
+        meaning = self.meaning_of(f"mean of {self.column}")
         error = {"rule": "per_row", "mechanism": noises[0].mechanism, "stddev_column": f"{self.name}_stddev"}
         limits = [self.min_value, self.max_value]
         return [
@@ -121,11 +127,11 @@ class Mean(Clipped):
 
     @override
     def plain_sql(self, units: Sequence[str]) -> str:
-        return f"avg({sql_name(self.column)})"
+        return self.plainly("avg")
 
     @override
     def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
-        clipped = self.clipped(rows)
+        clipped = self.clipped(rows, unit)
         return [clipped.mean(), 0.0] if len(clipped) else [(self.min_value + self.max_value) / 2, None]
 
     @override
@@ -140,15 +146,21 @@ class Mean(Clipped):
         if counted is None:
             raise CannotCombine(
                 "the count it was divided by is not in the table",
-                f"add {{function: count, column: {self.column}, name: ...}} to the release file, with the mean's "
+                f"add {{{', '.join([*self._count(), 'name: ...'])}}} to the release file, with the mean's "
                 "weight (it is the mean's own draw and costs nothing more), and release again",
             )
         count, mean = doubles(party.column(counted)), doubles(party.column(self.name))
-        lattice = centred_lattice(self.min_value, self.max_value)
+        lattice = self._lattice
         total = (mean - lattice.to_value(lattice.midpoint)) * np.maximum(count, 1.0)
         count_variance, total_variance = (np.full(len(count), party.stddev_of(label) ** 2) for label in labels)
         found = {"value": total, "var": total_variance, "n": count, "nvar": count_variance}
         return {name: pa.chunked_array([values]) for name, values in found.items()}
+
+    def _count(self) -> list[str]:
+        """The aggregate that shows what it is divided by."""
+        function = "count" if self.per_unit is None else "privacy_id_count"
+        where = [] if self.where is None else [f"where: {json.dumps(self.where, ensure_ascii=False)}"]
+        return [f"function: {function}", f"column: {self.column}", *where]
 
     @override
     def combined(self, added: Mapping[str, pa.ChunkedArray]) -> list[Any]:
@@ -163,4 +175,5 @@ class Mean(Clipped):
 
     @override
     def combination_note(self, *, overlapping: bool) -> str:
-        return "weighted by the parties' noisy counts of values"
+        weighted = f"weighted by the parties' noisy counts of {'values' if self.per_unit is None else 'units'}"
+        return "; ".join(filter(None, [weighted, super().combination_note(overlapping=overlapping)]))

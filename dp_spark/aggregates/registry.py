@@ -6,13 +6,19 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from dp_spark.aggregates.base import Aggregate
+from dp_spark.aggregates.cdf import Cdf
 from dp_spark.aggregates.count import Count
+from dp_spark.aggregates.histogram import Histogram
+from dp_spark.aggregates.max import Max
 from dp_spark.aggregates.mean import Mean
+from dp_spark.aggregates.median import Median
+from dp_spark.aggregates.min import Min
 from dp_spark.aggregates.privacy_id_count import PrivacyIdCount
+from dp_spark.aggregates.quantiles import Quantiles
 from dp_spark.aggregates.sum import Sum
 from dp_spark.aggregates.variance import Stddev, Variance
 
-AnyAggregate = PrivacyIdCount | Count | Sum | Mean | Variance | Stddev
+AnyAggregate = PrivacyIdCount | Count | Sum | Mean | Variance | Stddev | Quantiles | Median | Min | Max | Histogram | Cdf
 
 BY_FUNCTION: Mapping[str, type[Aggregate]] = {
     get_args(found.model_fields["function"].annotation)[0]: found for found in get_args(AnyAggregate)
@@ -30,7 +36,8 @@ def aggregate_of(entry: Mapping[str, Any]) -> Aggregate:
         SpecError: If it is not what such an aggregate can be.
     """
     kind = BY_FUNCTION[entry["function"]]
-    return kind.model_validate({name: entry[name] for name in kind.model_fields if name in entry and name != "weight"})
+    found = kind.model_validate({name: entry[name] for name in kind.model_fields if name in entry and name != "weight"})
+    return found.served_by(entry["queries"])
 
 
 def is_whole(entry: Mapping[str, Any]) -> bool:

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from dp_spark.aggregates.base import Clipped, OneQuery, sql_name
+from dp_spark.aggregates.base import OneQuery
+from dp_spark.aggregates.clipped import Clipped
 from dp_spark.aggregates.query import Query, Total, total_of_column
 from dp_spark.errors import at_key
 from dp_spark.privacy.lattice import sum_lattice
@@ -27,18 +28,18 @@ class Sum(Clipped, OneQuery):
     @override
     def queries(self) -> tuple[Query, ...]:
         with at_key(f"aggregates.{self.name}"):
-            lattice = sum_lattice(self.min_value, self.max_value)
-        return (total_of_column("sum", Total(self.column, lattice)),)
+            lattice = sum_lattice(self.min_value, self.max_value, per_unit=self.per_unit is not None)
+        return (total_of_column("sum", Total(self.of_values, lattice)),)
 
     @property
     @override
     def meaning(self) -> str:
-        return f"sum of {self.column}, {self.clipping}"
+        return self.meaning_of(f"sum of {self.column}")
 
     @override
     def plain_sql(self, units: Sequence[str]) -> str:
-        return f"sum({sql_name(self.column)})"
+        return self.plainly("sum")
 
     @override
     def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
-        return [float(self.clipped(rows).sum()), 0.0]
+        return [float(self.clipped(rows, unit).sum()), 0.0]

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
-from dp_spark.aggregates.base import Clipped, described, sql_name, stddev_column
+from dp_spark.aggregates.base import described, stddev_column
+from dp_spark.aggregates.clipped import Clipped
 from dp_spark.aggregates.given import (
     SIZES,
     Accuracy,
@@ -44,14 +45,14 @@ class _Spread(Clipped):
     @override
     def queries(self) -> tuple[Query, ...]:
         with at_key(f"aggregates.{self.name}"):
-            lattice = square_lattice(self.min_value, self.max_value)
-            total = centred_sum(self.column, self.min_value, self.max_value)
-        squares = Total(self.column, lattice, lattice.midpoint, power=2, shift=self._shift)
-        return (count_of_column(self.column), total, total_of_column("centred_sum_of_squares", squares))
+            lattice = self._lattice
+            total = centred_sum(self.of_values, self.min_value, self.max_value)
+        squares = Total(self.of_values, lattice, lattice.midpoint, power=2, shift=self._shift)
+        return (count_of_column(self.of_values), total, total_of_column("centred_sum_of_squares", squares))
 
     @property
     def _lattice(self) -> Lattice:
-        return square_lattice(self.min_value, self.max_value)
+        return square_lattice(self.min_value, self.max_value, per_unit=self.per_unit is not None)
 
     @property
     def _shift(self) -> int:
@@ -115,7 +116,7 @@ class _Spread(Clipped):
         return (stddevs_for(squares.mechanism) * math.hypot(*terms) / n + self._rounding) * self._radius**2
 
     def _described(self, noises: Sequence[Noise], what: str, most: float) -> list[dict[str, Any]]:
-        meaning = f"{what} of {self.column} (of the population), {self.clipping}"
+        meaning = self.meaning_of(f"{what} of {self.column} (of the population)")
         error = {"rule": "per_row", "mechanism": noises[0].mechanism, "stddev_column": f"{self.name}_stddev"}
         return [
             described(self.name, "double", meaning, aggregate=self.name, range=[0.0, most], error=error),
@@ -124,10 +125,10 @@ class _Spread(Clipped):
 
     @override
     def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
-        raise CannotCombine(
-            "the sums that it was computed from are not in the table",
-            "release the count of the column, its sum, and the sum of its squares (derive the square in a step) instead",
-        )
+        instead = "the count of the column, its sum, and the sum of its squares (derive the square in a step)"
+        if self.per_unit is not None:  # no step squares what a unit's rows come to
+            instead = f"their mean (function: mean, per_unit: {self.per_unit})"
+        raise CannotCombine("the sums that it was computed from are not in the table", f"release {instead} instead")
 
     @override
     def combined(self, added: Mapping[str, pa.ChunkedArray]) -> list[Any]:
@@ -162,11 +163,11 @@ class Variance(_Spread):
 
     @override
     def plain_sql(self, units: Sequence[str]) -> str:
-        return f"var_pop({sql_name(self.column)})"
+        return self.plainly("var_pop")
 
     @override
     def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
-        clipped = self.clipped(rows)
+        clipped = self.clipped(rows, unit)
         return [float(clipped.var()), 0.0] if len(clipped) else [self._half * self._radius**2, None]
 
 
@@ -203,10 +204,10 @@ class Stddev(_Spread):
 
     @override
     def plain_sql(self, units: Sequence[str]) -> str:
-        return f"stddev_pop({sql_name(self.column)})"
+        return self.plainly("stddev_pop")
 
     @override
     def reference(self, rows: Sequence[Mapping[str, Any]], unit: str) -> list[Any]:
-        clipped = self.clipped(rows)
+        clipped = self.clipped(rows, unit)
         variance = float(clipped.var()) if len(clipped) else self._half * self._radius**2
         return [math.sqrt(variance), 0.0 if len(clipped) else None]

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.markup import escape
 from rich.table import Table
 
+from dp_spark.aggregates.clipped import UNIT_VALUE
 from dp_spark.engine import preprocess
 from dp_spark.engine.columns import column
 from dp_spark.engine.sources import open_source
@@ -34,14 +35,27 @@ def compare(spark: SparkSession, spec: ReleaseSpec, result: ReleaseResult) -> li
         frame = preprocess.apply_steps(spark, open_source(spark, spec.source, where="source"), spec)
         for name in spec.unit_columns:
             frame = frame.where(column(name).isNotNull())
-        statistics = [F.expr(item.plain_sql(spec.unit_columns)).alias(item.name) for item in spec.aggregates]
-        exact = frame.groupBy(*spec.group_by).agg(*statistics)
-        found = {tuple(row[key] for key in spec.group_by): row.asDict() for row in exact.collect()}
+        found = _exact(frame, spec)
     rows = [] if result.rows is None else result.rows.to_pylist()
     for row in rows:
         partition = found.get(tuple(row[key] for key in spec.group_by), {})
         row.update({f"exact_{item.name}": partition.get(item.name, 0) for item in spec.aggregates})
     return rows
+
+
+def _exact(frame: DataFrame, spec: ReleaseSpec) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Key -> the exact values by the names of aggregates: of rows all at once, and of units' values one by one."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    units, keys = list(spec.unit_columns), list(spec.group_by)
+    of_units = [item for item in spec.aggregates if item.plain_unit_sql is not None]
+    steps = [(frame, [item for item in spec.aggregates if item not in of_units])] + [
+        (frame.groupBy(*units, *keys).agg(F.expr(str(item.plain_unit_sql)).alias(UNIT_VALUE)), [item]) for item in of_units
+    ]
+    for rows, items in steps:
+        statistics = [F.expr(item.plain_sql(units)).alias(item.name) for item in items]
+        for row in rows.groupBy(*keys).agg(*statistics).collect() if items else []:
+            found.setdefault(tuple(row[key] for key in keys), {}).update(row.asDict())
+    return found
 
 
 def comparison_table(rows: list[dict[str, Any]], result: ReleaseResult) -> Table:

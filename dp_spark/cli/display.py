@@ -89,8 +89,10 @@ def show_plan(console: Console, preview: Preview) -> None:
         if noise.half_width_95_at is None:
             table.add_row(aggregate.name, aggregate.in_short, f"{noise.stddev:,.4g}", f"{noise.half_width_95:,.4g}")
         else:
-            widths = "; ".join(f"±{width:,.3g} at n = {n:,}" for n, width in noise.half_width_95_at.items())
-            table.add_row(aggregate.name, aggregate.in_short, "depends on n", f"at most {widths}")
+            form = ".2%" if noise.of_rank else ",.3g"
+            widths = "; ".join(f"±{width:{form}} at n = {n:,}" for n, width in noise.half_width_95_at.items())
+            what = "of the values below it: " if noise.of_rank else ""
+            table.add_row(aggregate.name, aggregate.in_short, "depends on n", f"{what}at most {widths}")
     console.print(table)
     if plan.selection is not None:
         console.print(_curve(plan.selection), soft_wrap=True)
@@ -190,9 +192,10 @@ def show_manifest(console: Console, manifest: dict[str, Any]) -> None:
     else:
         charge = manifest["charge"]
         console.print(f"Charged     {_safe(charge['at'])}, entry {_safe(charge['sequence'])} of the ledger")
+    in_all = f", {_safe(bounds['max_contributions'])} rows in all" if "max_contributions" in bounds else ""
     console.print(
         f"Bounds      each unit: at most {_safe(bounds['max_partitions_contributed'])} partitions, "
-        f"{_safe(bounds['max_contributions_per_partition'])} rows in each{', at each party' if combined else ''}"
+        f"{_safe(bounds['max_contributions_per_partition'])} rows in each{in_all}{', at each party' if combined else ''}"
     )
     console.print(f"Partitions  {_safe(_selection(manifest['partitions']))}", soft_wrap=True)
     table = Table("aggregate", "function", "mechanism", "stddev", "95 % half-width")
@@ -211,6 +214,8 @@ def show_manifest(console: Console, manifest: dict[str, Any]) -> None:
 def _stddev(error: Mapping[str, Any]) -> str:
     if "stddev" in error:
         return f"{error['stddev']:,.4g}"
+    if error["rule"] == "interval":
+        return f"see {error['low_column']} and {error['high_column']}"
     return f"see {error['stddev_column']}" if "stddev_column" in error else "not known"
 
 

@@ -178,10 +178,7 @@ def plan_document(preview: Preview) -> dict[str, Any]:
             **_pair((plan.guarantee_epsilon, plan.guarantee_delta)),
             "rho": number(plan.cost.amount) if plan.cost.currency == "rho" else None,
         },
-        "contribution_bounds": {
-            "max_partitions_contributed": plan.bounds.max_partitions_contributed,
-            "max_contributions_per_partition": plan.bounds.max_contributions_per_partition,
-        },
+        "contribution_bounds": plan.bounds.describe(),
         "aggregates": [
             {"name": item.name, "function": item.function, **_noise_document(plan.accuracy(item))}
             for item in plan.spec.aggregates
@@ -211,6 +208,7 @@ def _noise_document(noise: Accuracy) -> dict[str, Any]:
         "stddev": noise.stddev,
         "half_width_95": noise.half_width_95,
         "half_width_95_at": None if at is None else {str(n): width for n, width in at.items()},
+        **({"half_width_95_is": "a share of the partition's values"} if noise.of_rank else {}),
     }
 
 

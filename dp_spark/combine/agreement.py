@@ -25,7 +25,7 @@ _SHOWN_KEYS = 5
 #: The most characters of a budget in a manifest: sums of such numbers are exact.
 _LONGEST_NUMBER = 100
 #: What a manifest calls a type, as Arrow writes it; a type that is not here is not compared.
-_ARROW_TYPES = {"bigint": "int64", "double": "double"}
+_ARROW_TYPES = {"bigint": "int64", "double": "double", "array<bigint>": "list of int64", "array<double>": "list of double"}
 #: What an aggregate's entry in a manifest says of one release alone: the rest is its definition.
 _OF_ONE_RELEASE = ("name", "mechanism", "queries", "stddev", "half_width_95", "note")
 
@@ -119,10 +119,11 @@ def _check_whole(party: Party) -> None:
     if not _is_readable(party):
         raise wrong
     told, found = columns_of(party.manifest), party.rows.schema
-    types = [_ARROW_TYPES.get(column.get("type", ""), str(kind)) for column, kind in zip(told, found.types, strict=False)]
+    kinds = [_arrow_type(kind) for kind in found.types]
+    types = [_ARROW_TYPES.get(column.get("type", ""), kind) for column, kind in zip(told, kinds, strict=False)]
     if found.names != [column["name"] for column in told]:
         raise wrong
-    if types != [str(kind) for kind in found.types]:
+    if types != kinds:
         raise wrong
     if key_presence([party]).num_rows != party.rows.num_rows:  # without keys, there is one row
         raise wrong
@@ -133,6 +134,11 @@ def _check_whole(party: Party) -> None:
             where=party.label,
             mend="give it another name in the release file, and release again",
         )
+
+
+def _arrow_type(kind: pa.DataType) -> str:
+    """A type as text; what the elements of a list are called is the writer's business."""
+    return f"list of {kind.value_type}" if pa.types.is_list(kind) else str(kind)
 
 
 def _is_readable(party: Party) -> bool:
@@ -225,6 +231,8 @@ def _facts(party: Party) -> dict[str, str]:
         "max_partitions_contributed": str(bounds["max_partitions_contributed"]),
         "max_contributions_per_partition": str(bounds["max_contributions_per_partition"]),
     }
+    if "max_contributions" in bounds:
+        facts["max_contributions"] = str(bounds["max_contributions"])
     for name in manifest["group_by"]:
         facts[f"the type of {name}"] = str(party.rows.schema.field(name).type)
     definition = manifest["guarantee"].get("privacy_unit_definition")

@@ -83,8 +83,9 @@ class _Cells:
     def column(self, name: str) -> pa.ChunkedArray:
         return self.party.rows.column(name)
 
-    def column_of(self, label: str) -> str | None:
-        names = [entry["name"] for entry in self.party.manifest["aggregates"] if entry["queries"] == [label]]
+    def column_of(self, label: str, function: str | None = None) -> str | None:
+        entries = [entry for entry in self.party.manifest["aggregates"] if entry["queries"] == [label]]
+        names = [entry["name"] for entry in entries if function in (None, entry["function"])]
         return names[0] if names else None
 
     def stddev_of(self, label: str) -> float:

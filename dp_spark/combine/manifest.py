@@ -154,9 +154,18 @@ def _columns(manifests: Sequence[Mapping[str, Any]], users: Users) -> list[dict[
         told = {name: value for name, value in column.items() if name != "comment"}
         if "error" in column:
             index = places[column["aggregate"]]
-            error = {"rule": "per_row", "mechanism": _mechanisms(manifests, index)}
+            error = _error(column, _mechanisms(manifests, index))
             note = aggregate_of(first["aggregates"][index]).combination_note(overlapping=users is Users.overlapping)
-            told["error"] = {**error, "stddev_column": column["error"].get("stddev_column", f"{column['name']}_stddev")}
+            told["error"] = error
             told |= {"notes": [*column.get("notes", []), note]} if note else {}
         columns.append(told)
     return [*columns, parties_column(len(manifests))]
+
+
+def _error(column: Mapping[str, Any], mechanisms: str) -> dict[str, Any]:
+    """What a combined table tells of the error of a column: a stddev of each row's own, or the interval that is in the row."""
+    error = column["error"]
+    if error["rule"] == "interval":
+        return {**error, "mechanism": mechanisms}
+    stddev_column = error.get("stddev_column", f"{column['name']}_stddev")
+    return {"rule": "per_row", "mechanism": mechanisms, "stddev_column": stddev_column}

@@ -161,6 +161,23 @@ def require_numeric(frame: DataFrame, name: str, *, where: str) -> T.DataType:
     return found.dataType
 
 
+def require_text(frame: DataFrame, name: str, *, where: str) -> T.DataType:
+    """The type of a column that is compared with texts.
+
+    Raises:
+        SourceError: If it is missing, or not of texts whose equality is plain.
+    """
+    found = require_value(frame, name, where=where)
+    if is_padded(found) or not isinstance(found.dataType, T.StringType) or not is_plain_key(found.dataType):
+        text = f"rtrim({quoted_text(name)})" if is_padded(found) else f"cast({quoted_text(name)} as string)"
+        raise SourceError(
+            f"the column {name} has type {found.dataType.simpleString()}, whose values are not compared with texts",
+            where=where,
+            mend=f'add a step to preprocess: {{derive: {{{name}_text: "{text}"}}}}, and use {name}_text; or use edges',
+        )
+    return found.dataType
+
+
 def missing(name: str, where: str, frame: DataFrame) -> SourceError:
     """The error for a column that is not there (or there twice), or that Spark cannot read."""
     for item in frame.schema.fields:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from dp_spark.aggregates.base import Aggregate
 from dp_spark.engine.columns import column, field, missing, quoted, require_key
 from dp_spark.engine.public_tables import collect_public
 from dp_spark.engine.row_values import null_for_nan, without_nan
@@ -29,8 +30,8 @@ def check_steps(spec: ReleaseSpec) -> None:
     """Checks every step that can be checked without Spark.
 
     Raises:
-        SpecError: If an expression is refused, or a step touches a privacy-unit column or one that the unit reads; with all
-            ``problems`` of the steps.
+        SpecError: If an expression of a step or an aggregate is refused, or a step touches a privacy-unit column or one that
+            the unit reads; with all ``problems``.
         SourceError: If a definition of the unit reads a column that the file's own schema does not have.
     """
     check_unit(spec)
@@ -49,6 +50,9 @@ def check_steps(spec: ReleaseSpec) -> None:
         for name, kind in (step.cast or {}).items():
             with collected(found):
                 check_type(kind, where=f"{where}.cast.{name}")
+    for aggregate in conditional(spec).values():
+        with collected(found):
+            spec.condition(aggregate)
     if found:
         raise said_together(found)
 
@@ -82,12 +86,18 @@ def _texts(step: Step) -> dict[str, str]:
     return texts | ({"filter": step.filter} if step.filter is not None else {})
 
 
+def conditional(spec: ReleaseSpec) -> dict[str, Aggregate]:
+    """The aggregates that have a condition, by its key in the release file."""
+    return {f"aggregates.{item.name}.where": item for item in spec.aggregates if item.where is not None}
+
+
 def expressions(spec: ReleaseSpec) -> dict[str, Expression]:
-    """The checked expressions of all steps, by their keys in the release file."""
+    """The checked expressions of all steps and aggregates, by their keys in the release file."""
     texts = {
         f"preprocess.{index}.{key}": text for index, step in enumerate(spec.preprocess) for key, text in _texts(step).items()
     }
-    return {where: check_expression(text, spec.parameters, where=where) for where, text in texts.items()}
+    found = {where: check_expression(text, spec.parameters, where=where) for where, text in texts.items()}
+    return found | {where: spec.condition(item) for where, item in conditional(spec).items()}
 
 
 def apply_steps(
@@ -119,7 +129,7 @@ def _apply(
 ) -> DataFrame:
     if step.filter is not None:
         condition = check_expression(step.filter, spec.parameters, where=f"{where}.filter")
-        return frame.where(_expression(frame, condition, f"{where}.filter"))
+        return frame.where(computed(frame, condition, f"{where}.filter"))
     if step.derive is not None:
         return _derive(frame, step.derive, spec.parameters, f"{where}.derive")
     if step.cast is not None:
@@ -145,7 +155,12 @@ def _present(frame: DataFrame, name: str, where: str) -> str:
     return found.name
 
 
-def _expression(frame: DataFrame, expression: Expression, where: str) -> Column:
+def computed(frame: DataFrame, expression: Expression, where: str) -> Column:
+    """A checked expression over a frame.
+
+    Raises:
+        SourceError: If it reads a column that is not there.
+    """
     for name in expression.columns:
         _present(frame, name, where)
     return guarded(frame, expression, where)
@@ -157,7 +172,7 @@ def _derive(
     # One at a time, so that a later expression of the step can use an earlier one, as it reads.
     for name, text in derived.items():
         expression = check_expression(text, parameters, where=f"{where}.{name}")
-        frame = _with(frame, name, _expression(frame, expression, f"{where}.{name}"))
+        frame = _with(frame, name, computed(frame, expression, f"{where}.{name}"))
     return frame
 
 

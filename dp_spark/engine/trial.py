@@ -19,11 +19,13 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_type
 
 from dp_spark.engine.columns import column, field, quoted
-from dp_spark.engine.preprocess import apply_steps, expressions
+from dp_spark.engine.features import condition
+from dp_spark.engine.preprocess import apply_steps, conditional, expressions
 from dp_spark.engine.time_guard import without_guards
 from dp_spark.engine.units import with_units
 from dp_spark.errors import DpSparkError, SpecError
-from dp_spark.spark.errors import SPARK_ERRORS, condition
+from dp_spark.spark.errors import SPARK_ERRORS
+from dp_spark.spark.errors import condition as error_condition
 from dp_spark.spark.read_failures import failure_of
 from dp_spark.spark.session_functions import check_functions
 from dp_spark.spec.expressions import Expression
@@ -61,7 +63,7 @@ def check_trial(spark: SparkSession, spec: ReleaseSpec, schema: T.StructType, jo
     frame, kept = _made_up(spark, schema), _that_drops_nothing(spec)
     with without_guards():
         try:
-            _evaluate(apply_steps(spark, with_units(frame, kept), kept, dict(joined)))
+            _evaluate(_with_conditions(apply_steps(spark, with_units(frame, kept), kept, dict(joined)), kept))
         except SPARK_ERRORS:
             _name_the_step(spark, frame, kept, joined)
 
@@ -91,25 +93,44 @@ def _name_the_step(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec, joi
         _evaluate(frame)
     except SPARK_ERRORS as error:
         raise SpecError(
-            f"Spark refuses a constant of this definition ({condition(error)})", where="privacy_unit", mend="correct it"
+            f"Spark refuses a constant of this definition ({error_condition(error)})", where="privacy_unit", mend="correct it"
         ) from None
     for index in range(len(spec.preprocess)):
         until = spec.model_copy(update={"preprocess": spec.preprocess[: index + 1]})
         try:
             _evaluate(apply_steps(spark, frame, until, dict(joined)))
         except SPARK_ERRORS as error:
-            if _OF_A_VALUE.search(condition(error)):
-                continue
-            failure = failure_of(error)
-            if failure.kind is DpSparkError:  # memory, a disk, Spark itself: no fault of the file
-                raise DpSparkError(
-                    f"a trial run over made-up rows failed: {failure.what}", mend="nothing was charged: " + failure.mend
-                ) from None
-            raise SpecError(
-                f"Spark refuses a constant of this step, such as a date pattern ({condition(error)})",
-                where=f"preprocess.{index}",
-                mend=f"correct the pattern ({_PATTERNS}): yyyy is the year, MM the month, dd the day",
-            ) from None
+            _refuse(error, f"preprocess.{index}", "this step")
+
+    steps = apply_steps(spark, frame, spec, dict(joined))
+    for where, item in conditional(spec).items():
+        try:
+            _evaluate(_with_conditions(steps, spec.model_copy(update={"aggregates": (item,)})))
+        except SPARK_ERRORS as error:
+            _refuse(error, where, "this condition")
+
+
+def _with_conditions(frame: DataFrame, spec: ReleaseSpec) -> DataFrame:
+    """The frame with the conditions of aggregates as columns."""
+    of_each = conditional(spec).items()
+    found = {f"{_ANY}_{item.name}": condition(frame, spec.condition(item), where) for where, item in of_each}
+    return frame.withColumns(found) if found else frame
+
+
+def _refuse(error: Exception, where: str, what: str) -> None:
+    """Says what is wrong with an expression, where Spark's error is of a constant and not of a made-up value."""
+    if _OF_A_VALUE.search(error_condition(error)):
+        return
+    failure = failure_of(error)
+    if failure.kind is DpSparkError:  # memory, a disk, Spark itself: no fault of the file
+        raise DpSparkError(
+            f"a trial run over made-up rows failed: {failure.what}", mend="nothing was charged: " + failure.mend
+        ) from None
+    raise SpecError(
+        f"Spark refuses a constant of {what}, such as a date pattern ({error_condition(error)})",
+        where=where,
+        mend=f"correct the pattern ({_PATTERNS}): yyyy is the year, MM the month, dd the day",
+    ) from None
 
 
 def _evaluate(frame: DataFrame) -> None:
@@ -152,7 +173,7 @@ def _check_option(spark: SparkSession, value: Column, where: str) -> None:
         _one_row(spark).select(value).toArrow()
     except SPARK_ERRORS as error:
         raise SpecError(
-            f"Spark refuses a value of an option ({condition(error)})",
+            f"Spark refuses a value of an option ({error_condition(error)})",
             where=where,
             mend=f"correct it; for the patterns of dates and timestamps see {_PATTERNS}",
         ) from None

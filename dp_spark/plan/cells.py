@@ -10,15 +10,17 @@ from dp_spark.aggregates.given import Drawn
 from dp_spark.aggregates.query import Query
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.privacy.integers import Noisy
+from dp_spark.privacy.trees import NoisyTree
 
 
-def release_table(plan: ReleasePlan, keys: pa.Table, noisy: Mapping[Query, Noisy]) -> pa.Table:
+def release_table(plan: ReleasePlan, keys: pa.Table, noisy: Mapping[Query, Noisy | NoisyTree]) -> pa.Table:
     """The rows to publish: keys, then each aggregate's columns.
 
     Args:
         plan: What was drawn.
         keys: The group_by columns, one row per released partition.
-        noisy: The noisy integers of each query, of shape (partitions, width of the query), in the order of ``keys``.
+        noisy: The noisy integers of each query, of shape (partitions, width of the query), or what was drawn of their trees, in
+            the order of ``keys``.
 
     Guarantees: a function of noisy values and public settings only (post-processing).
     """

@@ -45,10 +45,7 @@ def build_manifest(
         "guarantee": _guarantee(plan),
         "group_by": list(spec.group_by),
         "partitions": _partitions(plan),
-        "contribution_bounds": {
-            "max_partitions_contributed": plan.bounds.max_partitions_contributed,
-            "max_contributions_per_partition": plan.bounds.max_contributions_per_partition,
-        },
+        "contribution_bounds": plan.bounds.describe(),
         "aggregates": [item.entry(plan.noises_of(item)) for item in spec.aggregates],
         "columns": _columns(plan, key_types),
         "queries": [_query(plan, query) for query in plan.mechanisms],

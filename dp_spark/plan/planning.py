@@ -15,6 +15,7 @@ from dp_spark.aggregates.base import Aggregate
 from dp_spark.aggregates.given import Accuracy, Noise
 from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Query
 from dp_spark.errors import SpecError
+from dp_spark.noise_width import stddevs_for
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.accountants.base import Accountant, Cost
 from dp_spark.privacy.accountants.registry import ACCOUNTANTS, AccountantName, cost_of
@@ -24,6 +25,7 @@ from dp_spark.privacy.events import Event
 from dp_spark.privacy.mechanisms.base import Mechanism
 from dp_spark.privacy.mechanisms.registry import MECHANISMS, MechanismName, calibrate
 from dp_spark.privacy.noise_grid import grid_bits
+from dp_spark.privacy.ranks import Aims
 from dp_spark.privacy.selection.base import Selection
 from dp_spark.privacy.selection.registry import SELECTIONS, SelectionName
 from dp_spark.spec.partitions import PrivatePartitions
@@ -90,6 +92,14 @@ class ReleasePlan:
         mechanism, unit = self.mechanisms[query], self.granularity(query)
         return Noise(mechanism.name, mechanism.scale, unit, mechanism.stddev * unit, mechanism.half_width * unit)
 
+    def aims(self, query: Query) -> Aims | None:
+        """What the release searches for in a tree; None where it reads all of its nodes."""
+        shares = [item.searched for item in self.spec.aggregates if query in item.queries()]
+        if None in shares:
+            return None
+        every = dict.fromkeys(share for found in shares for share in found or ())
+        return Aims(tuple(every), stddevs_for(self.mechanisms[query].name))
+
     def noises_of(self, aggregate: Aggregate) -> list[Noise]:
         """The noise of an aggregate's queries, in their order."""
         return [self.noise_of(query) for query in aggregate.queries()]
@@ -121,15 +131,17 @@ def effective_bounds(spec: ReleaseSpec, public_keys: int | None) -> Contribution
         spec: The release file.
         public_keys: The number of public partition keys; None where there are none.
 
-    Guarantees: k is min(L0, number of public keys), 1 for an empty group_by; k = m = 1 for row units.
+    Guarantees: k is min(L0, number of public keys), 1 for an empty group_by; k = m = 1 for row units; a k or m that is not
+    given counts as c.
     """
-    k = spec.contribution_bounds.max_partitions_contributed or 1
-    m = spec.contribution_bounds.max_contributions_per_partition or 1
     if not spec.unit_columns:
         return ContributionBounds(1, 1)
-    if not spec.group_by:
-        return ContributionBounds(1, m)
-    return ContributionBounds(k if public_keys is None else min(k, public_keys), m)
+    given = spec.contribution_bounds
+    c = given.max_contributions
+    k = given.max_partitions_contributed if spec.group_by else 1
+    if public_keys is not None:
+        k = min(public_keys, *(bound for bound in (k, c) if bound is not None))
+    return ContributionBounds.of(k, given.max_contributions_per_partition, c)
 
 
 def plan_release(spec: ReleaseSpec, accountant: AccountantName, public_keys: int | None) -> ReleasePlan:
@@ -143,6 +155,7 @@ def plan_release(spec: ReleaseSpec, accountant: AccountantName, public_keys: int
     Raises:
         SpecError: If the account's accountant cannot pay for what the file asks, or no threshold has so small a delta.
     """
+    spec = _with_shared_draws(spec)
     name = _mechanism_name(spec, ACCOUNTANTS[accountant])
     private = spec.private_partitions
     if private is not None:
@@ -176,6 +189,12 @@ def _check_strategy(private: PrivatePartitions, accountant: Accountant) -> None:
             where="partitions.private.strategy",
             mend=f"use {' or '.join(known)}, or open a {' or '.join(others)} account",
         )
+
+
+def _with_shared_draws(spec: ReleaseSpec) -> ReleaseSpec:
+    """The same release, in which an aggregate whose integers another query has reads that one."""
+    labels = {query.label for item in spec.aggregates for query in item.queries()}
+    return spec.model_copy(update={"aggregates": tuple(item.served_by(labels) for item in spec.aggregates)})
 
 
 def _selection(private: PrivatePartitions, noise: Mechanism, delta: Decimal, accountant: Accountant) -> Selection:

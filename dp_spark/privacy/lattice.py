@@ -17,6 +17,12 @@ from dp_spark.errors import SpecError
 LIMB_BITS = 22
 #: The largest lattice value that is ever summed; as two limbs it is at most 2^22 and below 2^22.
 MAX_LATTICE_VALUE = 2 ** (2 * LIMB_BITS)
+#: The most, in size, that a row counts where a unit's rows are reduced to one value: 2^20 of them add up to at most 2^62.
+MOST_OF_A_ROW = 2**42
+#: The largest value that a unit's rows can come to: rows of 2^10 times as much, of both signs, still count in full.
+_MOST_OF_A_UNIT = 2**32
+#: The least radius of bounds on what a unit's rows come to: fewer steps would be seen beside the noise.
+_LEAST_OF_UNITS = 2**10
 #: A double holds every integer up to here, so clipping and rounding below it are exact.
 _MAX_EXACT = 2**52
 _MAX_EXPONENT = 900
@@ -74,13 +80,32 @@ class Lattice:
     def to_integer(self, value: float) -> int:
         """The lattice integer of a value that is a number: clip, scale, rint, clip again.
 
-        The reference for what Spark computes row by row (``aggregation.lattice_column``).
+        The reference for what Spark computes row by row (``features.lattice_column``).
 
         >>> Lattice(0.0, 500.0, -13).to_integer(float("inf")) * 2.0**-13
         500.0
         """
         clipped = max(self.min_value, min(value, self.max_value))
         return max(self.lower, min(_rint(clipped, self.exponent), self.upper))
+
+    def to_row(self, value: float) -> int:
+        """The lattice integer of a row's value that is a number, where a unit's rows are reduced to one: at most 2^42 in size.
+
+        The reference for what Spark computes row by row (``features.row_column``).
+
+        >>> Lattice(0.0, 500.0, -13).to_row(-1000.0) * 2.0**-13, Lattice(0.0, 500.0, -13).to_row(float("inf")) == 2**42
+        (-1000.0, True)
+        """
+        most = math.ldexp(MOST_OF_A_ROW, self.exponent)
+        return _rint(max(-most, min(value, most)), self.exponent)
+
+    def clip(self, integer: int) -> int:
+        """A lattice integer that is clipped to [A, B].
+
+        >>> Lattice(0.0, 500.0, 0).clip(501)
+        500
+        """
+        return max(self.lower, min(integer, self.upper))
 
     def to_value(self, integer: float) -> float:
         """The value, in the column's own unit, that a lattice integer (or a sum of them) stands for."""
@@ -111,10 +136,15 @@ def join(high: int, low: int) -> int:
     return (high << LIMB_BITS) + low
 
 
-def sum_lattice(min_value: float, max_value: float) -> Lattice:
+def sum_lattice(min_value: float, max_value: float, *, per_unit: bool = False) -> Lattice:
     """The lattice for a sum of values clipped to [min_value, max_value].
 
-    Guarantees: no lattice value in [A, B] exceeds 2^44 in size.
+    Args:
+        min_value: The lower clipping bound.
+        max_value: The upper one.
+        per_unit: Whether a value is what a unit's rows come to.
+
+    Guarantees: no lattice value in [A, B] exceeds 2^44 in size, or 2^32 where a unit's rows are reduced.
 
     Raises:
         SpecError: If the bounds are not finite, not increasing, or out of range.
@@ -123,16 +153,23 @@ def sum_lattice(min_value: float, max_value: float) -> Lattice:
     True
     """
     _check_bounds(min_value, max_value)
-    return _finest(min_value, max_value, lambda lattice: lattice.magnitude <= MAX_LATTICE_VALUE)
+    most = _MOST_OF_A_UNIT if per_unit else MAX_LATTICE_VALUE
+    return _finest(min_value, max_value, lambda lattice: lattice.magnitude <= most)
 
 
-def centred_lattice(min_value: float, max_value: float) -> Lattice:
+def centred_lattice(min_value: float, max_value: float, *, per_unit: bool = False) -> Lattice:
     """The lattice for a sum of (x - midpoint), as a mean needs it.
 
     The midpoint is the one that the first version had, whose centred values were at most 2^22: a mean is published without it,
     and combining the means of several parties has to know it (``combining``).
 
-    Guarantees: no centred lattice value exceeds 2^44 in size, and A and B are integers that a double holds exactly.
+    Args:
+        min_value: The lower clipping bound.
+        max_value: The upper one.
+        per_unit: Whether a value is what a unit's rows come to.
+
+    Guarantees: no centred lattice value exceeds 2^44 in size, and A and B are integers that a double holds exactly. Where a
+    unit's rows are reduced, 2^32 and 2^42.
 
     Raises:
         SpecError: If the bounds are not finite, not increasing, or so close that a double cannot part them.
@@ -140,16 +177,22 @@ def centred_lattice(min_value: float, max_value: float) -> Lattice:
     >>> centred_lattice(1000.0, 1001.0).radius <= 2 ** 44
     True
     """
-    coarse = _coarse(min_value, max_value)
+    coarse = _coarse(min_value, max_value, per_unit=per_unit)
+    most = _MOST_OF_A_UNIT if per_unit else MAX_LATTICE_VALUE
     for bits in range(LIMB_BITS, 0, -1):
         lattice = Lattice(min_value, max_value, coarse.exponent - bits, bits)
-        if lattice.radius <= MAX_LATTICE_VALUE and lattice.magnitude <= _MAX_EXACT:
+        if lattice.radius <= most and lattice.magnitude <= (MOST_OF_A_ROW if per_unit else _MAX_EXACT):
             return lattice
     return coarse
 
 
-def square_lattice(min_value: float, max_value: float) -> Lattice:
+def square_lattice(min_value: float, max_value: float, *, per_unit: bool = False) -> Lattice:
     """The lattice for a sum of squares of (x - midpoint), as a variance needs it; the midpoint is that of ``centred_lattice``.
+
+    Args:
+        min_value: The lower clipping bound.
+        max_value: The upper one.
+        per_unit: Whether a value is what a unit's rows come to.
 
     Guarantees: no centred lattice value exceeds 2^22 in size, so that its square fits in two limbs.
 
@@ -159,17 +202,19 @@ def square_lattice(min_value: float, max_value: float) -> Lattice:
     >>> square_lattice(0.0, 100.0).radius <= 2 ** 22, square_lattice(0.0, 100.0).granularity
     (True, 1.52587890625e-05)
     """
-    coarse = _coarse(min_value, max_value)
+    coarse = _coarse(min_value, max_value, per_unit=per_unit)
     if not 2.0**-_MAX_SQUARE <= max(abs(min_value), abs(max_value)) <= 2.0**_MAX_SQUARE:
         raise SpecError("the clipping bounds are out of range", mend="use bounds between 1e-135 and 1e135 in size")
     return coarse
 
 
-def _coarse(min_value: float, max_value: float) -> Lattice:
+def _coarse(min_value: float, max_value: float, *, per_unit: bool) -> Lattice:
     _check_bounds(min_value, max_value)
-    coarse = _finest(min_value, max_value, lambda found: found.radius <= 2**LIMB_BITS and found.magnitude <= _MAX_EXACT)
-    if coarse.radius == 0:
-        raise SpecError("min_value and max_value are too close together", mend="widen the clipping bounds")
+    most = MOST_OF_A_ROW if per_unit else _MAX_EXACT
+    coarse = _finest(min_value, max_value, lambda found: found.radius <= 2**LIMB_BITS and found.magnitude <= most)
+    if coarse.radius < (_LEAST_OF_UNITS if per_unit else 1):
+        derive = ", or derive the distance from a number between them and use that column" if per_unit else ""
+        raise SpecError("min_value and max_value are too close together", mend=f"widen the clipping bounds{derive}")
     return coarse
 
 

@@ -12,6 +12,9 @@ from dp_spark.manifest import aggregate_of
 from dp_spark.noise_width import error_width
 from dp_spark.schema.moments import text_of
 
+#: As many elements of an array are shown of each cell.
+_SHOWN_ELEMENTS = 6
+
 
 def plain_rows(rows: pa.Table) -> list[dict[str, Any]]:
     """Rows as Python values; a key that Python cannot hold, such as a date after the year 9999, becomes a text."""
@@ -45,10 +48,24 @@ def cell(row: Mapping[str, Any], column: Mapping[str, Any]) -> str:
     >>> error = {"rule": "per_row", "mechanism": "gaussian", "stddev_column": "mean_stddev"}
     >>> cell({"mean": 12.3456, "mean_stddev": 0.5}, {"name": "mean", "error": error})
     '12.35 ± 0.98'
+    >>> error = {"rule": "interval", "low_column": "p50_low", "high_column": "p50_high"}
+    >>> cell({"p50": 12.3456, "p50_low": 12.0, "p50_high": 12.5}, {"name": "p50", "error": error})
+    '12.35 (12.00 to 12.50)'
     """
-    value = row[column["name"]]
-    width = error_width(column["error"], row.get(column["error"].get("stddev_column")))
-    return f"{shown(value, width)} ± {'?' if width is None else shown(width, width)}"
+    value, error = row[column["name"]], column["error"]
+    if error["rule"] == "interval":
+        low, high = row[error["low_column"]], row[error["high_column"]]
+        return f"{shown(value, high - low)} ({shown(low, high - low)} to {shown(high, high - low)})"
+    width = error_width(error, row.get(error.get("stddev_column")))
+    return f"{_elements(value, width)} ± {'?' if width is None else shown(width, width)}"
+
+
+def _elements(value: Any, width: float | None) -> str:
+    """A number, or the first of many."""
+    if not isinstance(value, list):
+        return shown(value, width)
+    more = [f"… {len(value)} in all"] if len(value) > _SHOWN_ELEMENTS else []
+    return ", ".join([*(shown(element, width) for element in value[:_SHOWN_ELEMENTS]), *more])
 
 
 def computed(manifest: Mapping[str, Any], column: Mapping[str, Any]) -> str:
@@ -57,9 +74,12 @@ def computed(manifest: Mapping[str, Any], column: Mapping[str, Any]) -> str:
     >>> entry = {"name": "cost", "function": "mean", "column": "price"}
     >>> computed({"aggregates": [entry]}, {"name": "cost", "aggregate": "cost"})
     'mean(price)'
+    >>> computed({"aggregates": [entry | {"per_unit": "sum", "where": "days > 0"}]}, {"name": "cost", "aggregate": "cost"})
+    'mean(price) per_unit sum where days > 0'
     """
     entry = aggregate_of(manifest, column["aggregate"])
-    return str(entry["function"]) + (f"({entry['column']})" if entry.get("column") else "")
+    found = str(entry["function"]) + (f"({entry['column']})" if entry.get("column") else "")
+    return " ".join([found, *(f"{name} {entry[name]}" for name in ("per_unit", "where") if entry.get(name))])
 
 
 def noise_words(mechanism: str | None) -> str:

@@ -8,9 +8,10 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from dp_spark.aggregates.query import Query
+from dp_spark.aggregates.query import Bins, Query
 from dp_spark.engine import aggregation
 from dp_spark.engine.bounding import Salt, bound_contributions
+from dp_spark.engine.features import prepare_rows
 from dp_spark.errors import DpSparkError, SourceError
 from dp_spark.ledger.entries import Charge, Written
 from dp_spark.ledger.outbox import Draw
@@ -19,7 +20,9 @@ from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan
 from dp_spark.privacy.accountants.account import covers
 from dp_spark.privacy.events import Event
-from dp_spark.privacy.integers import Noisy
+from dp_spark.privacy.integers import Exact, Noisy
+from dp_spark.privacy.tree_drawing import draw_tree
+from dp_spark.privacy.trees import LeafCounts, NoisyTree, Places
 from dp_spark.release.prepare import Checked
 from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.spark.read_failures import reading_failed
@@ -70,9 +73,7 @@ def _draw(spark: SparkSession, checked: Checked, charge: Written[Charge], on_sta
     on_stage("read and aggregate")
     queries = list(plan.queries)
     public = checked.keys.frame(spark) if checked.keys is not None else None
-    rows = aggregation.prepare_rows(
-        checked.frame, spec.unit_columns, spec.group_by, queries, public, clustered=checked.clustered
-    )
+    rows = prepare_rows(checked.frame, spec.unit_columns, spec.group_by, queries, public, clustered=checked.clustered)
     bounded = bound_contributions(rows, plan.bounds, Salt.fresh())
     frame = aggregation.aggregate(bounded, queries)
     if plan.selection is not None:
@@ -100,20 +101,43 @@ def _draw(spark: SparkSession, checked: Checked, charge: Written[Charge], on_sta
     return Draw(release_table(plan, keys, noisy), manifest)
 
 
-def _add_noise(plan: ReleasePlan, exact: aggregation.ExactAggregates) -> tuple[pa.Table, dict[Query, Noisy], list[Event]]:
+def _add_noise(
+    plan: ReleasePlan, exact: aggregation.ExactAggregates
+) -> tuple[pa.Table, dict[Query, Noisy | NoisyTree], list[Event]]:
     """Selects partitions, then draws noise once for each query; returns the keys shown, the noisy values, the events."""
     keys, values = exact.keys, dict(exact.values)
-    noisy: dict[Query, Noisy] = {}
+    noisy: dict[Query, Noisy | NoisyTree] = {}
     drawn: list[Event] = []
     if plan.selection is not None:
-        positions, counts, event = plan.selection.draw(values[plan.selected_by])
+        candidates = values[plan.selected_by]
+        assert not isinstance(candidates, LeafCounts), "partitions are selected by a number for each"
+        positions, counts, event = plan.selection.draw(candidates)
         drawn.append(event)
         keys = keys.take(pa.array(positions, pa.int64()))
         values = {query: integers[positions] for query, integers in values.items()}
         if counts is not None:
             noisy[plan.selected_by] = counts
-    for query, mechanism in plan.mechanisms.items():
+    for query in plan.mechanisms:
         if query not in noisy:
-            noisy[query], event = mechanism.draw(values[query])
+            noisy[query], event = draw_query(plan, query, values[query])
             drawn.append(event)
     return keys, noisy, drawn
+
+
+def draw_query(plan: ReleasePlan, query: Query, exact: Exact | LeafCounts) -> tuple[Noisy | NoisyTree, Event]:
+    """Draws noise for all integers of a query, or for the nodes of its trees that the release looks at: each once.
+
+    Args:
+        plan: The release.
+        query: One of its queries.
+        exact: Its exact integers, or of bins their counts.
+    """
+    mechanism = plan.mechanisms[query]
+    if not isinstance(exact, LeafCounts):
+        return mechanism.draw(exact)
+    assert isinstance(query.measure, Bins)
+
+    def draw(counts: Places) -> Noisy:
+        return mechanism.draw(counts.astype(object))[0]
+
+    return draw_tree(query.measure.shape, exact, draw, plan.aims(query), mechanism.stddev**2), mechanism.event

@@ -12,7 +12,8 @@ from pyspark.sql import types as T
 
 from dp_spark.engine import preprocess
 from dp_spark.engine.buckets import Buckets, in_buckets
-from dp_spark.engine.columns import require_key, require_numeric, require_value
+from dp_spark.engine.columns import require_key, require_numeric, require_text, require_value
+from dp_spark.engine.features import condition
 from dp_spark.engine.public_keys import PublicKeys, public_keys
 from dp_spark.engine.source_identity import source_identity
 from dp_spark.engine.sources import made_by_folders, open_checked
@@ -144,7 +145,9 @@ def _check_columns(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> 
     for aggregate in spec.aggregates:
         where = f"aggregates.{aggregate.name}"
         for need in aggregate.needs():
-            (require_numeric if need.numeric else require_value)(frame, need.column, where=where)
+            (require_numeric if need.numeric else require_text if need.text else require_value)(frame, need.column, where=where)
+        if aggregate.where is not None:
+            condition(frame, spec.condition(aggregate), f"{where}.where")
     if spec.public_partitions is None:
         return None
     grouped = {name: require_key(frame, name, where="group_by") for name in spec.group_by}

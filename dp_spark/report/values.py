@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,19 +48,40 @@ def partition_text(row: Mapping[str, Any], group_by: Sequence[str]) -> str:
 
 def released(manifest: Mapping[str, Any], column: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Released]:
     """The cells of one column of values, in the table's order."""
-    name, keys, stddev = column["name"], manifest["group_by"], column["error"].get("stddev_column")
+    name, keys, error = column["name"], manifest["group_by"], column["error"]
     values = [row[name] for row in rows]
-    found = confidence_intervals(manifest, name, values, [row.get(stddev) for row in rows])
-    return [
-        Released(
-            position,
-            partition_text(row, keys),
-            value,
-            None if interval is None else _cut(interval, column),
-            None if interval is None else interval[1] - value,
-        )
-        for position, (row, value, interval) in enumerate(zip(rows, values, found, strict=True))
-    ]
+    stddevs, *ends = ([row.get(error.get(f"{kind}_column")) for row in rows] for kind in ("stddev", "low", "high"))
+    found = confidence_intervals(manifest, name, values, stddevs, ends=(ends[0], ends[1]))
+    cells = []
+    for position, (row, value, interval) in enumerate(zip(rows, values, found, strict=True)):
+        text = partition_text(row, keys)
+        if isinstance(value, list):
+            pairs = zip(element_names(column), value, interval or [None] * len(value), strict=True)
+            cells += [_released(position, f"{text}: {element}", one, of_one, column) for element, one, of_one in pairs]
+        else:
+            cells.append(_released(position, text, value, interval, column))
+    return cells
+
+
+def _released(
+    position: int, text: str, value: float | None, interval: tuple[float, float] | None, column: Mapping[str, Any]
+) -> Released:
+    width = None if interval is None or value is None else max(interval[1] - value, value - interval[0])
+    return Released(position, text, value, None if interval is None else _cut(interval, column), width)
+
+
+def element_names(column: Mapping[str, Any]) -> list[str]:
+    """What each element of a cell is about: a text, a bin between two edges, or an edge.
+
+    >>> element_names({"edges": [0.0, 5.0, 10.0], "type": "array<bigint>"})
+    ['0 to 5', '5 to 10']
+    """
+    if "values" in column:
+        return [key_text(value) for value in column["values"]]
+    edges = [f"{edge:g}" for edge in column["edges"]]
+    if column["type"] == "array<double>":
+        return [f"up to {edge}" for edge in edges]
+    return [f"{low} to {high}" for low, high in itertools.pairwise(edges)]
 
 
 def _cut(interval: tuple[float, float], column: Mapping[str, Any]) -> tuple[float, float]:

@@ -123,6 +123,8 @@ def _error(error: Mapping[str, Any], cells: Sequence[Released]) -> dict[str, str
     if not widths:
         return {"stddev": "not known", "width": "not known"}
     text = f"± {significant(min(widths), 2)} to ± {significant(max(widths), 2)}, median ± {significant(median(widths), 2)}"
+    if error["rule"] == "interval":
+        return {"stddev": f"differs by row: see {error['low_column']} and {error['high_column']}", "width": text}
     return {"stddev": f"differs by row: see {error['stddev_column']}", "width": text}
 
 

@@ -148,7 +148,8 @@ def literals(annotation: Any) -> tuple[Any, ...]:
 
 def tags_of(model: type[BaseModel]) -> list[str]:
     """The constants in a model's fields, by which a union tells its members apart."""
-    return [str(value) for field in model.model_fields.values() for value in literals(field.annotation)]
+    required = (field for field in model.model_fields.values() if field.is_required())
+    return [str(value) for field in required for value in literals(field.annotation)]
 
 
 def tag_key(annotation: Any) -> str | None:

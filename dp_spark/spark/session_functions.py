@@ -16,9 +16,10 @@ from dp_spark.spark.errors import SPARK_ERRORS, condition
 
 #: What dp_spark itself calls, by the names that Spark resolves; a column's operators are calls, too.
 _CALLED = """
-+ - * / % & | ~ ! = == < <= > >= <=> and array avg between bit_and bit_count bit_or btrim case cast coalesce
-convert_timezone count count_if decode dense_rank explode explode_outer from_csv from_json get_json_object greatest hash if in
-is_valid_utf8 isnan isnotnull isnull least length max min monotonically_increasing_id named_struct nanvl negative not
++ - * / % & | ~ ! = == < <= > >= <=> aggregate and array array_position avg between bit_and bit_count bit_or btrim case cast
+coalesce convert_timezone count count_if decode dense_rank div explode explode_outer floor from_csv from_json get
+get_json_object greatest grouping_id hash if
+in is_valid_utf8 isnan isnotnull isnull least length max min monotonically_increasing_id named_struct nanvl negative not
 octet_length or pmod regexp_extract regexp_replace rint rlike row_number sequence shiftleft shiftright struct
 substring sum transform transform_values try_add try_subtract try_to_binary try_validate_utf8 unix_micros when
 xxhash64

@@ -20,6 +20,8 @@ def columns_used(spec: ReleaseSpec) -> dict[str, None]:
         for text in [*(step.derive or {}).values(), *([step.filter] if step.filter is not None else [])]:
             used += sorted(check_expression(text, spec.parameters, where="preprocess").columns)
         used += [*(step.cast or {}), *(step.fill or {}), *(step.join.on if step.join is not None else ())]
+    for item in spec.aggregates:
+        used += [] if item.where is None else sorted(spec.condition(item).columns)
     columns = {name.lower() for name in spec.source.columns or ()}
     return dict.fromkeys(part for name in used for part in _with_column(name.lower(), columns))
 

@@ -47,8 +47,10 @@ def check_file(spec: ReleaseSpec) -> None:
     _check_listed_keys(spec, columns)
     for aggregate in spec.aggregates:
         for need in aggregate.needs():
-            fit = (NUMBERS, "be summed") if need.numeric else ()
+            fit = (NUMBERS, "be summed") if need.numeric else ({"string"}, "be compared with texts") if need.text else ()
             columns.require(need.column, f"aggregates.{aggregate.name}", *fit)
+        if aggregate.where is not None:
+            columns.expression(aggregate.where, spec, f"aggregates.{aggregate.name}.where")
     if found or columns.found:
         raise said_together([*found, *columns.found])
 

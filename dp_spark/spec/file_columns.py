@@ -42,9 +42,9 @@ class FileColumns:
         if self._types is None:
             return
         if step.filter is not None:
-            self._expression(step.filter, spec, f"{where}.filter")
+            self.expression(step.filter, spec, f"{where}.filter")
         for name, text in (step.derive or {}).items():
-            self._expression(text, spec, f"{where}.derive.{name}")
+            self.expression(text, spec, f"{where}.derive.{name}")
             self._types[name.lower()] = _UNKNOWN
         for name, text in (step.cast or {}).items():
             self.require(name, f"{where}.cast")
@@ -102,7 +102,8 @@ class FileColumns:
                 )
             )
 
-    def _expression(self, text: str, spec: ReleaseSpec, where: str) -> None:
+    def expression(self, text: str, spec: ReleaseSpec, where: str) -> None:
+        """Adds to ``found`` the columns that an expression reads and that are not there."""
         for name in sorted(check_expression(text, spec.parameters, where=where).columns):
             self.require(name, where)
 
@@ -152,6 +153,8 @@ def _mend(name: str, kind: str, use: str) -> str:
     if use == "be summed":
         cast = f"add a step: preprocess: [{{cast: {{{name}: double}}}}]"
         return cast if kind in ("string", "boolean") else "use a numeric column"
+    if use == "be compared with texts":
+        return f"add a step: preprocess: [{{cast: {{{name}: string}}}}], or use edges"
     if kind in ("float", "double"):
         return f'write {name}: "decimal(20,0)" for whole numbers, or {name}: string, in source.schema'
     return "use a column of text, whole numbers, decimals, booleans, dates or timestamps"

@@ -23,6 +23,7 @@ class Bounds(Model):
 
     max_partitions_contributed: Bound | None = None
     max_contributions_per_partition: Bound | None = None
+    max_contributions: Bound | None = None
 
 
 class PrivatePartitions(Model):

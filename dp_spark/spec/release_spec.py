@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, TypeAdapter, ValidationError, model_validator
 
+from dp_spark.aggregates.base import Aggregate
 from dp_spark.aggregates.registry import AnyAggregate
 from dp_spark.errors import DpSparkError, SpecError, said_together
 from dp_spark.schema.forms import closest, keys_of, kind_of
@@ -26,6 +27,7 @@ from dp_spark.schema.reading import read_release_file
 from dp_spark.schema.variables import expand_variables
 from dp_spark.spec.budget import Budget, Noise
 from dp_spark.spec.constants import is_region
+from dp_spark.spec.expressions import Expression, check_expression
 from dp_spark.spec.file_digests import file_digest, unparsed_digest
 from dp_spark.spec.partitions import MAX_PUBLIC_KEYS, Bounds, Partitions, PrivatePartitions, PublicPartitions
 from dp_spark.spec.privacy_unit import RowUnit, UnitDefinition, unit_form
@@ -132,6 +134,15 @@ class ReleaseSpec(Model):
         """The public partitions, or None where keys are selected or there are none."""
         return self.partitions.public if self.partitions is not None else None
 
+    def condition(self, aggregate: Aggregate) -> Expression:
+        """The checked condition (``where``) of one of its aggregates.
+
+        Raises:
+            SpecError: If it is refused.
+        """
+        assert aggregate.where is not None
+        return check_expression(aggregate.where, self.parameters, where=f"aggregates.{aggregate.name}.where")
+
     def digest(self, public_keys_digest: str = "") -> str:
         """SHA-256 of what this release is: the effective file before ``${NAME}``, with the public keys.
 
@@ -147,10 +158,11 @@ class ReleaseSpec(Model):
         return self.model_dump(exclude_defaults=True, by_alias=True)
 
     def expand(self, environment: Mapping[str, str] | None = None) -> ReleaseSpec:
-        """A copy with ``${NAME}`` replaced in paths, table names and option values; checked again.
+        """A copy with ``${NAME}`` replaced in paths, table names and option values, and with parameters in the conditions of
+        aggregates, which are told to recipients; checked again.
 
         Raises:
-            SpecError: If a variable is not set, or its value breaks a rule. No value is shown.
+            SpecError: If a variable is not set, or its value breaks a rule (no value is shown), or a condition is refused.
         """
 
         def walk(value: Any, where: str, inside: bool) -> Any:
@@ -172,6 +184,10 @@ class ReleaseSpec(Model):
             ]
         if self.public_partitions is not None and self.public_partitions.source is not None:
             located["partitions"] = walk(document["partitions"], "partitions", False)
+        located["aggregates"] = [
+            {**entry, **({} if item.where is None else {"where": self.condition(item).sql})}
+            for item, entry in zip(self.aggregates, document["aggregates"], strict=True)
+        ]
         return ReleaseSpec.model_validate({**document, **located})
 
     @model_validator(mode="after")
@@ -191,6 +207,10 @@ class ReleaseSpec(Model):
 
     def _unit_errors(self) -> Iterator[str]:
         yield from _repeated("privacy_unit", self.unit_columns)
+        if isinstance(self.privacy_unit, RowUnit):
+            for aggregate in self.aggregates:
+                if getattr(aggregate, "per_unit", None) is not None:
+                    yield f"aggregates.{aggregate.name}.per_unit: each row is a privacy unit and has one value; remove it"
 
     def _delta_errors(self) -> Iterator[str]:
         asked = self.noise.mechanism
@@ -206,7 +226,7 @@ class ReleaseSpec(Model):
     def _name_clashes(self) -> Iterator[str]:
         names = [*self.group_by]
         for aggregate in self.aggregates:
-            names += aggregate.column_names()
+            names += dict.fromkeys((aggregate.name, *aggregate.column_names()))
         yield from _repeated("group_by and aggregates", names)
 
     def _bound_errors(self) -> Iterator[str]:
@@ -217,6 +237,8 @@ class ReleaseSpec(Model):
                 if value not in (None, 1):
                     yield f"contribution_bounds.{name}: must be 1 where each row is a privacy unit; write 1, or remove it"
             return
+        if bounds.max_contributions is not None:
+            return  # a bound that is not given counts as this one
         if bounds.max_partitions_contributed is None and self.group_by:
             yield "contribution_bounds.max_partitions_contributed: is missing; write in how many partitions a unit may count"
         if bounds.max_contributions_per_partition is None:

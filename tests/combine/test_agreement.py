@@ -168,9 +168,24 @@ def test_columns_that_are_not_those_of_the_table_are_damage(change: Callable[[li
 def test_parties_of_different_versions_agree_and_a_setting_that_only_one_has_is_a_difference() -> None:
     """Whatever a later version tells of an aggregate is part of its definition, if it is not null there."""
     old, new = undescribed(party(BASE)), described(party(BASE, label="B"))
-    check_parties([old, changed(new, lambda item: item["aggregates"][1].update(where=None))])
-    error = refusal(old, changed(new, lambda item: item["aggregates"][1].update(where="x > 1")))
-    assert "aggregates.rows is count() in A, count(), where x > 1 in B" in error.message
+    check_parties([old, changed(new, lambda item: item["aggregates"][1].update(smoothed=None))])
+    error = refusal(old, changed(new, lambda item: item["aggregates"][1].update(smoothed="by 3")))
+    assert "aggregates.rows is count() in A, count(), smoothed by 3 in B" in error.message
+
+
+def test_conditions_reductions_and_a_bound_on_all_rows_must_agree() -> None:
+    bounds = {"max_partitions_contributed": 3, "max_contributions_per_partition": 2}
+    asked = [UNITS, {**COUNT, "where": "x > 1"}, SUM, {**MEAN, "per_unit": "max"}]
+    other = plan(*asked, contribution_bounds={**bounds, "max_contributions": 5})
+    same, error = party(other, label="C"), refusal(party(plan(UNITS, COUNT, SUM, MEAN), label="A"), party(other, label="B"))
+    check_parties([same, party(other, ["a", "c", "b"], label="B", sequence=3)])
+    for words in (
+        "max_contributions is absent in A, 5 in B",
+        "aggregates.rows is count() in A, count(), where x > 1 in B",
+        "aggregates.average is mean(value) clipped to [0.0, 100.0] in A, "
+        "mean(value) clipped to [0.0, 100.0], per_unit max in B",
+    ):
+        assert words in error.message
 
 
 def test_a_key_that_stands_twice_is_damage() -> None:

@@ -6,16 +6,18 @@ The noise is numpy's, of the shape and scale that the plan tells; the mechanisms
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from aggregate_cases import Party, count_beside, exact, instances, limits_of, plan_of, text_of
+from aggregate_cases import WHERE, Party, as_read, beside, exact, instances, limits_of, plan_of, text_of
 
 from dp_spark.aggregates.base import Aggregate
 from dp_spark.aggregates.given import CannotCombine, Noise
+from dp_spark.aggregates.query import Bins, Query
 from dp_spark.noise_width import error_width
 from dp_spark.plan.cells import release_table
 from dp_spark.plan.planning import ReleasePlan
@@ -35,7 +37,19 @@ PLACES = {
 }
 
 Accountants = Literal["basic", "zcdp"]
-every = pytest.mark.parametrize("aggregate", instances(), ids=text_of)
+#: What a condition leaves and how a unit's rows come to a value is no matter of noise; and a tree of a thousand leaves errs as
+#: one of a hundred does, and takes ten times as long.
+every = pytest.mark.parametrize(
+    "aggregate",
+    [
+        item
+        for item in instances()
+        if item.where is None
+        and getattr(item, "per_unit", None) in (None, "sum")
+        and sum(query.width for query in item.queries()) <= 150
+    ],
+    ids=text_of,
+)
 places = pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
 accountants = pytest.mark.parametrize("accountant", ["basic", "zcdp"])
 
@@ -44,7 +58,8 @@ accountants = pytest.mark.parametrize("accountant", ["basic", "zcdp"])
 def rows_of(aggregate: Aggregate, places: tuple[float, ...], size: int, first: int = 0) -> list[dict[str, Any]]:
     low, high = limits_of(aggregate)
     values = [low + place * (high - low) for place in places]
-    return [{"unit": first + index, "x": values[index % len(values)]} for index in range(size)]
+    read = [as_read(aggregate, value) for value in values]
+    return [{"unit": first + index, "x": read[index % len(read)], WHERE: True} for index in range(size)]
 
 
 def noise_of(noise: Noise, random: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -72,28 +87,72 @@ def drawn_cells(plan: ReleasePlan, aggregate: Aggregate, places: tuple[float, ..
 
 
 def numbers(column: Any) -> np.ndarray:
+    """A column as numbers; of arrays, one row for each."""
+    if pa.types.is_list(column.type):
+        return np.array(column.to_pylist(), np.float64)
     return np.asarray(column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy(), np.float64)
 
 
+class Told(NamedTuple):
+    """One column of values: what the manifest says of its error, the cells, where they may lie at most, and the truth.
+
+    Attributes:
+        stddevs: The told stddevs; None where intervals are told.
+        low: The lower ends of the 95 % intervals; NaN where none is told.
+    """
+
+    error: Mapping[str, Any]
+    cells: np.ndarray
+    stddevs: np.ndarray | None
+    low: np.ndarray
+    high: np.ndarray
+    truth: np.ndarray
+
+    @property
+    def covered(self) -> float:
+        """Of the elements, the one that is covered least."""
+        known = ~np.isnan(self.low.reshape(len(self.low), -1)[:, 0])
+        inside = (self.low[known] <= self.truth) & (self.truth <= self.high[known])
+        return float(np.min(np.mean(inside, axis=0))) if known.any() else 1.0
+
+
 def told(
-    aggregate: Aggregate, plan: ReleasePlan, cells: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray, float]]:
-    """For each column of values: what the manifest says of its error, the cells, the told stddevs, and the truth."""
+    aggregate: Aggregate, plan: ReleasePlan, cells: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], rule: str = ""
+) -> Iterator[Told]:
+    """Each column of values.
+
+    Args:
+        rule: The rule of the error, where it is another one than the aggregate's own.
+    """
     truth = dict(zip(aggregate.column_names(), aggregate.reference(rows, "unit"), strict=True))
     for column in aggregate.describe(plan.noises_of(aggregate)):
-        if "error" in column:
-            name, error = column["name"], column["error"]
-            yield error, numbers(cells[name]), numbers(cells[error["stddev_column"]]), truth[name]
+        if "error" not in column:
+            continue
+        name, error = column["name"], column["error"]
+        found, exact_ones = numbers(cells[name]), np.asarray(truth[name], np.float64)
+        if error["rule"] == "interval":
+            yield Told(
+                error, found, None, numbers(cells[error["low_column"]]), numbers(cells[error["high_column"]]), exact_ones
+            )
+            continue
+        error = {**error, "rule": rule} if rule else error
+        stddevs = numbers(cells[error["stddev_column"]])
+        width = error_width(error, 1.0)
+        widths = np.where(np.isnan(stddevs), np.nan, width if error["rule"] == "constant" else width * stddevs)
+        of_elements = widths.reshape(-1, *[1] * (found.ndim - 1))
+        yield Told(error, found, stddevs, found - of_elements, found + of_elements, exact_ones)
 
 
-def check(error: Mapping[str, Any], cells: np.ndarray, stddevs: np.ndarray, truth: float) -> None:
-    known = ~np.isnan(stddevs)
+def check(found: Told) -> None:
+    assert found.covered >= COVERED
+    if found.stddevs is None:
+        return
+    known = ~np.isnan(found.stddevs)
     assert known.mean() > 0.99
-    cells, stddevs = cells[known], stddevs[known]
-    assert np.std(cells) == pytest.approx(np.sqrt(np.mean(stddevs**2)), rel=NEAR)  # an error told too large is none, either
-    width = error_width(error, 1.0)
-    widths = width if error["rule"] == "constant" else width * stddevs
-    assert np.mean(np.abs(cells - truth) <= widths) >= COVERED
+    spread, said = np.std(found.cells[known], axis=0).max(), np.sqrt(np.mean(found.stddevs[known] ** 2))
+    # An error told too large is none, either; of an array the largest of all is told, and a distribution function is smoothed.
+    assert spread <= (1 + NEAR) * said
+    assert spread >= (1 - (NEAR if found.cells.ndim == 1 else 0.6)) * said
 
 
 @every
@@ -108,7 +167,12 @@ def test_a_told_stddev_is_that_of_the_cells_and_its_width_covers(
     cells = drawn_cells(plan, aggregate, places, size, seed=1)
     columns = dict(zip(cells.column_names, cells.columns, strict=True))
     for found in told(aggregate, plan, columns, rows_of(aggregate, places, size)):
-        check(*found)
+        check(found)
+
+
+def ends_of(query: Query) -> int:
+    """How many integers add up to the number of all values."""
+    return query.measure.shape.branches + 2 if isinstance(query.measure, Bins) else 1
 
 
 @every
@@ -119,17 +183,14 @@ def test_told_widths_cover_where_a_count_is_a_few_of_its_stddevs(
     aggregate: Aggregate, places: tuple[float, ...], accountant: Accountants, stddevs: int
 ) -> None:
     plan = plan_of(aggregate, epsilon="0.1", accountant=accountant)
-    counted = (
-        max(plan.noise_of(query).stddev for query in plan.mechanisms if not query.on_grid) if len(plan.mechanisms) > 1 else 9
-    )
+    counts = {query: plan.noise_of(query).stddev for query in plan.mechanisms if not query.on_grid}
+    totals = [counts[query] * math.sqrt(ends_of(query)) for query in counts]
+    counted = max(totals) if len(plan.mechanisms) > 1 or aggregate.accuracy(plan.noises_of(aggregate)).stddev is None else 9
     size = round(stddevs * counted / len(places)) * len(places)
     cells = drawn_cells(plan, aggregate, places, size, seed=3)
     columns = dict(zip(cells.column_names, cells.columns, strict=True))
-    for error, found, own, truth in told(aggregate, plan, columns, rows_of(aggregate, places, size)):
-        known = ~np.isnan(own)
-        width = error_width(error, 1.0)
-        widths = width if error["rule"] == "constant" else width * own[known]
-        assert np.mean(np.abs(found[known] - truth) <= widths) >= 0.93
+    for found in told(aggregate, plan, columns, rows_of(aggregate, places, size)):
+        assert found.covered >= 0.93
 
 
 @every
@@ -142,8 +203,8 @@ def test_the_half_width_of_a_plan_covers(aggregate: Aggregate, places: tuple[flo
     for size, width in widths.items():
         cells = drawn_cells(plan, aggregate, places, size, seed=2)
         columns = dict(zip(cells.column_names, cells.columns, strict=True))
-        for _, found, _, truth in told(aggregate, plan, columns, rows_of(aggregate, places, size)):
-            assert np.mean(np.abs(found - truth) <= width) >= COVERED
+        for found in told(aggregate, plan, columns, rows_of(aggregate, places, size)):
+            assert accuracy.of_rank or np.mean(np.abs(found.cells - found.truth) <= width, axis=0).min() >= COVERED
 
 
 @every
@@ -156,7 +217,7 @@ def test_the_errors_of_combined_cells_are_theirs(
     others = tuple(1 - place / 2 for place in places)
     parts, rows = [], []
     for seed, (size, epsilon, where) in enumerate([(10_000, "1", places), (4_000, "0.5", others)]):
-        plan = plan_of(aggregate, count_beside(), epsilon=epsilon, accountant=accountant)
+        plan = plan_of(aggregate, *beside(aggregate), epsilon=epsilon, accountant=accountant)
         try:
             parts.append(aggregate.parts(Party(plan, drawn_cells(plan, aggregate, where, size, seed))))
         except CannotCombine:
@@ -165,5 +226,5 @@ def test_the_errors_of_combined_cells_are_theirs(
     here, there = parts
     added = {name: pa.chunked_array([pa.array(numbers(here[name]) + numbers(there[name]))]) for name in here}
     combined = dict(zip(aggregate.column_names(), aggregate.combined(added), strict=True))
-    for error, *found in told(aggregate, plan, combined, rows):
-        check({"rule": "per_row", "mechanism": error["mechanism"]}, *found)
+    for found in told(aggregate, plan, combined, rows, rule="per_row"):
+        check(found)

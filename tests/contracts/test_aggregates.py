@@ -21,9 +21,12 @@ from aggregate_cases import (
     EXAMPLES,
     KINDS,
     NOT_COMBINED,
+    WHERE,
     Party,
     Row,
-    count_beside,
+    as_read,
+    beside,
+    counted,
     exact,
     instances,
     limits_of,
@@ -34,15 +37,22 @@ from aggregate_cases import (
 from checkout import ROOT
 
 from dp_spark.aggregates.base import Aggregate
+from dp_spark.aggregates.clipped import UNIT_VALUE
 from dp_spark.aggregates.given import CannotCombine, Drawn, Noise
-from dp_spark.aggregates.query import Total
+from dp_spark.aggregates.query import Total, Values
 from dp_spark.aggregates.registry import BY_FUNCTION, aggregate_of, table
 from dp_spark.plan.cells import release_table
 from dp_spark.plan.planning import weighted_queries
-from dp_spark.privacy.bounds import ContributionBounds
+from dp_spark.privacy.bounds import ContributionBounds, Sensitivity
 from dp_spark.privacy.lattice import Lattice
 
-BOUNDS = [ContributionBounds(1, 1), ContributionBounds(1, 3), ContributionBounds(2, 1), ContributionBounds(2, 2)]
+BOUNDS = [
+    ContributionBounds(1, 1),
+    ContributionBounds(1, 3),
+    ContributionBounds(2, 1),
+    ContributionBounds(2, 2),
+    ContributionBounds(3, 2, 3),
+]
 
 every = pytest.mark.parametrize("aggregate", instances(), ids=text_of)
 NOISE = Noise("laplace", 3.0, 0.5, 2.1, 4.0)
@@ -58,7 +68,8 @@ def test_every_aggregate_has_examples() -> None:
 def values_for(aggregate: Aggregate) -> list[float | None]:
     """What moves a sum furthest, and what lies between."""
     low, high = limits_of(aggregate)
-    return [None, math.nan, low, high, (low + high) / 2, low + (high - low) / 3]
+    texts = [float(text) for text in getattr(aggregate, "values", None) or ()]
+    return [None, math.nan, low, high, (low + high) / 2, low + (high - low) / 3, *texts]
 
 
 # --- sensitivity ------------------------------------------------------------------------------------------------------
@@ -67,35 +78,46 @@ def values_for(aggregate: Aggregate) -> list[float | None]:
 @every
 @pytest.mark.parametrize("bounds", BOUNDS, ids=str)
 def test_no_unit_changes_a_query_by_more_than_declared_and_one_does(aggregate: Aggregate, bounds: ContributionBounds) -> None:
-    """Brute force over what a unit can have in a partition, beside others; a unit's k partitions are alike."""
-    k, m = bounds.max_partitions_contributed, bounds.max_contributions_per_partition
-    values = values_for(aggregate)
-    others = [{"unit": "other", "x": value} for value in values]
+    """Brute force over what a unit can have in a partition, beside others: in as many as can be full, and one with the rest."""
+    k, m, c = bounds.max_partitions_contributed, bounds.max_contributions_per_partition, bounds.max_contributions
+    low, high = limits_of(aggregate)
+    values = [{"x": as_read(aggregate, value), WHERE: True} for value in (*values_for(aggregate), high + 1)]
+    values += [{"x": as_read(aggregate, low), WHERE: False}, {"x": as_read(aggregate, high), WHERE: None}]
+    others = [{"unit": "other", **value} for value in values]
+    reached = getattr(aggregate, "per_unit", None) != "count" or m >= high  # a unit has no more values than rows
     for query in aggregate.queries():
         before = exact(query, others)
         assert len(before) == query.width
-        changes = []
-        of_one_row: list[list[int]] = []
+        changes: list[list[int]] = [[0] * query.width]
+        until = [1]  # how many of the changes are made by at most so many rows
         for size in range(1, m + 1):
             for mine in itertools.combinations_with_replacement(values, size):
-                after = exact(query, [*others, *({"unit": "u", "x": value} for value in mine)])
+                after = exact(query, [*others, *({"unit": "u", **value} for value in mine)])
                 changes.append([a - b for a, b in zip(after, before, strict=True)])
-            of_one_row = of_one_row or changes.copy()
+            until.append(len(changes))
+        of_one_row = changes[: until[1]]
+        once = query.once_per_unit
+        full, rest = divmod(min(k * (1 if once else m), c or math.inf), 1 if once else m)
+        squares = [sum(value * value for value in item) for item in changes]
+        sizes = [sum(map(abs, item)) for item in changes]
         declared = bounds.sensitivity(query)
-        assert declared.l0 == k
-        assert declared.linf == max(abs(value) for item in changes for value in item)
-        assert declared.l1 == k * max(sum(map(abs, item)) for item in changes)  # never more, and attained
-        assert declared.l2_squared == k * max(sum(value * value for value in item) for item in changes)
-        assert declared.in_each == max(sum(value != 0 for value in item) for item in changes)
+        found = Sensitivity(
+            l0=min(k, c or k),
+            l1=int(full * max(sizes) + max(sizes[: until[int(rest)]])),
+            l2_squared=int(full * max(squares) + max(squares[: until[int(rest)]])),
+            linf=max(abs(value) for item in changes for value in item),
+            in_each=max(sum(value != 0 for value in item) for item in changes),
+        )
+        assert found == declared if reached else found.l1 <= declared.l1 and found.l2_squared <= declared.l2_squared
         assert query.touched == max(sum(value != 0 for value in item) for item in of_one_row)
-        assert query.change == max(abs(value) for item in of_one_row for value in item)
+        assert query.change == max(abs(value) for item in of_one_row for value in item) or not reached or m > 1
 
 
 def test_a_shifted_square_changes_a_sum_by_no_more_than_its_larger_part() -> None:
     """Every z for small ranges; R^2 is odd for odd R."""
     for radius in range(1, 65):
         lattice = Lattice(-float(radius), float(radius), 0)
-        squares = Total("x", lattice, lattice.midpoint, power=2, shift=lattice.radius**2 // 2)
+        squares = Total(Values("x"), lattice, lattice.midpoint, power=2, shift=lattice.radius**2 // 2)
         assert squares.change == max(abs(squares.term(z)) for z in range(-radius, radius + 1))
         assert squares.change == radius**2 - radius**2 // 2
 
@@ -118,8 +140,12 @@ def test_what_it_needs_is_what_its_queries_read(aggregate: Aggregate) -> None:
             read[column] = read.get(column, False) or numeric
     assert {need.column: need.numeric for need in aggregate.needs()} == read
     for units in ([], ["a`b", "c"]):
-        columns = sqlglot.parse_one(aggregate.plain_sql(units), dialect="spark").find_all(sqlglot.exp.Column)
-        assert {column.name for column in columns} - {"a`b", "c"} == set(read)
+        texts = [text for text in (aggregate.plain_sql(units), aggregate.plain_unit_sql) if text is not None]
+        columns = {
+            found.name for text in texts for found in sqlglot.parse_one(text, dialect="spark").find_all(sqlglot.exp.Column)
+        }
+        assert (UNIT_VALUE in columns) == (aggregate.plain_unit_sql is not None)
+        assert columns - {"a`b", "c", UNIT_VALUE} == set(read) | ({WHERE} if aggregate.where else set())
 
 
 # --- cells ------------------------------------------------------------------------------------------------------------
@@ -140,10 +166,10 @@ def finished(rows: Sequence[Row], *aggregates: Aggregate) -> pa.Table:
 @every
 @pytest.mark.parametrize("values", SAMPLES, ids=str)
 def test_finish_at_a_huge_epsilon_is_the_reference(aggregate: Aggregate, values: list[float | None]) -> None:
-    rows = [{"unit": index % 3, "x": value} for index, value in enumerate(values)]
+    rows = [{"unit": index % 3, "x": as_read(aggregate, value), WHERE: index != 1} for index, value in enumerate(values)]
     [found] = finished(rows, aggregate).to_pylist()
     assert list(found) == aggregate.column_names()
-    for name, expected in zip(found, aggregate.reference(rows, "unit"), strict=True):
+    for name, expected in zip(found, aggregate.reference(counted(rows, aggregate.where), "unit"), strict=True):
         assert found[name] == (None if expected is None else pytest.approx(expected, abs=5e-3)), name
 
 
@@ -166,6 +192,7 @@ def test_the_description_covers_every_column(aggregate: Aggregate) -> None:
     cells = aggregate.finish([Drawn(np.full((3, query.width), 5), NOISE) for query in aggregate.queries()])
     assert [len(cell) for cell in cells] == [3] * len(columns)
     types = {"bigint": pa.int64(), "double": pa.float64()}
+    types |= {f"array<{name}>": pa.list_(kind) for name, kind in types.items()}
     assert [types[column["type"]] for column in columns] == [cell.type for cell in cells]
     told = [column for column in columns if "error" in column]
     assert told, "some column holds what was asked for"
@@ -175,12 +202,18 @@ def test_the_description_covers_every_column(aggregate: Aggregate) -> None:
         error = column["error"]
         assert column["aggregate"] == aggregate.name
         assert error["mechanism"] == "laplace"
-        assert error["stddev_column"] in aggregate.column_names()
+        assert {name for key, name in error.items() if key.endswith("_column")} <= set(aggregate.column_names())
         if error["rule"] == "constant":
             assert (error["noise_scale"], error["granularity"], error["stddev"]) == (3.0, 0.5, accuracy.stddev)
         else:
-            assert (error["rule"], accuracy.stddev, accuracy.half_width_95) == ("per_row", None, None)
+            assert (accuracy.stddev, accuracy.half_width_95) == (None, None)
             assert accuracy.half_width_95_at
+            assert set(error) > ({"stddev_column"} if error["rule"] == "per_row" else {"level", "low_column", "high_column"})
+        if column["type"].startswith("array"):
+            elements = (
+                len(column["values"]) if "values" in column else len(column["edges"]) - (column["type"] == "array<bigint>")
+            )
+            assert len(cells[columns.index(column)][0]) == elements
     assert json.loads(json.dumps(columns)) == columns
 
 
@@ -198,12 +231,16 @@ def test_a_range_that_is_told_holds(aggregate: Aggregate) -> None:
     """Whatever noise makes of the integers."""
     queries = aggregate.queries()
     columns = aggregate.describe([NOISE for _ in queries])
-    for values in itertools.product([-(10**6), -1, 0, 1, 10**6], repeat=sum(query.width for query in queries)):
+    width, some = sum(query.width for query in queries), [-(10**6), -1, 0, 1, 10**6]
+    all_of_few = width <= 4
+    random = np.random.default_rng(1)
+    for values in itertools.product(some, repeat=width) if all_of_few else random.choice(some, (20, width)).tolist():
         rest = iter(values)
         drawn = [Drawn(np.array([[next(rest) for _ in range(query.width)]]), NOISE) for query in queries]
         for column, cells in zip(columns, aggregate.finish(drawn), strict=True):
             if "range" in column:
-                assert column["range"][0] <= cells[0].as_py() <= column["range"][1]
+                assert column["range"][0] <= np.min(cells[0].as_py())
+                assert np.max(cells[0].as_py()) <= column["range"][1]
 
 
 def test_the_table_in_the_documents_is_the_registrys() -> None:
@@ -221,12 +258,14 @@ def parts_of(aggregate: Aggregate, party: Party) -> Any:
 
 
 @every
-@pytest.mark.parametrize("counted", [True, False])
-def test_cells_of_two_parties_are_those_of_one_curator_or_are_refused_with_a_mend(aggregate: Aggregate, counted: bool) -> None:
+@pytest.mark.parametrize("with_them", [True, False])
+def test_cells_of_two_parties_are_those_of_one_curator_or_are_refused_with_a_mend(
+    aggregate: Aggregate, with_them: bool
+) -> None:
     values = [2 * value for value in values_for(aggregate)[2:] if value is not None]
-    here = [{"unit": index, "x": value} for index, value in enumerate(values)]
-    there = [{"unit": index + 10, "x": value / 3} for index, value in enumerate([*values, *values])]
-    asked = (aggregate, count_beside()) if counted else (aggregate,)
+    here = [{"unit": index, "x": as_read(aggregate, value), WHERE: True} for index, value in enumerate(values)]
+    there = [{"unit": index + 10, "x": as_read(aggregate, value / 3), WHERE: True} for index, value in enumerate(2 * values)]
+    asked = (aggregate, *beside(aggregate)) if with_them else (aggregate,)
     plan = plan_of(*asked, epsilon="1e9")
     found = [parts_of(aggregate, Party(plan, finished(rows, *asked))) for rows in (here, there)]
     refused = isinstance(found[0], CannotCombine)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from queries import plain_sum, total_in
+from queries import centred, count_of, plain_sum, total_in
 
 from dp_spark.aggregates.query import (
     PRIVACY_ID_COUNT,
@@ -31,14 +31,14 @@ from dp_spark.aggregates.query import (
     Rows,
     Total,
     Units,
-    centred_sum,
-    count_of_column,
+    Values,
     total_of_column,
 )
 from dp_spark.engine import aggregation
-from dp_spark.engine.aggregation import ExactAggregates, fill_public, lattice_column
+from dp_spark.engine.aggregation import ExactAggregates, fill_public
 from dp_spark.engine.bounding import Salt, bound_contributions
 from dp_spark.engine.buckets import Buckets
+from dp_spark.engine.features import lattice_column, prepare_rows
 from dp_spark.engine.public_keys import PublicKeys, public_keys
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.privacy.bounds import ContributionBounds
@@ -48,7 +48,7 @@ from dp_spark.spark.settings import settings as session_settings
 from dp_spark.spec.release_spec import PublicPartitions, Source
 
 STR, INT, DOUBLE = pa.string(), pa.int32(), pa.float64()
-COUNT, count_of, total, centred = ROW_COUNT, count_of_column, plain_sum, centred_sum
+COUNT, total = ROW_COUNT, plain_sum
 
 
 def keys_of(spark: SparkSession, frame: DataFrame, **values: Sequence[Any]) -> PublicKeys:
@@ -147,7 +147,8 @@ def wanted_value(query: Query, values: Sequence[dict[str, Any]]) -> int:
         return len(values)
     if isinstance(measure, Units):
         return len({row["id"] for row in values})
-    present = [row[measure.column] for row in values if row[measure.column] is not None]
+    column = measure.values.column
+    present = [row[column] for row in values if row[column] is not None]
     present = [value for value in present if not (isinstance(value, float) and math.isnan(value))]
     if isinstance(measure, Present):
         return len(present)
@@ -180,7 +181,7 @@ def in_python(rows: Sequence[tuple[Any, ...]], queries: Sequence[Query]) -> dict
 
 def squares(column: str, low: float, high: float) -> Query:
     lattice = square_lattice(low, high)
-    return total_of_column("squares", Total(column, lattice, lattice.midpoint, power=2, shift=lattice.radius**2 // 2))
+    return total_of_column("squares", Total(Values(column), lattice, lattice.midpoint, power=2, shift=lattice.radius**2 // 2))
 
 
 ALL_KINDS = [
@@ -257,7 +258,7 @@ def test_sums_do_not_depend_on_order_spark_partitions_or_aqe(spark: SparkSession
 
 def sums_of(frame: DataFrame, queries: Sequence[Query]) -> list[int]:
     """How many sums each query is."""
-    rows = aggregation.prepare_rows(frame, [], ["g"], queries, None)
+    rows = prepare_rows(frame, [], ["g"], queries, None)
     columns = aggregation.aggregate(bound_contributions(rows, ContributionBounds(1, 1), SALT), queries).columns
     return [sum(name.split("_")[0] == f"q{index}" for name in columns) for index in range(len(queries))]
 
@@ -316,7 +317,7 @@ def test_a_query_of_several_integers_keeps_each_in_its_place(spark: SparkSession
     monkeypatch.setattr(aggregation, "_integers", doubled)
     frame = frame_of(spark, COLUMNS, rows := mixed(5, 60)).where("g is not null")
     queries = [replace(total("x", 0, 10), width=2), COUNT, replace(total("y", -2, 50), width=2)]
-    prepared = aggregation.prepare_rows(frame, ["id"], ["g"], queries, None)
+    prepared = prepare_rows(frame, ["id"], ["g"], queries, None)
     bounded = bound_contributions(prepared, NO_BOUND, SALT)
     exact = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)
     wanted = in_python(rows, queries)
@@ -460,7 +461,7 @@ PLAN_QUERIES = [PRIVACY_ID_COUNT, COUNT, total("x", 0, 10), count_of("x"), count
 def plans(spark: SparkSession, frame: DataFrame, keys: PublicKeys | None, capsys: Any) -> tuple[str, str]:
     public = keys.frame(spark) if keys is not None else None
     with session_settings(spark, {"spark.sql.adaptive.enabled": "false"}):
-        rows = aggregation.prepare_rows(frame, ["id"], ["g"], PLAN_QUERIES, public)
+        rows = prepare_rows(frame, ["id"], ["g"], PLAN_QUERIES, public)
         whole = aggregation.aggregate(bound_contributions(rows, ContributionBounds(2, 2), SALT), PLAN_QUERIES)
         return tuple(re.sub(r"#\d+L?", "", explained(whole, capsys, mode)) for mode in ("simple", "formatted"))
 
@@ -550,7 +551,7 @@ def test_a_table_in_buckets_of_the_unit_is_read_without_a_shuffle_on_it(
             assert frame.count() == stored.where(F.col("id").isNotNull()).count(), "none is lost"
         held = {"spark.sql.adaptive.enabled": "false", BUCKETING: "true" if buckets else "false"}
         with session_settings(spark, RELEASE_SETTINGS | held):
-            rows = aggregation.prepare_rows(frame, [unit], ["y"], query, None, clustered=buckets is not None)
+            rows = prepare_rows(frame, [unit], ["y"], query, None, clustered=buckets is not None)
             whole = aggregation.aggregate(bound_contributions(rows, ContributionBounds(2, 2), SALT), query)
             plan = re.sub(r"#\d+L?", "", explained(whole, capsys))
     finally:
@@ -591,7 +592,7 @@ def test_a_file_that_vanishes_is_a_source_error(spark: SparkSession, tmp_path: P
     path = tmp_path / "source"
     frame_of(spark, {"id": STR, "g": STR}, [("secret-4711", "a")]).write.partitionBy("id").parquet(str(path))
     frame = spark.read.parquet(str(path))
-    rows = aggregation.prepare_rows(frame, ["id"], ["g"], [COUNT], None)
+    rows = prepare_rows(frame, ["id"], ["g"], [COUNT], None)
     bounded = bound_contributions(rows, NO_BOUND, SALT)
     whole = aggregation.aggregate(bounded, [COUNT])
     for file in path.rglob("*.parquet"):

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from frames import SALT, explained, frame_of, kept, prepared, product, tuples
+from bounded_reference import keep
+from frames import SALT, explained, frame_of, kept, prepared, product, tuples, without_units
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from dp_spark.aggregates.query import count_of_column
-from dp_spark.engine import aggregation, bounding
-from dp_spark.engine.bounding import FIRST, PreparedRows, Salt, bound_contributions
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT, ROW_COUNT, Query, Values, count_of_column
+from dp_spark.engine import bounding
+from dp_spark.engine.bounding import FIRST, KEY_HASH, PreparedRows, Salt, bound_contributions
+from dp_spark.engine.features import prepare_rows
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.spark.settings import settings as session_settings
 
@@ -68,7 +71,7 @@ row = st.tuples(st.integers(0, 24), st.none() | small, st.none() | small)
 @example(rows=[(0, 0, 0)] * 7 + [(1, None, None)] * 7, k=3, m=3)
 def test_every_unit_keeps_exactly_what_its_bounds_allow(spark: SparkSession, rows: Rows, k: int, m: int) -> None:
     bounded = bound_contributions(traced(spark, rows), ContributionBounds(k, m), Salt.fresh())
-    found = tuples(bounded.frame)
+    found = tuples(without_units(bounded))
     check_contract(rows, Counter(item[:3] for item in found), k, m)
     # first_of_unit is true exactly once for each unit and partition
     firsts = Counter((unit, key) for key, _, unit, first in found if first)
@@ -76,12 +79,12 @@ def test_every_unit_keeps_exactly_what_its_bounds_allow(spark: SparkSession, row
     assert all(item[3] in (True, False) for item in found)
 
 
-def test_bounds_travel_with_the_rows_and_units_do_not(spark: SparkSession) -> None:
+def test_bounds_travel_with_the_rows(spark: SparkSession) -> None:
     bounds = ContributionBounds(2, 3)
     bounded = bound_contributions(traced(spark, [(0, 0, 0)]), bounds, SALT)
     assert bounded.bounds == bounds
     assert bounded.keys == ["k0"]
-    assert bounded.frame.columns == ["k0", "f0", "f1", FIRST]
+    assert bounded.frame.columns == ["u0", KEY_HASH, "k0", "f0", "f1", FIRST]
 
 
 def test_large_bounds_keep_every_row(spark: SparkSession) -> None:
@@ -103,7 +106,7 @@ def test_rows_without_features_are_bounded_too(spark: SparkSession) -> None:
 def test_without_keys_there_is_one_partition(spark: SparkSession) -> None:
     frame = frame_of(spark, {"u": INT, "f": INT, "whose": INT}, [(unit, value, unit) for unit, value in product(7, 5)])
     bounded = bound_contributions(prepared(frame, 1, 0), ContributionBounds(1, 2), SALT)
-    found = tuples(bounded.frame)
+    found = tuples(without_units(bounded))
     assert Counter(unit for _, unit, _ in found) == dict.fromkeys(range(7), 2)
     assert Counter(unit for _, unit, first in found if first) == dict.fromkeys(range(7), 1)
 
@@ -144,8 +147,8 @@ def test_null_units_are_dropped_and_row_units_are_untouched(spark: SparkSession)
     frame = frame_of(spark, columns, rows)
 
     def values(*units: str) -> set[int]:
-        query = count_of_column("x")
-        found = aggregation.prepare_rows(frame.where("x is not null"), units, ["g", "x"], [query], None)
+        query = count_of_column(Values("x"))
+        found = prepare_rows(frame.where("x is not null"), units, ["g", "x"], [query], None)
         assert found.frame.columns == [*found.units, "k0", "k1", "f0"]
         return {item[0] for item in tuples(found.frame.select("k1"))}
 
@@ -158,7 +161,7 @@ def test_null_units_are_dropped_and_row_units_are_untouched(spark: SparkSession)
 def test_a_row_unit_keeps_all_rows_each_the_first_of_its_own(spark: SparkSession) -> None:
     frame = frame_of(spark, {"k": INT, "f": INT}, [(0, 5), (0, 5), (None, None), (1, 2)])
     bounded = bound_contributions(prepared(frame, 0, 1), ContributionBounds(1, 1), SALT)
-    assert sorted(tuples(bounded.frame), key=repr) == sorted(
+    assert sorted(tuples(without_units(bounded)), key=repr) == sorted(
         [(0, 5, True), (0, 5, True), (None, None, True), (1, 2, True)], key=repr
     )
     for wrong in (ContributionBounds(2, 1), ContributionBounds(1, 2)):
@@ -264,7 +267,8 @@ def test_the_first_pass_drops_many_rows_and_none_that_would_be_kept(
     base = prepared(frame_of(spark, columns, rows), 1, keys)
     bounds = ContributionBounds(most, 2) if keys else ContributionBounds(1, most)
     with_it = kept(bound_contributions(base, bounds, SALT))
-    left = bounding._drop_hopeless(base.frame, base, most, SALT).count()
+    key_hash, row_hash = bounding._hashes(base, SALT)
+    left = bounding._drop_hopeless(base.frame, base, key_hash if keys else row_hash, most).count()
     monkeypatch.setattr(bounding, "_drop_hopeless", lambda frame, *rest: frame)
     assert kept(bound_contributions(base, bounds, SALT)) == with_it
     needed = sum(min(unit, most) for unit in range(1, 201, 7))
@@ -272,6 +276,112 @@ def test_the_first_pass_drops_many_rows_and_none_that_would_be_kept(
     assert needed <= left
     if most <= 2:
         assert left < 0.2 * len(rows)
+
+
+# --- a bound on all rows of a unit ------------------------------------------------------------------------------------
+
+OF_VALUES = Query(ROW_COUNT.measure, "sum", change=3)
+IN_ALL = [
+    ContributionBounds.of(None, None, 5), ContributionBounds.of(None, None, 1), ContributionBounds.of(3, 2, 4),
+    ContributionBounds.of(3, None, 7), ContributionBounds.of(None, 2, 6), ContributionBounds.of(4, 2, 8),
+    ContributionBounds.of(2, 3, 5), ContributionBounds.of(None, None, 70),
+]  # fmt: skip
+
+
+def hashed(spark: SparkSession, base: PreparedRows) -> dict[str, dict[tuple[Any, ...], int]]:
+    """The hashes that order partitions and rows, by row."""
+    names = [*base.units, *base.keys, *base.features]
+    found = base.frame.select(*names, *(item.alias(f"h{index}") for index, item in enumerate(bounding._hashes(base, SALT))))
+    return {f"h{index}": {item[:-2]: item[index - 2] for item in tuples(found)} for index in (0, 1)}
+
+
+@pytest.mark.parametrize("bounds", IN_ALL, ids=str)
+def test_what_survives_is_what_the_reference_keeps(spark: SparkSession, bounds: ContributionBounds) -> None:
+    rows = crowded()
+    hashes = hashed(spark, traced(spark, rows))
+    whole = [(unit, key, value, unit) for unit, key, value in rows]
+    wanted = keep(whole, bounds, hashes["h0"].__getitem__, hashes["h1"].__getitem__)
+    bounded = bound_contributions(traced(spark, rows), bounds, SALT)
+    assert kept(bounded) == Counter(row[1:] for row in wanted)
+    firsts = Counter((key, unit) for key, _, unit, first in tuples(without_units(bounded)) if first)
+    assert firsts == Counter({(row[1], row[0]) for row in wanted}), "the first of each partition is among those that are left"
+
+
+@pytest.mark.usefixtures("one_hash")
+@pytest.mark.parametrize("bounds", IN_ALL[:4], ids=str)
+def test_a_bound_on_all_rows_depends_on_no_order(spark: SparkSession, bounds: ContributionBounds) -> None:
+    """Also where all hashes are the same and rows are equal, and the first of a partition is still there."""
+    rows, found = crowded() + [(0, 0, 0)] * 9, []
+    for partitions in (1, 7):
+        random.Random(partitions).shuffle(rows)
+        base = traced(spark, rows)
+        spread = replace(base, frame=base.frame.repartition(partitions))
+        found.append(Counter(tuples(without_units(bound_contributions(spread, bounds, SALT)))))
+    assert found[0] == found[1]
+    assert Counter((key, unit) for key, _, unit, first in found[0].elements() if first) == Counter(
+        {(key, unit) for key, _, unit, _ in found[0]}
+    )
+
+
+def test_rows_of_all_partitions_have_the_same_chance(spark: SparkSession) -> None:
+    rows = [(unit, 0, value) for unit, value in product(1500, 1)] + [(unit, 1, value) for unit, value in product(1500, 3)]
+    base = traced(spark, rows)
+    chosen = Counter(
+        key for key, _, _ in kept(bound_contributions(base, ContributionBounds.of(None, None, 1), SALT)).elements()
+    )
+    assert chosen[0] + chosen[1] == 1500
+    assert 275 < chosen[0] < 475, "one of four rows; 6 standard deviations to either side"
+
+
+@pytest.mark.parametrize(("bounds", "counted", "sorts"), [
+    (ContributionBounds.of(None, None, 5), False, [["u0"], ["u0", "row_hash"]]),
+    (ContributionBounds.of(None, None, 5), True, [["u0"], ["u0", "row_hash"], ["u0", "key_hash"]]),
+    (ContributionBounds.of(None, None, 70), False, [["u0", "row_hash"]]),
+    (ContributionBounds.of(2, 3, 5), True, [["u0"], ["u0", "key_hash"], ["u0", "row_hash"]]),
+])  # fmt: skip
+def test_a_bound_on_all_rows_needs_no_shuffle_of_its_own(
+    spark: SparkSession, capsys: pytest.CaptureFixture[str], bounds: ContributionBounds, counted: bool, sorts: list[list[str]]
+) -> None:
+    with session_settings(spark, {"spark.sql.adaptive.enabled": "false"}):
+        frame = bound_contributions(traced(spark, crowded()), bounds, SALT).frame
+        found = frame.groupBy("k0").agg(F.count(F.when(F.col(FIRST), 1)) if counted else F.count("*"))
+        plan = re.sub(r"#\d+L?", "", explained(found, capsys))
+    assert re.findall(r"[- ]Exchange hashpartitioning\((\w+), \d+\)", plan) == ["k0", "u0"]
+    orders = [re.findall(r"(\w+) ASC", order)[:2] for order in re.findall(r"Sort \[([^\]]*)\]", plan)]
+    assert orders[::-1] == sorts
+
+
+def by_text(*parts: int) -> Callable[[tuple[Any, ...]], int]:
+    def of(row: tuple[Any, ...]) -> int:
+        text = repr([row[part] for part in parts])
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+    return of
+
+
+def test_without_a_unit_no_query_moves_further_than_its_sensitivity() -> None:
+    """Thousands of random tables: the counts and sums of all partitions, and the number of units in each."""
+    source, tightest = random.Random(3), 0.0
+    for _ in range(4000):
+        k, m, c = source.choice([None, 1, 2, 3]), source.choice([None, 1, 2, 4]), source.choice([1, 2, 3, 5, 9])
+        bounds = ContributionBounds.of(k, m, c)
+        rows = [(source.randrange(4), source.randrange(5), source.choice([None, -3, 2, 3])) for _ in range(40)]
+        after, before = (
+            keep([row for row in rows if row[0] != gone], bounds, by_text(0, 1), by_text(0, 1, 2)) for gone in (0, None)
+        )
+        assert Counter(after) == Counter(row for row in before if row[0] != 0), "nobody else's rows change"
+        mine = [row for row in before if row[0] == 0]
+        for query, values in (
+            (ROW_COUNT, [sum(row[1] == key for row in mine) for key in range(5)]),
+            (PRIVACY_ID_COUNT, [int(any(row[1] == key for row in mine)) for key in range(5)]),
+            (OF_VALUES, [sum(row[2] or 0 for row in mine if row[1] == key) for key in range(5)]),
+        ):
+            limits = bounds.sensitivity(query)
+            assert sum(map(bool, values)) <= limits.l0
+            assert sum(map(abs, values)) <= limits.l1
+            assert sum(value**2 for value in values) <= limits.l2_squared
+            tightest = max(tightest, sum(value**2 for value in values) / limits.l2_squared)
+    assert tightest == 1
 
 
 # --- stability: the privacy property ----------------------------------------------------------------------------------

@@ -41,6 +41,26 @@ def test_a_pattern_that_spark_refuses_is_refused_before_the_charge(spark: SparkS
 
 
 @pytest.mark.usefixtures("held")
+def test_a_pattern_in_a_condition_is_refused_by_its_aggregate(spark: SparkSession) -> None:
+    counts = [{"function": "count", "name": name, "where": text} for name, text in (
+        ("a", "x > 3 and date_format(d, 'yyyy') = '2000'"), ("b", "s like 'a%'"), ("c", "date_format(d, 'YYYY-MM') = :month"),
+    )]  # fmt: skip
+    with pytest.raises(SpecError) as caught:
+        trial(spark, {"filter": "x > 100"}, parameters={"month": "2000-01"}, aggregates=counts)
+    assert (caught.value.exit_code, caught.value.where) == (2, "aggregates.c.where")
+    trial(spark, {"derive": {"y": "x + 1"}}, aggregates=[*counts[:2], {"function": "count", "name": "c", "where": "y > 0"}])
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize(("text", "said"), [("x", "double"), ("s", "string"), ("null", "void"), ("x + 1", "double")])
+def test_a_condition_that_is_not_true_or_false_is_refused(spark: SparkSession, text: str, said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        trial(spark, aggregates=[{"function": "count", "name": "n", "where": text}])
+    assert (caught.value.exit_code, caught.value.where) == (2, "aggregates.n.where")
+    assert said in caught.value.message
+
+
+@pytest.mark.usefixtures("held")
 def test_what_spark_takes_passes_on_columns_of_every_type(spark: SparkSession) -> None:
     trial(
         spark,

@@ -154,9 +154,20 @@ def test_an_epsilon_whose_threshold_is_beyond_64_bits_is_refused() -> None:
         ({"group_by": []}, None, (1, 2)),
         ({"group_by": [], "contribution_bounds": {"max_contributions_per_partition": 7}}, None, (1, 7)),
         (ROW_UNIT | {"group_by": []}, None, (1, 1)),
+        (ROW_UNIT | {"contribution_bounds": {"max_contributions": 1}}, None, (1, 1)),
+        ({"contribution_bounds": {"max_contributions": 5}}, None, (5, 5, 5)),
+        ({"contribution_bounds": {"max_contributions": 5}}, 3, (3, 5, 5)),
+        ({"contribution_bounds": {"max_contributions": 5, "max_partitions_contributed": 9}}, 7, (5, 5, 5)),
+        ({"contribution_bounds": {"max_contributions": 5, "max_contributions_per_partition": 2}}, None, (5, 2, 5)),
+        ({"group_by": [], "contribution_bounds": {"max_contributions": 5}}, None, (1, 5, 5)),
+        (
+            {"group_by": [], "contribution_bounds": {"max_contributions": 5, "max_contributions_per_partition": 9}},
+            None,
+            (1, 5, 5),
+        ),
     ],
 )
-def test_the_bounds_in_force(changes: dict[str, Any], public_keys: int | None, bounds: tuple[int, int]) -> None:
+def test_the_bounds_in_force(changes: dict[str, Any], public_keys: int | None, bounds: tuple[int, ...]) -> None:
     spec = release_spec(**changes)
     assert effective_bounds(spec, public_keys) == ContributionBounds(*bounds)
     assert plan_release(spec, "zcdp", public_keys).bounds == ContributionBounds(*bounds)

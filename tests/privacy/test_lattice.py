@@ -11,6 +11,7 @@ from dp_spark.errors import SpecError
 from dp_spark.privacy.lattice import (
     LIMB_BITS,
     MAX_LATTICE_VALUE,
+    MOST_OF_A_ROW,
     Lattice,
     centred_lattice,
     join,
@@ -181,6 +182,38 @@ def test_squares_fit_in_two_limbs_and_are_centred_where_sums_are(bounds: tuple[f
     assert coarse.radius**2 <= MAX_LATTICE_VALUE
     assert coarse.to_value(coarse.midpoint) == fine.to_value(fine.midpoint)
     assert 0 < coarse.granularity**2 < math.inf
+
+
+@given(bounds() | neighbours())
+def test_what_a_units_rows_come_to_has_a_lattice_of_its_own(limits: tuple[float, float]) -> None:
+    """Rows of many times the bounds, of both signs, are still counted in full; the middle is where a variance has it."""
+    total = sum_lattice(*limits, per_unit=True)
+    assert 2**31 < total.magnitude <= 2**32
+    assert total.to_row(1000 * max(map(abs, limits))) < MOST_OF_A_ROW
+    share = (Fraction(limits[1]) - Fraction(limits[0])) / Fraction(max(map(abs, limits)))
+    assume(not 2.0**-33 < share < 2.0**-28)
+    if share <= 2.0**-33:
+        with pytest.raises(SpecError, match="derive the distance"):
+            centred_lattice(*limits, per_unit=True)
+        return
+    centred = centred_lattice(*limits, per_unit=True)
+    assert 2**10 <= centred.radius <= 2**32
+    assert centred.magnitude <= MOST_OF_A_ROW
+    if max(map(abs, limits)) < 2.0**400 and max(map(abs, limits)) > 2.0**-400:
+        coarse = square_lattice(*limits, per_unit=True)
+        assert coarse.radius <= 2**22
+        assert coarse.to_value(coarse.midpoint) == centred.to_value(centred.midpoint)
+
+
+@pytest.mark.parametrize("exponent", [-932, -52, -13, 0, 1, 40, 868])
+def test_a_row_is_rounded_half_to_even_and_counts_no_more_than_so_much(exponent: int) -> None:
+    lattice, unit = Lattice(-math.ldexp(1.0, exponent), math.ldexp(3.0, exponent), exponent), Fraction(2) ** exponent
+    for steps in (0.0, -0.0, 0.5, 1.5, 2.5, -0.5, 7.25, 2.0**41 + 0.5, 2.0**42, 2.0**42 + 1):
+        for sign in (1, -1):
+            value = math.ldexp(sign * steps, exponent)
+            assert lattice.to_row(value) == max(-(2**42), min(round(Fraction(value) / unit), 2**42))
+    assert (lattice.to_row(math.inf), lattice.to_row(-math.inf), lattice.to_row(5e-324)) == (2**42, -(2**42), 0)
+    assert [lattice.clip(integer) for integer in (-2, -1, 0, 3, 4)] == [-1, -1, 0, 3, 3]
 
 
 @pytest.mark.parametrize(

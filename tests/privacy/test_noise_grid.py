@@ -11,9 +11,9 @@ import pytest
 from helpers import PUBLIC, release_spec
 from hypothesis import given
 from hypothesis import strategies as st
-from queries import manifest_of, plain_sum, released_table, total_in
+from queries import centred, manifest_of, plain_sum, released_table, total_in
 
-from dp_spark.aggregates.query import Query, centred_sum
+from dp_spark.aggregates.query import Query
 from dp_spark.manifest import confidence_intervals
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.bounds import ContributionBounds
@@ -24,7 +24,7 @@ from dp_spark.privacy.noise_grid import LARGEST_SUM, grid_bits, to_grid
 QUERIES = [
     build("x", low, high)
     for low, high in ((0.0, 1e7), (0.0, 1.0), (-7.3, 0.001), (0.05, 0.3), (1000.0, 1001.0), (1e12, 1e12 + 1), (-1.0, 1.0))
-    for build in (plain_sum, centred_sum)
+    for build in (plain_sum, centred)
 ]
 BOUNDS = st.builds(ContributionBounds, st.integers(1, 10**6), st.integers(1, 10**6)) | st.sampled_from(
     [ContributionBounds(1, 1), ContributionBounds(4, 2), ContributionBounds(10**6, 10**6)]

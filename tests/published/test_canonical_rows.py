@@ -86,7 +86,7 @@ def stored(
     with monkeypatch.context() as patch:
         patch.setattr(Mechanism, "draw", lambda self, values: (add(self, values), self.event))
         patch.setattr(Thresholding, "draw", choose)
-        patch.setattr(aggregation, "prepare_rows", lambda *_, **__: None)
+        patch.setattr(drawing, "prepare_rows", lambda *_, **__: None)
         patch.setattr(drawing, "bound_contributions", lambda *_: SimpleNamespace(keys=names, shifts={}))
         patch.setattr(aggregation, "aggregate", lambda *_: SimpleNamespace(toArrow=lambda: exact))
         patch.setattr(PublicKeys, "frame", lambda *_: None)

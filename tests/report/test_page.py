@@ -163,6 +163,17 @@ def test_every_strategy_says_how_many_units_a_partition_needs(strategy: str) -> 
         assert f"all with {manifest['partitions']['units_for_100_percent']}" in page
 
 
+def test_a_bound_on_all_rows_conditions_and_values_of_units_are_told() -> None:
+    asked = [{**COUNT, "where": "value is not null"}, {**MEAN, "per_unit": "sum"}]
+    bounds = {"max_partitions_contributed": 4, "max_contributions_per_partition": 2, "max_contributions": 6}
+    plan = plan_release(release_spec(aggregates=asked, contribution_bounds=bounds), "zcdp", None)
+    noisy = {query: [500] for query in plan.mechanisms}
+    page = text_of(report.report_page(manifest_of(plan), released_table(plan, pa.table({"test": ["a"]}), noisy)))
+    assert "with at most 2 of its rows in each, and with at most 6 of its rows in all" in page
+    assert "count where value is not null" in page
+    assert "mean(value) per_unit sum [0, 100]" in page
+
+
 def test_relative_errors_near_zero() -> None:
     manifest, rows = release(list("abcd"), [0, -900, 900, 3])
     cells = released(manifest, value_columns(manifest)[1], rows.to_pylist())

@@ -129,7 +129,7 @@ def test_what_any_error_of_pydantic_says_is_the_form_of_the_place() -> None:
             {"aggregates": [{**COUNT, "function": "histogran"}]},
             "aggregates.0.function",
             "there is no function 'histogran'",
-            "write one of",
+            "did you mean histogram?",
         ),
         (
             {"aggregates": [{**COUNT, "function": "Count"}]},
@@ -143,7 +143,7 @@ def test_what_any_error_of_pydantic_says_is_the_form_of_the_place() -> None:
             {"aggregates": [{**COUNT, "min_value": 1}]},
             "aggregates.0.min_value",
             "not a key",
-            "only sum, mean, variance, stddev may have it",
+            "only sum, mean, variance, stddev, quantiles, median, min, max, histogram, cdf may have it",
         ),
         ({"aggregates": {"function": "count"}}, "aggregates", "must be a list; found a mapping", "lines that begin with -"),
         ({"noise": {"mechanism": "gausian"}}, "noise.mechanism", "there is no mechanism 'gausian'", "did you mean gaussian?"),

@@ -24,6 +24,15 @@ def test_what_has_to_be_parsed_from_text_is_named() -> None:
     assert parsed_from_text(release_spec()) == {}
 
 
+def test_what_a_condition_reads_is_read() -> None:
+    counted = {"function": "count", "name": "n", "where": "Value > 0 and `Test` is not null"}
+    assert list(columns_used(release_spec(source=csv(), group_by=[], partitions=None, aggregates=[counted]))) == [
+        "id",
+        "test",
+        "value",
+    ]
+
+
 @pytest.mark.parametrize("unit", ["Person.id", {"Person.id": "Person.id"}, {"u": "lower(person.id)"}])
 def test_a_field_of_a_struct_is_read_with_its_column(unit: object) -> None:
     schema = {"person": "struct<id: bigint>", "p": "struct<x: double>", "a.b": "double", "a": "string", "k": "string"}

@@ -139,6 +139,7 @@ def test_names_that_no_file_can_have(tmp_path: Path, schema: Any, name: str) -> 
         ({"preprocess": [{"drop": ["cost"]}]}, "preprocess.0"),
         ({"preprocess": [{"drop": ["test"]}]}, "group_by"),
         ({"preprocess": [{"drop": ["value"]}, {"filter": "value > 0"}]}, "preprocess.1.filter"),
+        ({"aggregates": [{"function": "count", "name": "n", "where": "cost > 1"}]}, "aggregates.n.where"),
         (
             {"preprocess": [{"join": {"source": csv(schema={"test": "string", "a": "int"}), "on": ["ward"], "how": "left"}}]},
             "preprocess.0.join.on",
@@ -278,11 +279,12 @@ def test_the_mend_for_a_join_on_another_type_works_as_it_is_written(tmp_path: Pa
 
 
 def test_all_that_the_file_tells_of_its_steps_is_said_at_once() -> None:
+    counted = {"function": "count", "name": "n", "where": "rand() < 0.5"}
     steps = [{"derive": {"a": "cast(x as integr)", "b": "x::integr"}}, {"filter": "rand() < 1"}, {"cast": {"a": "x"}}]
     with pytest.raises(SpecError) as caught:
-        check_steps(release_spec(preprocess=[*steps, {"drop": ["id"]}]))
+        check_steps(release_spec(preprocess=[*steps, {"drop": ["id"]}], aggregates=[counted]))
     where = ["0.derive.a", "0.derive.b", "1.filter", "2.cast.a", "3"]
-    assert [found.where for found in caught.value.problems] == [f"preprocess.{key}" for key in where]
+    assert [found.where for found in caught.value.problems] == [*(f"preprocess.{key}" for key in where), "aggregates.n.where"]
     assert [found.message for found in caught.value.problems][:2] == ["the type integr is not allowed"] * 2
 
 

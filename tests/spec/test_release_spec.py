@@ -10,6 +10,7 @@ import pytest
 from helpers import COUNT, MEAN, PUBLIC, SUM, UNITS, minimal_spec, release_spec
 from pydantic import ValidationError
 
+from dp_spark.engine.preprocess import check_steps
 from dp_spark.errors import SpecError
 from dp_spark.schema.reading import parse_yaml
 from dp_spark.spec.release_spec import ReleaseSpec, json_schema
@@ -124,6 +125,13 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "contribution_bounds.max_contributions_per_partition",
         "missing",
     ),
+    ({"contribution_bounds": {"max_contributions": 0}}, "contribution_bounds.max_contributions", "greater"),
+    ({"contribution_bounds": {"max_contributions": "4"}}, "contribution_bounds.max_contributions", ""),
+    (
+        {"privacy_unit": {"row": True}, "contribution_bounds": {"max_contributions": 2}},
+        "contribution_bounds.max_contributions",
+        "",
+    ),
     ({"contribution_bounds": {"max_partitions_contributed": 0}}, "contribution_bounds.max_partitions_contributed", "greater"),
     (
         {"contribution_bounds": {"max_partitions_contributed": True}},
@@ -176,13 +184,17 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"group_by": [], "partitions": {"private": {"pre_threshold": 9}}}, "partitions.private.pre_threshold", "empty"),
     ({"group_by": [], "partitions": {"private": {"strategy": "threshold"}}}, "partitions.private.strategy", "empty"),
     ({"aggregates": []}, "aggregates", "at least 1"),
-    ({"aggregates": [{"function": "median", "name": "m"}]}, "aggregates.0.function", "median"),
+    ({"aggregates": [{"function": "mode", "name": "m"}]}, "aggregates.0.function", "mode"),
     ({"aggregates": [{"name": "m"}]}, "aggregates.0.function", "missing"),
     ({"aggregates": [{"function": "count"}]}, "aggregates.0.name", "missing"),
     ({"aggregates": [{**COUNT, "weight": Decimal(-1)}]}, "aggregates.0.weight", "greater"),
     ({"aggregates": [{**COUNT, "weight": "2"}]}, "aggregates.0.weight", "quotes"),
     ({"aggregates": [{**COUNT, "min_value": 0}]}, "aggregates.0.min_value", "not a key"),
-    ({"aggregates": [{**UNITS, "column": "value"}]}, "aggregates.0.column", "not a key"),
+    ({"aggregates": [{**UNITS, "per_unit": "sum"}]}, "aggregates.0.per_unit", "not a key"),
+    ({"aggregates": [{**COUNT, "where": ""}]}, "aggregates.0.where", "empty"),
+    ({"aggregates": [{**COUNT, "where": True}]}, "aggregates.0.where", "must be"),
+    (aggregate(per_unit="median"), "aggregates.0.per_unit", "one of sum, mean, count, min, max"),
+    ({"aggregates": [{**SUM, "per_unit": "sum"}], **ROW_UNIT}, "aggregates.total.per_unit", "each row is a privacy unit"),
     (aggregate(max_value=-10), "aggregates.0", "below"),
     (aggregate(max_value=-11), "aggregates.0", "below"),
     (aggregate(min_value=float("nan")), "aggregates.0.min_value", "finite"),
@@ -261,6 +273,9 @@ GOOD: list[dict[str, Any]] = [
     ROW_UNIT | {"contribution_bounds": {"max_partitions_contributed": 1, "max_contributions_per_partition": 1}},
     {"privacy_unit": ["id", "site"]},
     {"group_by": [], "partitions": None, "contribution_bounds": {"max_contributions_per_partition": 3}},
+    {"contribution_bounds": {"max_contributions": 3}},
+    {"contribution_bounds": {"max_contributions": 3, "max_partitions_contributed": 2}},
+    {"group_by": [], "partitions": None, "contribution_bounds": {"max_contributions": 3}},
     {"partitions": PUBLIC},
     {"partitions": {"private": {"pre_threshold": 1}}},
     {"partitions": {"private": {"pre_threshold": 20, "strategy": "truncated_geometric", "weight": 2}}},
@@ -378,6 +393,30 @@ def test_bad_overrides_are_refused_with_file_and_key(tmp_path: Path, override: s
     with pytest.raises(SpecError) as caught:
         ReleaseSpec.from_yaml(path, [override])
     assert caught.value.where == f"{path}: {where}"
+
+
+def test_a_condition_is_told_with_its_parameters_filled_in() -> None:
+    counted = {**COUNT, "where": "days >= :since and kind <> ':since'"}
+    one, other = (release_spec(parameters={"since": since}, aggregates=[counted, SUM]) for since in (3, 4))
+    assert one.expand().aggregates[0].where == "days >= 3 and kind <> ':since'"
+    assert one.expand().aggregates[0].queries() != other.expand().aggregates[0].queries()
+    assert one.digest() != other.digest() != release_spec(parameters={"since": 4}, aggregates=[COUNT, SUM]).digest()
+    assert one.expand().expand() == one.expand()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("rand() < 0.5", "rand"), ("days >= :until", "until"), ("sum(x) > 1", "sum"), ("x >", ""), (" ", "empty")],
+)
+def test_a_condition_is_refused_as_a_filter_is(text: str, said: str) -> None:
+    spec = release_spec(aggregates=[{**COUNT, "where": text}])
+    with pytest.raises(SpecError) as caught:
+        check_steps(spec)
+    with pytest.raises(SpecError) as of_a_filter:
+        check_steps(release_spec(preprocess=[{"filter": text}]))
+    assert caught.value.where == "aggregates.rows.where"
+    assert said in caught.value.message
+    assert (caught.value.message, caught.value.mend) == (of_a_filter.value.message, of_a_filter.value.mend)
 
 
 def test_a_decimal_parameter_may_become_a_whole_number(tmp_path: Path) -> None:

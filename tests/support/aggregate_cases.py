@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, ClassVar, Literal, assert_never
 
 import numpy as np
@@ -18,11 +19,14 @@ import pyarrow as pa
 from helpers import release_spec
 from typing_extensions import override
 
-from dp_spark.aggregates.base import Aggregate, Clipped, described, sql_name, stddev_column
+from dp_spark.aggregates.base import Aggregate, described, is_value, stddev_column
+from dp_spark.aggregates.clipped import Clipped
 from dp_spark.aggregates.given import Accuracy, Drawn, Noise, PartyCells, doubles
-from dp_spark.aggregates.query import Present, Query, Rows, Total, Units
+from dp_spark.aggregates.query import Bins, Present, Query, Rows, Total, Units, Values, label_of_values
 from dp_spark.aggregates.registry import BY_FUNCTION
 from dp_spark.plan.planning import ReleasePlan, plan_release
+from dp_spark.privacy.grids import Edges, Grid, Listed
+from dp_spark.privacy.lattice import Lattice
 
 Row = Mapping[str, Any]
 
@@ -31,7 +35,7 @@ Row = Mapping[str, Any]
 class Halved:
     """A made-up measure of two integers: how many values are below a number, and how many are not."""
 
-    column: str
+    values: Values
     at: float
 
 
@@ -48,15 +52,16 @@ class Halves(Clipped):
 
     @override
     def queries(self) -> tuple[Query, ...]:
-        return (Query(Halved(self.column, self.middle), f"halves({self.column}, {self.middle!r})", width=2),)
+        label = label_of_values("halves", self.of_values, self.min_value, self.max_value)
+        return (Query(Halved(self.of_values, self.middle), label, width=2, once_per_unit=self.per_unit is not None),)
 
     @property
-    def values(self) -> list[str]:
+    def cells(self) -> list[str]:
         return [f"{self.name}_low", f"{self.name}_high"]
 
     @override
     def column_names(self) -> list[str]:
-        return [name for value in self.values for name in (value, f"{value}_stddev")]
+        return [name for value in self.cells for name in (value, f"{value}_stddev")]
 
     @override
     def finish(self, drawn: Sequence[Drawn]) -> list[pa.Array]:
@@ -72,7 +77,7 @@ class Halves(Clipped):
     def describe(self, noises: Sequence[Noise]) -> list[dict[str, Any]]:
         [noise] = noises
         found = []
-        for name in self.values:
+        for name in self.cells:
             error = {
                 "rule": "constant",
                 "mechanism": noise.mechanism,
@@ -86,36 +91,63 @@ class Halves(Clipped):
 
     @override
     def plain_sql(self, units: Sequence[str]) -> str:
-        return f"count_if({sql_name(self.column)} < {self.middle!r})"
+        return self.plainly("any_value")
 
     @override
     def reference(self, rows: Sequence[Row], unit: str) -> list[Any]:
-        clipped = self.clipped(rows)
+        clipped = self.clipped(rows, unit)
         low = int((clipped < self.middle).sum())
         return [low, 0.0, len(clipped) - low, 0.0]
 
     @override
     def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
-        variances = {f"{name}_var": pa.chunked_array([doubles(party.column(f"{name}_stddev")) ** 2]) for name in self.values}
-        return {name: party.column(name) for name in self.values} | variances
+        variances = {f"{name}_var": pa.chunked_array([doubles(party.column(f"{name}_stddev")) ** 2]) for name in self.cells}
+        return {name: party.column(name) for name in self.cells} | variances
 
     @override
     def combined(self, added: Mapping[str, pa.ChunkedArray]) -> list[Any]:
-        stddevs = {name: pa.array(np.sqrt(doubles(added[f"{name}_var"]))) for name in self.values}
-        return [cells for name in self.values for cells in (added[name], stddevs[name])]
+        stddevs = {name: pa.array(np.sqrt(doubles(added[f"{name}_var"]))) for name in self.cells}
+        return [cells for name in self.cells for cells in (added[name], stddevs[name])]
 
 
 KINDS: Mapping[str, type[Aggregate]] = {**BY_FUNCTION, "halves": Halves}
 
 _CLIPPED = [{"column": "x", "min_value": low, "max_value": high} for low, high in ((-3.0, 8.0), (0.05, 0.3), (-7.25, -7.0))]
+#: A condition, as these tests have it: a column that is true, false or null.
+WHERE = "flag"
+_REDUCED = [{"column": "x", "min_value": -3.0, "max_value": 8.0, "per_unit": how} for how in ("sum", "mean", "min", "max")] + [
+    {"column": "x", "min_value": 1.0, "max_value": 3.0, "per_unit": "count", "where": WHERE}
+]
+_CONDITIONAL = [{**_CLIPPED[0], "where": WHERE}, {**_REDUCED[0], "where": WHERE}]
+_VALUES = [*_CLIPPED, *_REDUCED, *_CONDITIONAL]
+_PLACES = [
+    {**_VALUES[0], "resolution": 100},
+    _VALUES[1],
+    *({**options, "resolution": 10} for options in (_CONDITIONAL[1], _REDUCED[-1])),
+]
+_BINS = [
+    *({**options, "resolution": resolution} for options, resolution in zip(_CLIPPED, (100, 10, 1000), strict=True)),
+    *({"column": "x", "edges": edges} for edges in ([-3.0, 0.0, 0.125, 0.3, 8.0], [-7.25, -7.125, -7.0])),
+    *({"column": "x", "edges": [-1.0, 1.0, 3.0, 4.0], "where": WHERE, "per_unit": how} for how in ("sum", "count")),
+]
 EXAMPLES: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "privacy_id_count": [{}],
-    "count": [{}, {"column": "x"}],
-    "sum": _CLIPPED,
-    "mean": _CLIPPED,
-    "variance": _CLIPPED,
-    "stddev": _CLIPPED,
-    "halves": _CLIPPED,
+    "privacy_id_count": [{}, {"column": "x"}, {"where": WHERE}, {"column": "x", "where": WHERE}],
+    "count": [{}, {"column": "x"}, {"where": WHERE}, {"column": "x", "where": WHERE}],
+    "sum": _VALUES,
+    "mean": _VALUES,
+    "variance": _VALUES,
+    "stddev": _VALUES,
+    "quantiles": [{**options, "quantiles": [0.05, 0.5, 0.999]} for options in _PLACES],
+    "median": [_PLACES[2]],
+    "min": [{**_PLACES[2], "quantile": 0.01}],
+    "max": [{**_PLACES[2], "quantile": 0.99}],
+    "histogram": [
+        *_BINS,
+        {"column": "x", "values": ["1.0", "2.0", "-3.0"]},
+        {"column": "x", "values": ["7.5", "-3.0", "8.0"], "where": WHERE},
+    ],
+    "cdf": _BINS,
+    "halves": _VALUES,
 }
 
 
@@ -136,41 +168,106 @@ def text_of(aggregate: Aggregate) -> str:
     return f"{aggregate.in_short} {','.join(need.column for need in aggregate.needs())}"
 
 
+def counted(rows: Sequence[Row], where: str | None, column: str | None = None) -> list[Row]:
+    """The rows for which a condition is true and in which a column has a value."""
+    found = [row for row in rows if where is None or row[where] is True]
+    return [row for row in found if column is None or is_value(row[column])]
+
+
 def exact(query: Query, rows: Sequence[Row]) -> list[int]:
     """A query's integers over one partition's rows: the definition of each measure once more, in plain Python."""
     measure: Any = query.measure
     match measure:
-        case Units():
-            return [len({row["unit"] for row in rows})]
-        case Rows():
-            return [len(rows)]
-    present = [value for row in rows if (value := row[measure.column]) is not None and not math.isnan(value)]
+        case Units(where=where, column=column):
+            return [len({row["unit"] for row in counted(rows, where, column)})]
+        case Rows(where=where):
+            return [len(counted(rows, where))]
+    values: Values = measure.values
+    present = [(row["unit"], row[values.column]) for row in counted(rows, values.where, values.column)]
     match measure:
         case Present():
             return [len(present)]
+        case Bins(grid=grid, shape=shape):
+            found = [0] * shape.width
+            for place in places_in(measure, grid, present):
+                for node in () if place is None else measure.nodes(place):
+                    found[node] += 1
+            return found
         case Total(lattice=lattice, centre=centre, power=power, shift=shift):
-            return [sum((lattice.to_integer(value) - centre) ** power - shift for value in present)]
+            integers = integers_of(values.per_unit, lattice, present)
+            return [sum((integer - centre) ** power - shift for integer in integers)]
         case Halved(at=at):
-            return [sum(value < at for value in present), sum(value >= at for value in present)]
+            lattice = Lattice(-8.0, 8.0, -20)
+            found = [value for _, value in present]
+            if values.per_unit is not None:
+                found = [lattice.to_value(integer) for integer in integers_of(values.per_unit, lattice, present)]
+            return [sum(value < at for value in found), sum(value >= at for value in found)]
     assert_never(measure)
+
+
+def places_in(measure: Bins, grid: Grid, present: Sequence[tuple[Any, Any]]) -> list[int | None]:
+    """The places of rows' values, or of what those of each unit come to."""
+    per_unit = measure.values.per_unit
+    if per_unit is None:
+        return [grid.place(value) for _, value in present]
+    edges = Edges(tuple(map(float, measure.integer_edges)))
+    return [edges.place(float(integer)) for integer in integers_of(per_unit, measure.lattice, present)]
+
+
+def integers_of(per_unit: str | None, lattice: Lattice, present: Sequence[tuple[Any, float]]) -> list[int]:
+    """The lattice integers of rows' values, or of what those of each unit come to."""
+    if per_unit is None:
+        return [lattice.to_integer(value) for _, value in present]
+    by_unit: dict[Any, list[float]] = {}
+    for unit, value in present:
+        by_unit.setdefault(unit, []).append(value)
+    if per_unit == "count":
+        return [lattice.to_integer(float(len(found))) for found in by_unit.values()]
+    reduced = []
+    for found in by_unit.values():
+        rows = [round(row_integer(value, lattice.exponent)) for value in found]
+        reduced.append(
+            {"sum": sum(rows), "mean": round(Fraction(sum(rows), len(rows))), "min": min(rows), "max": max(rows)}[per_unit]
+        )
+    return [max(lattice.lower, min(integer, lattice.upper)) for integer in reduced]
+
+
+def row_integer(value: float, exponent: int) -> Fraction:
+    """A row's value in steps of the lattice, at most 2^42 of them."""
+    if math.isinf(value):
+        return Fraction(math.copysign(2**42, value))
+    return max(Fraction(-(2**42)), min(Fraction(value) / Fraction(2) ** exponent, Fraction(2**42)))
 
 
 def read_by(query: Query) -> dict[str, bool]:
     """The columns that a query's measure reads, and whether their values are computed with."""
     measure: Any = query.measure
     match measure:
-        case Units() | Rows():
+        case Units(column=column):
+            return {} if column is None else {column: False}
+        case Rows():
             return {}
-        case Present(column=column):
-            return {column: False}
-        case Total(column=column) | Halved(column=column):
-            return {column: True}
+        case Present(values=values):
+            return {values.column: False}
+        case Bins(values=values, grid=Listed()):
+            return {values.column: False}
+        case Total(values=values) | Bins(values=values) | Halved(values=values):
+            return {values.column: values.per_unit != "count"}
     assert_never(measure)
 
 
 def limits_of(aggregate: Aggregate) -> tuple[float, float]:
     """The clipping bounds, or what does as well where there are none."""
-    return getattr(aggregate, "min_value", -1.0), getattr(aggregate, "max_value", 1.0)
+    edges = getattr(aggregate, "edges", None) or (-1.0, 1.0)
+    limits = getattr(aggregate, "min_value", None), getattr(aggregate, "max_value", None)
+    return edges[0] if limits[0] is None else limits[0], edges[-1] if limits[1] is None else limits[1]
+
+
+def as_read(aggregate: Aggregate, value: float | None) -> float | str | None:
+    """A number as an aggregate reads it: some read texts."""
+    if not any(need.text for need in aggregate.needs()):
+        return value
+    return None if value is None or math.isnan(value) else str(value)
 
 
 @functools.cache
@@ -194,14 +291,21 @@ class Party:
     def column(self, name: str) -> pa.ChunkedArray:
         return self.cells.column(name)
 
-    def column_of(self, label: str) -> str | None:
-        shown = {item.queries()[0].label: item.name for item in self.plan.spec.aggregates if len(item.queries()) == 1}
-        return shown.get(label)
+    def column_of(self, label: str, function: str | None = None) -> str | None:
+        drawn = [item for item in self.plan.spec.aggregates if [query.label for query in item.queries()] == [label]]
+        return next((item.name for item in drawn if function in (None, item.function)), None)
 
     def stddev_of(self, label: str) -> float:
         return next(self.plan.noise_of(query).stddev for query in self.plan.mechanisms if query.label == label)
 
 
-def count_beside() -> Aggregate:
-    """The count that a mean cannot be combined without."""
-    return BY_FUNCTION["count"].model_validate({"function": "count", "name": "n", "column": "x"})
+def beside(aggregate: Aggregate) -> list[Aggregate]:
+    """What an aggregate of values cannot be combined without: their count, and of quantiles the distribution function."""
+    function = "count" if getattr(aggregate, "per_unit", None) is None else "privacy_id_count"
+    count = BY_FUNCTION[function].model_validate({"function": function, "name": "n", "column": "x", "where": aggregate.where})
+    if aggregate.searched is None:
+        return [count]
+    options = {
+        name: getattr(aggregate, name) for name in ("where", "per_unit", "column", "min_value", "max_value", "resolution")
+    }
+    return [count, BY_FUNCTION["cdf"].model_validate({"function": "cdf", "name": "shares", **options})]

@@ -10,6 +10,7 @@ from queries import plain_sum
 from dp_spark.aggregates.query import PRIVACY_ID_COUNT, ROW_COUNT
 from dp_spark.engine import aggregation
 from dp_spark.engine.bounding import Salt, bound_contributions
+from dp_spark.engine.features import prepare_rows
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.session import get_session
 
@@ -19,7 +20,7 @@ QUERIES = [PRIVACY_ID_COUNT, ROW_COUNT, plain_sum("value", 0, 50)]
 def main() -> None:
     spark = get_session()
     frame = spark.read.schema("who bigint, key int, value double").parquet(sys.argv[1])
-    rows = aggregation.prepare_rows(frame, ["who"], ["key"], QUERIES, None)
+    rows = prepare_rows(frame, ["who"], ["key"], QUERIES, None)
     bounded = bound_contributions(rows, ContributionBounds(3, 2), Salt(1, 2))
     sys.stdout.write("aggregating\n")
     exact = aggregation.collect(aggregation.aggregate(bounded, QUERIES), bounded, QUERIES)

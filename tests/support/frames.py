@@ -12,7 +12,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from dp_spark.aggregates.query import Query
 from dp_spark.engine import aggregation
-from dp_spark.engine.bounding import BoundedRows, PreparedRows, Salt, bound_contributions
+from dp_spark.engine.bounding import FIRST, KEY_HASH, BoundedRows, PreparedRows, Salt, bound_contributions
+from dp_spark.engine.features import prepare_rows
 from dp_spark.engine.public_keys import PublicKeys
 from dp_spark.privacy.bounds import ContributionBounds
 
@@ -41,8 +42,13 @@ def prepared(frame: DataFrame, units: int, keys: int) -> PreparedRows:
 
 
 def kept(bounded: BoundedRows) -> Counter[tuple[Any, ...]]:
-    """The bounded rows as a multiset, without ``first_of_unit``."""
-    return Counter(tuples(bounded.frame.drop("first_of_unit")))
+    """The bounded rows as a multiset: their keys and features."""
+    return Counter(tuples(without_units(bounded).drop(FIRST)))
+
+
+def without_units(bounded: BoundedRows) -> DataFrame:
+    """The bounded rows' keys, features and ``first_of_unit``."""
+    return bounded.frame.drop(KEY_HASH, *bounded.units)
 
 
 def exact_values(
@@ -58,7 +64,7 @@ def exact_values(
 ) -> dict[tuple[Any, ...], tuple[int, ...]]:
     """Prepare, bound, aggregate, collect and fill, as ``release`` does it: key -> one integer for each query."""
     public = keys.frame(spark) if keys is not None else None
-    rows = aggregation.prepare_rows(frame, units, group_by, queries, public)
+    rows = prepare_rows(frame, units, group_by, queries, public)
     bounded = bound_contributions(rows, bounds, salt)
     exact = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)
     if keys is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dp_spark.aggregates.query import Query, Total, total_of_column
+from dp_spark.aggregates.query import Query, Total, Values, centred_sum, count_of_column, total_of_column
 from dp_spark.plan.cells import release_table
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan
@@ -18,7 +18,15 @@ from dp_spark.privacy.mechanisms.base import Mechanism
 
 
 def plain_sum(column: str, low: float, high: float) -> Query:
-    return total_of_column("sum", Total(column, sum_lattice(low, high)))
+    return total_of_column("sum", Total(Values(column), sum_lattice(low, high)))
+
+
+def centred(column: str, low: float, high: float) -> Query:
+    return centred_sum(Values(column), low, high)
+
+
+def count_of(column: str) -> Query:
+    return count_of_column(Values(column))
 
 
 def total_in(query: Query) -> Total:

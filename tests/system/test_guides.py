@@ -14,6 +14,8 @@ import pytest
 from checkout import ROOT
 from release_helpers import Outcome
 
+from dp_spark.manifest import read_manifest
+
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 
 
@@ -111,10 +113,33 @@ def check_epsilon(said: list[Outcome]) -> None:
     assert widths[0] > 1.9 * widths[1] > 1.9 * 2.4 * widths[2], "half of epsilon is twice the noise"
 
 
+def check_spend(said: list[Outcome]) -> None:
+    check_published(3)(said)
+    plan, more_rows = [outcome for outcome in said if "mean_spend" in outcome.out][:2]
+    for name, times in (("customers", 1), ("mean_spend", 1), ("spread_of_spend", 1), ("mean_purchases", 1), ("mean_amount", 2)):
+        assert half_widths(more_rows, name) == pytest.approx(times * half_widths(plan, name), rel=0.1), name
+
+
+def check_stays(said: list[Outcome]) -> None:
+    check_published(3)(said)
+    manifest = read_manifest("demo-out/healthcare/releases/stays")
+    assert len(manifest["queries"]) == 1, "one charge for all of them"
+    import deltalake
+
+    for row in deltalake.DeltaTable("demo-out/healthcare/releases/stays").to_pyarrow_table().to_pylist():
+        places = [row[f"stay_p{percent}"] for percent in (25, 50, 75, 95)]
+        assert places == sorted(places)
+        assert all(
+            row[f"stay_p{percent}_low"] <= row[f"stay_p{percent}"] <= row[f"stay_p{percent}_high"] for percent in (25, 95)
+        )
+        assert row["stay_p50_high"] - row["stay_p50_low"] < 500, "thousands of patients are many"
+        assert row["shares"] == sorted(row["shares"])
+
+
 CLAIMS: dict[str, Any] = {
-    "healthcare": check_published(2),
+    "healthcare": check_stays,
     "transport": check_published(2),
-    "finance": check_published(2),
+    "finance": check_spend,
     "schedule": check_published(3),
     "choose-bounds": check_bounds,
     "choose-epsilon": check_epsilon,

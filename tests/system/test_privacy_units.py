@@ -22,7 +22,7 @@ from pyspark.sql import types as T
 from release_helpers import COUNT, PATIENTS, Outcome, Place, write_delta
 
 from dp_spark.combine.agreement import check_parties
-from dp_spark.engine.aggregation import prepare_rows
+from dp_spark.engine.features import prepare_rows
 from dp_spark.engine.preprocess import check_steps
 from dp_spark.engine.units import pinned_unit, require_units, with_units
 from dp_spark.errors import DamageError, DpSparkError, SourceError, SpecError

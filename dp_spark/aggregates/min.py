@@ -1,0 +1,33 @@
+"""What stands for the smallest value of a column: a quantile near 0, which the author has to name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+from typing_extensions import override
+
+from dp_spark.aggregates.places import Places
+from dp_spark.schema.model import no_bool
+
+
+class Min(Places):
+    """A quantile near 0 of numbers that are clipped to [min_value, max_value]. The smallest value itself is somebody's own."""
+
+    released_as: ClassVar[str] = (
+        "`<name>`, `<name>_low`, `<name>_high` DOUBLE: a quantile near 0 and the ends of its 95 % interval"
+    )
+
+    function: Literal["min"]
+    quantile: Annotated[float, BeforeValidator(no_bool), Field(gt=0, lt=0.5)]
+
+    @property
+    @override
+    def asked(self) -> Mapping[str, float]:
+        return {self.name: self.quantile}
+
+    @property
+    @override
+    def notes(self) -> list[str]:
+        return ["not the smallest value, which is one unit's own: a quantile near 0 stands for it"]
