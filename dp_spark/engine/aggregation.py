@@ -13,7 +13,7 @@ from typing import assert_never
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from dp_spark.aggregates.query import Bins, Present, Query, Rows, Total, Units
@@ -27,6 +27,8 @@ from dp_spark.privacy.trees import LeafCounts
 from dp_spark.published.canonical_rows import canonical_order, one_chunk
 from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.spark.read_failures import reading_failed
+
+_COUNTED = "counted_in_partition"
 
 
 @dataclass(frozen=True)
@@ -74,16 +76,24 @@ def _places(queries: Sequence[Query], names: Mapping[Query, str]) -> dict[Query,
     return {query: names[query] for query in queries if isinstance(query.measure, Bins)}
 
 
-def with_at_least(frame: DataFrame, queries: Sequence[Query], counted: Query, least: int) -> DataFrame:
+def with_at_least(frame: DataFrame, rows: BoundedRows, queries: Sequence[Query], counted: Query, least: int) -> DataFrame:
     """Only the partitions that have at least so many of what a query counts: dropped before the driver sees them.
 
     Args:
-        frame: What ``aggregate`` made of the queries.
+        frame: What ``aggregate`` made of the rows and the queries.
+        rows: The rows.
         queries: The queries.
         counted: One of them, an integer of one limb.
         least: The pre-threshold; 1 drops nothing, as every key that occurs has a unit.
     """
-    return frame.where(F.col(f"q{queries.index(counted)}_0_whole") >= F.lit(least)) if least > 1 else frame
+    if least <= 1:
+        return frame
+    number = F.col(f"q{queries.index(counted)}_0_whole")
+    if not any(isinstance(query.measure, Bins) for query in queries):
+        return frame.where(number >= F.lit(least))
+    # A row of a bin holds no integers: it goes with the row of its partition, for one more shuffle of what is aggregated.
+    of_partition = F.max(number).over(Window.partitionBy(*rows.keys))
+    return frame.withColumn(_COUNTED, of_partition).where(F.col(_COUNTED) >= F.lit(least)).drop(_COUNTED)
 
 
 def _has_two_limbs(query: Query, rows: BoundedRows) -> bool:

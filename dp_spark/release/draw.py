@@ -77,7 +77,7 @@ def _draw(spark: SparkSession, checked: Checked, charge: Written[Charge], on_sta
     bounded = bound_contributions(rows, plan.bounds, Salt.fresh())
     frame = aggregation.aggregate(bounded, queries)
     if plan.selection is not None:
-        frame = aggregation.with_at_least(frame, queries, plan.selected_by, plan.selection.pre_threshold)
+        frame = aggregation.with_at_least(frame, bounded, queries, plan.selected_by, plan.selection.pre_threshold)
     with settings(spark, {BUCKETING: "true"} if checked.clustered else {}):
         exact = aggregation.collect(frame, bounded, queries)
     if checked.keys is not None:

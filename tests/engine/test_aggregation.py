@@ -505,9 +505,10 @@ def test_a_pre_threshold_drops_keys_behind_the_last_shuffle_and_adds_none(
     spark: SparkSession, stored: DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with session_settings(spark, {"spark.sql.adaptive.enabled": "false"}):
-        rows = aggregation.prepare_rows(stored, ["id"], ["g"], PLAN_QUERIES, None)
-        whole = aggregation.aggregate(bound_contributions(rows, ContributionBounds(2, 2), SALT), PLAN_QUERIES)
-        least = aggregation.with_at_least(whole, PLAN_QUERIES, PRIVACY_ID_COUNT, 20)
+        rows = prepare_rows(stored, ["id"], ["g"], PLAN_QUERIES, None)
+        bounded = bound_contributions(rows, ContributionBounds(2, 2), SALT)
+        whole = aggregation.aggregate(bounded, PLAN_QUERIES)
+        least = aggregation.with_at_least(whole, bounded, PLAN_QUERIES, PRIVACY_ID_COUNT, 20)
         before, after = (explained(frame, capsys).splitlines() for frame in (whole, least))
     before, after = ([re.sub(r"#\d+L?|^[ :+*()\d-]*", "", line) for line in plan] for plan in (before, after))
     assert [line for line in after if "q0_0_whole >= 20" in line] == ["Filter (q0_0_whole >= 20)"]
@@ -523,10 +524,8 @@ def test_a_pre_threshold_counts_units_among_the_bounded_rows(spark: SparkSession
     for least in (1, 2, 3, 4):
         frame = frame_of(spark, {"id": STR, "g": STR, "x": DOUBLE}, rows)
         queries = [total("x", 0, 10), PRIVACY_ID_COUNT]
-        bounded = bound_contributions(
-            aggregation.prepare_rows(frame, ["id"], ["g"], queries, None), ContributionBounds(1, 3), SALT
-        )
-        whole = aggregation.with_at_least(aggregation.aggregate(bounded, queries), queries, PRIVACY_ID_COUNT, least)
+        bounded = bound_contributions(prepare_rows(frame, ["id"], ["g"], queries, None), ContributionBounds(1, 3), SALT)
+        whole = aggregation.with_at_least(aggregation.aggregate(bounded, queries), bounded, queries, PRIVACY_ID_COUNT, least)
         exact = aggregation.collect(whole, bounded, queries)
         counts = exact.values[PRIVACY_ID_COUNT].ravel().tolist()
         found[least] = dict(zip(exact.keys.column("k0").to_pylist(), counts, strict=True))

@@ -124,6 +124,18 @@ def test_counts_are_those_of_the_reference_with_whatever_is_beside_them(spark: S
     check(exact(spark, frame, []), {(): rows}, [()])
 
 
+def test_a_pre_threshold_drops_the_bins_of_a_partition_with_it(spark: SparkSession) -> None:
+    rows = [*some_rows(3, 60), *((f"u{number}", "few", 1.0, "a") for number in range(3))]
+    units = {key: len({row[0] for row in of_key}) for key, of_key in grouped(rows).items()}
+    assert units["few"] == 3 < 4 <= min(number for key, number in units.items() if key != "few")
+    bounded = bound_contributions(prepare_rows(source(spark, rows), ["id"], ["g"], QUERIES, None), NO_BOUND, SALT)
+    whole = aggregation.aggregate(bounded, QUERIES)
+    for least, keys in ((3, [None, "", "few", "p", "q"]), (4, [None, "", "p", "q"])):
+        kept = aggregation.with_at_least(whole, bounded, QUERIES, PRIVACY_ID_COUNT, least)
+        assert {row["k0"] for row in kept.select("k0").toArrow().to_pylist()} == set(keys), "rows of bins are dropped in Spark"
+        check(aggregation.collect(kept, bounded, QUERIES).in_canonical_order(), grouped(rows), keys)
+
+
 def test_nothing_is_zero_everywhere(spark: SparkSession) -> None:
     check(exact(spark, source(spark, []), []), {(): []}, [()])
     assert exact(spark, source(spark, []), ["g"]).keys.num_rows == 0
