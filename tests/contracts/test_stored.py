@@ -155,6 +155,7 @@ def at_home(request: pytest.FixtureRequest) -> Iterator[Path]:
         shutil.rmtree(home)
 
 
+@pytest.mark.slow
 def test_a_draw_of_a_version_is_published_in_its_words_and_works_on(
     at_home: Path, cli: Callable[..., Outcome], tmp_path: Path
 ) -> None:
