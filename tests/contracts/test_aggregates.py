@@ -269,7 +269,7 @@ def test_cells_of_two_parties_are_those_of_one_curator_or_are_refused_with_a_men
     plan = plan_of(*asked, epsilon="1e9")
     found = [parts_of(aggregate, Party(plan, finished(rows, *asked))) for rows in (here, there)]
     refused = isinstance(found[0], CannotCombine)
-    assert refused is ((aggregate.function, counted) in NOT_COMBINED)
+    assert refused is ((aggregate.function, with_them) in NOT_COMBINED)
     if refused:
         assert str(found[0])
         assert found[0].mend

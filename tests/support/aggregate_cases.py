@@ -151,8 +151,11 @@ EXAMPLES: Mapping[str, Sequence[Mapping[str, Any]]] = {
 }
 
 
-#: Aggregates that are not combined, and whether the count of their column is beside them.
-NOT_COMBINED = {("mean", False), *itertools.product(("variance", "stddev"), (True, False))}
+#: Aggregates that are not combined, and whether what ``beside`` says is beside them.
+NOT_COMBINED = {
+    *itertools.product(("mean", "quantiles", "median", "min", "max", "cdf"), (False,)),
+    *itertools.product(("variance", "stddev"), (True, False)),
+}
 
 
 def instances() -> list[Aggregate]:
