@@ -86,7 +86,7 @@ def test_a_smaller_delta_than_the_least_is_never_calibrated(strategy: Strategy, 
     noise = counting(name, "0.5", 4)
     least = strategy.least_delta(noise)
     assert 0 < least < Decimal("1e-12")
-    with pytest.raises(AssertionError, match="for so small a delta|has so small a delta"):
+    with pytest.raises(AssertionError, match=r"for so small a delta|has so small a delta"):
         strategy.calibrate(noise, least / 2)
 
 
