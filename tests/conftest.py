@@ -18,7 +18,7 @@ pytest_plugins = ("time_limit",)
 
 #: A JVM of tests lives for minutes and runs thousands of small queries, each once: it compiles little and in a hurry, and has
 #: one of the cores, as the other worker has the other. Processes that a test starts get the same.
-_JVM = "-XX:TieredStopAtLevel=1 -XX:CompileThresholdScaling=4 -XX:+UseSerialGC"
+_JVM = "-XX:TieredStopAtLevel=1 -XX:CompileThresholdScaling=4 -XX:ReservedCodeCacheSize=512m -XX:+UseSerialGC"
 os.environ.setdefault("SPARK_SUBMIT_OPTS", _JVM)
 os.environ.setdefault("DP_SPARK_MASTER", "local[1]")
 

@@ -157,6 +157,9 @@ _TOLD: dict[str, Callable[[Place, Any, type[BaseModel]], SpecError]] = {
 def _right_key(place: Place, value: Any, model: type[BaseModel]) -> str:
     """What an author meant by an unknown key: a key of this part, or one that belongs elsewhere."""
     key, owner = place.path[-1], place.owner or model
+    inside = _holders(owner, key)
+    if len(inside) == 1:  # nearer than anything elsewhere
+        return f"put it under `{inside[0]}`"
     home = home_of(model, key)
     if home is not None and home[1] != place.path[0] and home[0] == key:
         return f"put it under `{home[1]}`"
@@ -169,9 +172,6 @@ def _right_key(place: Place, value: Any, model: type[BaseModel]) -> str:
         return str(belongs(key))
     if home is not None and home[1] != place.path[0]:
         return f"did you mean {home[0]}, under `{home[1]}`?"
-    inside = _holders(owner, key)
-    if len(inside) == 1:
-        return f"put it under `{inside[0]}`"
     siblings = list(_siblings(place, model))
     takers = [tag for part in siblings if key in keys_of(part) for tag in tags_of(part)]
     takers += [name for part in siblings for name in _holders(part, key)]

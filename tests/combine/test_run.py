@@ -318,7 +318,7 @@ def _run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(words[1:]) == 0, line
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_hospitals_have_the_noise_of_two(spark: SparkSession, tmp_path: Path) -> None:
     """On real data, end to end: 40 cells and 40 draws, so a root mean square is known to about 2 %."""
     sides, published = run_sides(spark, tmp_path)
