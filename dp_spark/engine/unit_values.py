@@ -58,7 +58,7 @@ def with_unit_values(rows: BoundedRows, queries: Sequence[Query]) -> tuple[DataF
     once = {query: name for query, name in names.items() if query.once_per_unit}
     assert not once or rows.bounds.max_contributions_per_partition * MOST_OF_A_ROW < 2**63, "the sum of a unit's rows fits"
     values = {name: _value(query, rows, features[query]) for query, name in once.items()}
-    return rows.frame.withColumns(values), names
+    return rows.frame.withColumns(values) if values else rows.frame, names  # Spark Connect refuses none
 
 
 def names_of(queries: Sequence[Query]) -> dict[Query, str]:
