@@ -29,6 +29,7 @@ Cli = Callable[..., Outcome]
 # --- run -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_run_json(place: Place, cli: Cli) -> None:
     file = place.file(aggregates=[PATIENTS, COUNT, TOTAL, MEAN])
     outcome = cli("run", file, "--release-id", "r1", "--json")
@@ -51,6 +52,7 @@ def test_run_json(place: Place, cli: Cli) -> None:
     assert again.document == {**document, "status": "already_published"}
 
 
+@pytest.mark.slow
 def test_a_run_that_publishes_nothing_says_so(place: Place, cli: Cli) -> None:
     """All units null, and keys that are selected: 0 rows at the full price."""
     steps = [{"filter": "cost < -1"}]
@@ -63,6 +65,7 @@ def test_a_run_that_publishes_nothing_says_so(place: Place, cli: Cli) -> None:
     assert "patient is null" in again["warnings"][0]
 
 
+@pytest.mark.slow
 def test_run_in_a_zcdp_account(place: Place, cli: Cli) -> None:
     document = cli("run", place.file(dataset="gauss", budget={"epsilon": 10, "delta": 0.00001}), "--json").document
     assert document["cost"]["epsilon"] == 10
@@ -71,6 +74,7 @@ def test_run_in_a_zcdp_account(place: Place, cli: Cli) -> None:
     assert document["remaining"]["epsilon"] == 0, "asking for exactly what was opened fits, and leaves nothing"
 
 
+@pytest.mark.slow
 def test_run_for_people(place: Place, cli: Cli) -> None:
     outcome = cli("run", place.file())
     assert outcome.code == 0
@@ -108,6 +112,7 @@ def test_a_release_that_is_too_wide_is_said_to_cost_nothing(place: Place, cli: C
     assert place.entries() == before
 
 
+@pytest.mark.slow
 def test_set_and_variables(place: Place, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DP_SPARK_TEST_SINK", str(place.folder / "from-variable"))
     file = place.file(sink={"path": "${DP_SPARK_TEST_SINK}"}, parameters={"since": 0}, preprocess=[{"filter": "day >= :since"}])
@@ -313,6 +318,7 @@ def test_an_unforeseen_error_says_nothing_of_its_text(
         assert len((outcome.out + outcome.err).splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "name"),
     [

@@ -55,6 +55,7 @@ def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
+@pytest.mark.slow
 def test_a_combination_from_end_to_end(
     spark: SparkSession, published: Path, tmp_path: Path, cli: Callable[..., Outcome]
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_combination_from_end_to_end(
     assert read_manifest(sink)["release_id"] == replaced["release_id"] != document["release_id"]
 
 
+@pytest.mark.slow
 def test_what_is_refused_with_which_exit_code(
     spark: SparkSession, published: Path, tmp_path: Path, cli: Callable[..., Outcome]
 ) -> None:
@@ -161,6 +163,7 @@ def test_what_is_refused_with_which_exit_code(
     assert not sink.exists()
 
 
+@pytest.mark.slow
 def test_a_combined_table_that_somebody_wrote_to_is_made_again(
     spark: SparkSession, published: Path, tmp_path: Path, cli: Callable[..., Outcome]
 ) -> None:
@@ -179,6 +182,7 @@ def test_a_combined_table_that_somebody_wrote_to_is_made_again(
         restore(kept)
 
 
+@pytest.mark.slow
 def test_the_order_of_the_arguments_does_not_matter_where_identities_are_equal(
     spark: SparkSession, tmp_path: Path, cli: Callable[..., Outcome]
 ) -> None:
@@ -215,6 +219,7 @@ def test_a_name_that_is_no_table_is_not_found(name: str, spark: SparkSession, cl
     assert cli("show", name, "--json").code == 4
 
 
+@pytest.mark.slow
 def test_a_release_that_is_published_anew_while_it_is_read_is_not_mixed(
     spark: SparkSession, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +240,7 @@ def test_a_release_that_is_published_anew_while_it_is_read_is_not_mixed(
     combine(spark, [ref(copy), ref(published / "south")], ref(tmp_path / "both"), Users.disjoint)
 
 
+@pytest.mark.slow
 def test_keys_of_every_type_keep_their_type(spark: SparkSession, tmp_path: Path) -> None:
     keys = pa.table(
         {
@@ -275,6 +281,7 @@ def test_the_job_takes_the_same_arguments(
     assert stop.value.code == 2
 
 
+@pytest.mark.slow
 def test_a_table_by_name_is_combined_too(spark: SparkSession, published: Path, tmp_path: Path) -> None:
     name = f"combine_{tmp_path.name.replace('-', '_')}"
     spark.sql(f"CREATE TABLE {name} USING delta LOCATION '{published / 'north'}'")

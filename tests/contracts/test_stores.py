@@ -216,6 +216,7 @@ def test_a_value_of_megabytes_comes_back_whole(store: Store) -> None:
     assert found(store, "big", "long") == [{"long": long}]
 
 
+@pytest.mark.slow
 def test_of_rivals_with_one_key_one_wins(kind: Kind, store: Store) -> None:
     outcomes: list[int | BaseException] = []
     ready = threading.Barrier(3)
@@ -237,6 +238,7 @@ def test_of_rivals_with_one_key_one_wins(kind: Kind, store: Store) -> None:
     assert len(found(store, "rivals", "number")) == 1
 
 
+@pytest.mark.slow
 def test_what_was_done_to_a_table_is_named_and_seen(kind: Kind, tmp_path: Path) -> None:
     store = kind.at(TableRef(str(tmp_path / "table"), None))
     store.create(SCHEMA, {})

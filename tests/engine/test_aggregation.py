@@ -263,6 +263,7 @@ def sums_of(frame: DataFrame, queries: Sequence[Query]) -> list[int]:
     return [sum(name.split("_")[0] == f"q{index}" for name in columns) for index in range(len(queries))]
 
 
+@pytest.mark.slow
 def test_whole_numbers_travel_as_one_limb_and_are_summed_as_exactly(spark: SparkSession) -> None:
     """What fits in one limb travels as one; the type of the column changes neither the lattice nor the sum."""
     numbers = [None, 0, 1, -1, 7, 99, 100, 101, -(2**63), 2**63 - 1, 2**53 + 1, 4_000_000, -4_000_001]

@@ -65,6 +65,7 @@ small = st.integers(0, 3)
 row = st.tuples(st.integers(0, 24), st.none() | small, st.none() | small)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(row, min_size=30, max_size=120), k=st.integers(1, 5), m=st.integers(1, 4))
 @example(rows=[(0, key, value) for key in (None, 0, 1, 2) for value in (None, 0, 0, 1)], k=2, m=2)

@@ -52,11 +52,13 @@ def test_a_table_that_cannot_be_described_may_be_in_buckets(spark: SparkSession,
     assert not in_buckets(spark, Source.model_validate({"format": "parquet", "path": str(table)}))
 
 
+@pytest.mark.slow
 def test_a_release_counts_what_is_in_the_buckets(place: Place, table: Path) -> None:
     assert place.release("all", **MANY).rows is not None
     assert place.sink_rows()[0]["visits"] == pytest.approx(100, abs=0.5)
 
 
+@pytest.mark.slow
 def test_a_file_under_another_buckets_name_breaks_no_bound(place: Place, spark: SparkSession, table: Path) -> None:
     """Its patients would be in two tasks, and each would keep one visit of theirs."""
     for file in table.glob("part-*_00001.c000*.parquet"):
@@ -67,6 +69,7 @@ def test_a_file_under_another_buckets_name_breaks_no_bound(place: Place, spark: 
     assert place.sink_rows()[0]["visits"] == pytest.approx(100, abs=0.5)
 
 
+@pytest.mark.slow
 def test_an_external_table_with_another_number_of_buckets_breaks_no_bound(
     place: Place, spark: SparkSession, table: Path, tmp_path: Path
 ) -> None:

@@ -121,6 +121,7 @@ def as_read(spark: SparkSession, **keys: Any) -> list[str]:
     return [item.replace(os.path.realpath("."), "") for item in found]
 
 
+@pytest.mark.slow
 def test_the_folders_of_all_files_are_identities(
     spark: SparkSession, visits: DataFrame, schema: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def in_python(rows: Sequence[tuple[Any, ...]], queries: Sequence[Query]) -> dict
     return {(key,): tuple(plain(query, part) for query in queries) for key, part in parts.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_spark_finds_what_the_definition_says_beside_sums_over_rows(spark: SparkSession, seed: int) -> None:
     rows, queries = mixed(seed), QUERIES.copy()
@@ -115,6 +116,7 @@ def test_a_condition_also_counts_where_each_row_is_a_unit(spark: SparkSession) -
     assert found == in_python(rows, queries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bounds", [ContributionBounds(2, 2), ContributionBounds.of(2, 3, 4), ContributionBounds.of(None, None, 3)], ids=str
 )
@@ -178,6 +180,7 @@ def test_a_mean_is_rounded_half_to_even_in_whole_numbers(spark: SparkSession) ->
     assert [item[0] for item in tuples(frame.select(half_even(F.col("total"), F.col("number"))))] == wanted
 
 
+@pytest.mark.slow
 def test_the_largest_rows_of_a_unit_do_not_overflow(spark: SparkSession) -> None:
     """A million rows of infinity, of one unit, as the largest bounds allow: their sum is 2^42 each."""
     frame = spark.range(10**6).selectExpr("1L as unit", "0L as g", "double('infinity') as x")

@@ -40,6 +40,7 @@ def unreadable(*_: Any) -> NoReturn:
     raise SourceError("reading and aggregating the source failed", where="source", mend="look at it")
 
 
+@pytest.mark.slow
 def test_a_charged_release_goes_on_with_corrected_parsing(place: Place, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong, right = csv(place), csv(place, options={"escape": '"', "nullValue": "-"}, cost="decimal(9,2)")
     with monkeypatch.context() as patch:
@@ -85,6 +86,7 @@ def test_a_charged_release_goes_on_with_corrected_parsing(place: Place, cli: Cli
     assert place.release("r1", **right).status == "already_published"
 
 
+@pytest.mark.slow
 def test_what_is_drawn_is_not_judged_anew(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its source and its steps are not looked at, whatever this version refuses, and its parsing is what it was drawn with.
 
@@ -153,6 +155,7 @@ def file_of(golden: Path, name: str, **changes: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_what_an_earlier_version_charged_is_reported_completed_or_refused(golden: Path, cli: Cli, place: Place) -> None:
     shutil.rmtree(golden / "source")  # no source is read
     for name in ("public", "private"):
@@ -183,6 +186,7 @@ def test_what_an_earlier_version_charged_is_reported_completed_or_refused(golden
     assert cli("show", golden / "combined").code == 0, "what was combined so stays readable"
 
 
+@pytest.mark.slow
 def test_an_old_ledger_takes_a_correction(golden: Path, cli: Cli, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("budget", "open", "--ledger", golden / "ledger", "--dataset", "texts", "--epsilon", "2")
     changes = {"dataset": "texts", "ledger": {"path": str(golden / "ledger")}, "sink": {"path": str(golden / "texts")}}
@@ -198,6 +202,7 @@ def test_an_old_ledger_takes_a_correction(golden: Path, cli: Cli, place: Place, 
     assert cli("budget", "verify", "--ledger", golden / "ledger", "--json").document["damage"] == []
 
 
+@pytest.mark.slow
 def test_what_an_earlier_version_published_is_shown_shared_and_told(golden_at_home: Path, cli: Cli, tmp_path: Path) -> None:
     ledger = ("--ledger", golden_at_home / "ledger")
     history = cli("budget", "history", *ledger, "--json").document

@@ -43,6 +43,7 @@ def no_spark() -> SparkSession:
     raise AssertionError("a plan needs no session here")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_plan_is_what_the_run_is_charged(place: Place, cli: Cli, shape: str) -> None:
     changes = SHAPES[shape]
@@ -124,6 +125,7 @@ def test_a_plan_for_people(place: Place, cli: Cli) -> None:
         assert word in text.out
 
 
+@pytest.mark.slow
 def test_public_keys_from_a_table_are_counted(place: Place, cli: Cli) -> None:
     """k is at most the number of keys, so the plan has to know it."""
     (place.folder / "keys.csv").write_text("day\n3\n")

@@ -17,6 +17,7 @@ from dp_spark.release import publication
 # --- going on --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_drawn_release_needs_its_source_no_more(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"source": {"format": "delta", "path": str(place.own_source())}}
     with monkeypatch.context() as patch:
@@ -30,6 +31,7 @@ def test_a_drawn_release_needs_its_source_no_more(place: Place, monkeypatch: pyt
     assert result.rows.to_pylist() == drawn == place.sink_rows()
 
 
+@pytest.mark.slow
 def test_a_release_in_the_sink_is_not_drawn_again_where_its_draw_is_gone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(publication.Ledger, "mark_published", die)
@@ -45,6 +47,7 @@ def test_a_release_in_the_sink_is_not_drawn_again_where_its_draw_is_gone(place: 
 # --- rivals at the sink ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_newer_release_that_came_first_stays(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newer was charged after the older had read the ledger, and published before it."""
     while_drawing(monkeypatch, lambda: place.release("new") and None)
@@ -54,6 +57,7 @@ def test_a_newer_release_that_came_first_stays(place: Place, monkeypatch: pytest
     assert place.sink_versions() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "message"), [(None, "a table that is not a release"), ("other", r"of another dataset \(other\)")]
 )
@@ -88,12 +92,14 @@ def test_a_sink_put_back_to_an_older_release_gets_the_newer_one_again(place: Pla
     assert [kind for kind, name in place.kinds() if name == "r2"] == ["charge", "published"]
 
 
+@pytest.mark.slow
 def test_the_message_without_a_release_id_says_how_to_retry(place: Place, cli: Callable[..., Outcome]) -> None:
     outcome = cli("run", place.file(aggregates=[COUNT]))
     assert outcome.code == 0
     assert f"--release-id {place.kinds()[0][1]}" in " ".join(outcome.err.split())
 
 
+@pytest.mark.slow
 def test_a_failure_after_the_charge_says_how_to_retry(
     place: Place, cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +112,7 @@ def test_a_failure_after_the_charge_says_how_to_retry(
     assert cli("run", place.file(), "--release-id", "r1", "--json").error["mend"] == "try again"
 
 
+@pytest.mark.slow
 def test_a_failure_between_charging_and_reading_says_how_to_retry(
     place: Place, cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def costs(ward: str) -> np.ndarray:
     return np.sort([row["cost"] for row in rows if row["cost"] is not None and not math.isnan(row["cost"])])
 
 
+@pytest.mark.slow
 def test_all_of_a_grid_are_exact_at_a_huge_epsilon_and_are_one_draw(place: Place) -> None:
     found = place.release("r1", dataset="rich", aggregates=ASKED, contribution_bounds=WIDE, budget={"epsilon": 1e6})
     assert found.rows is not None
@@ -60,6 +61,7 @@ def test_all_of_a_grid_are_exact_at_a_huge_epsilon_and_are_one_draw(place: Place
     assert told == list(zip(*ends, strict=True))
 
 
+@pytest.mark.slow
 def test_quantiles_alone_draw_part_of_their_trees(place: Place) -> None:
     alone = [{"function": "median", "name": "cost", **EVEN}]
     found = place.release(

@@ -68,6 +68,7 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> Calls:
 # --- invariant 1: spend first ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_stages_come_in_order(place: Place) -> None:
     stages: list[str] = []
     run_release(place.spark, place.spec(), on_stage=stages.append)
@@ -99,6 +100,7 @@ def test_a_source_that_breaks_after_validation_is_charged_and_a_retry_is_not_cha
     assert str(account.spent.amount) == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "delta"])
 def test_a_data_file_that_is_deleted_between_the_checks_and_the_reading_fails_after_the_charge(
     place: Place, cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, kind: str
@@ -146,6 +148,7 @@ def test_a_failing_charge_draws_nothing(place: Place, draws: Calls) -> None:
     assert not place.sink.exists()
 
 
+@pytest.mark.slow
 def test_the_charge_is_committed_when_the_first_private_row_is_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[tuple[str, str | None]]] = []
     original = drawing.aggregation.collect
@@ -162,6 +165,7 @@ def test_the_charge_is_committed_when_the_first_private_row_is_read(place: Place
 # --- invariant 2: one release, one draw ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_same_release_id_is_published_once(place: Place, draws: Calls) -> None:
     first = place.release("r1")
     entries, versions = place.entries(), place.sink_versions()
@@ -186,6 +190,7 @@ def _die(*_: object, **__: object) -> None:
     raise Killed
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_after_the_draw_is_completed_from_the_outbox(
     place: Place, draws: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +228,7 @@ def test_noise_is_drawn_once_for_each_query(place: Place, monkeypatch: pytest.Mo
     assert len(result.charge.entry.events) == 2
 
 
+@pytest.mark.slow
 def test_a_draw_that_was_not_charged_is_not_published(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     from dp_spark.errors import DpSparkError
 
@@ -300,6 +306,7 @@ def test_published_columns_and_order(released: Place) -> None:
     assert set(result.rows["total_stddev"].to_pylist()) == {stddevs["total"]}
 
 
+@pytest.mark.slow
 def test_public_keys_of_every_type_keep_their_type(place: Place, spark: SparkSession) -> None:
     derive = {
         "n": "cast(day as bigint)",
@@ -323,6 +330,7 @@ def test_public_keys_of_every_type_keep_their_type(place: Place, spark: SparkSes
     assert sum(result.rows["visits"].to_pylist()) > 0
 
 
+@pytest.mark.slow
 def test_a_global_release_has_one_row(place: Place) -> None:
     bounds = {"max_contributions_per_partition": 6}
     result = place.release(
@@ -341,6 +349,7 @@ def test_a_global_release_has_one_row(place: Place) -> None:
     assert result.rows["patients"].to_pylist() == [59]
 
 
+@pytest.mark.slow
 def test_row_units_count_every_row(place: Place) -> None:
     result = place.release(
         "r1", privacy_unit={"row": True}, contribution_bounds=None, dataset="rich", budget={"epsilon": 1_000_000}
@@ -389,6 +398,7 @@ def crowd(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_delta(spark, tmp_path_factory.mktemp("crowd") / "source", rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["visits", "gauss"], ids=["laplace", "gaussian"])
 def test_private_selection(place: Place, crowd: Any, dataset: str) -> None:
     total = {"function": "sum", "column": "value", "min_value": 0, "max_value": 5, "name": "total"}
@@ -418,6 +428,7 @@ def test_private_selection(place: Place, crowd: Any, dataset: str) -> None:
     assert [row["key"] for row in result.rows.to_pylist()] == sorted(rows, key=lambda key: (key is not None, key or ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "draws"), [("threshold", 2), ("truncated_geometric", 3)])
 def test_a_pre_threshold_keeps_keys_with_fewer_units_from_the_driver(
     place: Place, crowd: Any, strategy: SelectionName, draws: int, monkeypatch: pytest.MonkeyPatch
@@ -453,6 +464,7 @@ def test_a_pre_threshold_keeps_keys_with_fewer_units_from_the_driver(
     assert (told["pre_threshold"], told.get("strategy", "threshold")) == (12, strategy)
 
 
+@pytest.mark.slow
 def test_keys_that_are_not_selected_leave_no_trace(place: Place, crowd: Any, cli: Callable[..., Outcome]) -> None:
     file = place.file(
         source={"format": "delta", "path": str(crowd)},
@@ -470,6 +482,7 @@ def test_keys_that_are_not_selected_leave_no_trace(place: Place, crowd: Any, cli
     assert not [row for row in place.drawn("r1").rows.to_pylist() if str(row["key"]).startswith("lone")]
 
 
+@pytest.mark.slow
 def test_nothing_selected_is_an_empty_table(place: Place) -> None:
     result = place.release(
         "r1", partitions={"private": {}}, budget={"epsilon": 0.01, "delta": 1e-9}, aggregates=[PATIENTS, TOTAL, MEAN]

@@ -89,6 +89,7 @@ def test_a_strangers_first_check_tells_all_and_one_run_after_it_succeeds(place: 
     assert sum(row["dated"] for row in rows.values()) == 54, "the noise is far below 1"
 
 
+@pytest.mark.slow
 def test_counts_are_exact_and_places_are_right(spark: SparkSession, place: Place) -> None:
     path = place.folder / "in" / "x.csv"
     path.parent.mkdir()

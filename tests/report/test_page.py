@@ -310,6 +310,7 @@ def published(spark: SparkSession, template: Path, tmp_path_factory: pytest.Temp
     return place
 
 
+@pytest.mark.slow
 def test_the_command_from_end_to_end(published: Place, cli: Callable[..., Outcome], tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     outcome = cli("show", published.sink, "--html", file, "--ledger", published.ledger)
@@ -335,6 +336,7 @@ def test_the_command_from_end_to_end(published: Place, cli: Callable[..., Outcom
         assert (failed.code, words in failed.err) == (code, True), failed.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["manifest", "rows"])
 def test_with_a_ledger_it_tells_only_what_was_drawn(
     published: Place, cli: Callable[..., Outcome], tmp_path: Path, change: str

@@ -201,6 +201,7 @@ def test_private_places_are_refused(released: Place, cli: Cli, tmp_path: Path, w
     refused(add(released, cli, config, path), config, 2, message)
 
 
+@pytest.mark.slow
 def test_a_raw_table_is_refused(released: Place, cli: Cli, tmp_path: Path) -> None:
     config = tmp_path / "sharing.yaml"
     raw = write_delta(released.spark, tmp_path / "raw", [{"patient": "p1", "cost": 1.0}])
@@ -300,6 +301,7 @@ def test_a_tampered_table_is_refused_however_it_looks_now(place: Place, cli: Cli
     assert {"VACUUM START", "VACUUM END"} <= {row["operation"] for row in done}
 
 
+@pytest.mark.slow
 def test_a_release_whose_charge_or_draw_is_gone_is_refused(released: Place, cli: Cli, tmp_path: Path) -> None:
     config = tmp_path / "sharing.yaml"
     for gone, statement in (("ledger", "entry != 'open'"), ("ledger_outbox", "release_id = 'r2'")):
@@ -340,6 +342,7 @@ def test_the_sql_quotes_names_and_says_without_history(place: Place, cli: Cli) -
 # --- the how-to ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_how_to_runs(place: Place, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "docs" / "share.md").read_text(encoding="utf-8")
     snippets = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)

@@ -250,6 +250,7 @@ def test_the_notebook_compiles() -> None:
     assert len(plain_cells()) == 3
 
 
+@pytest.mark.slow
 def test_the_cells_of_the_notebook_release_a_table_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("notebooks", "conf"):
         (place.folder / folder).mkdir()

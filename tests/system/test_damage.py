@@ -154,6 +154,7 @@ LEDGER_DAMAGE: dict[str, Damage] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", LEDGER_DAMAGE.values(), ids=LEDGER_DAMAGE.keys())
 def test_a_damaged_ledger_is_found_out(copy: Place, cli: Cli, damage: Damage) -> None:
     damage(copy)
@@ -169,6 +170,7 @@ def test_a_truncated_ledger_without_its_witness_is_found_by_the_seal_in_the_outb
     assert any("ends at entry 4" in message for message in verified(copy, cli))
 
 
+@pytest.mark.slow
 def test_without_a_witness_a_changed_last_entry_is_found_in_the_history(copy: Place, cli: Cli) -> None:
     sql(copy, "UPDATE {} SET events = '[]' WHERE sequence = 6", copy.ledger)
     witness(copy).unlink()
@@ -199,6 +201,7 @@ def flip(path: Path, position: int, mask: int) -> None:
     forget(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "version", "mask"), [("data", 6, 0x80), ("data", 5, 0x01), ("log", 6, 0x80), ("log", 3, 0x01)]
 )
@@ -227,6 +230,7 @@ def test_a_flipped_byte_is_found_or_changes_nothing(scene: Place, tmp_path: Path
 # --- the outbox ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_outbox_that_lost_a_seal_is_found_by_every_run(copy: Place, cli: Cli) -> None:
     sql(copy, "UPDATE {} SET charge_digest = 'sha256:x'", copy.outbox_path)
     one_line(cli("run", copy.file(**PLACES), "--release-id", "next"))
@@ -241,6 +245,7 @@ def test_an_outbox_that_is_gone_after_a_publication_is_damage(copy: Place, cli: 
     assert not copy.outbox_path.exists()
 
 
+@pytest.mark.slow
 def test_a_changed_draw_is_found_by_the_release_that_needs_it(copy: Place, cli: Cli) -> None:
     sql(copy, "UPDATE {} SET payload = cast('x' as binary)", copy.outbox_path)
     line = one_line(cli("run", copy.file(**PLACES), "--release-id", "r1"))
@@ -286,6 +291,7 @@ def plain(place: Place) -> None:
     place.spark.range(3).write.format("delta").save(str(place.sink))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("message", "damage"), SINK_DAMAGE.values(), ids=SINK_DAMAGE.keys())
 def test_a_release_that_is_not_what_was_drawn_is_found(died: Place, cli: Cli, message: str, damage: Damage) -> None:
     publish(died)
@@ -293,6 +299,7 @@ def test_a_release_that_is_not_what_was_drawn_is_found(died: Place, cli: Cli, me
     assert any(message in found for found in verified(died, cli))
 
 
+@pytest.mark.slow
 def test_a_release_that_was_not_charged_here_is_found(died: Place, cli: Cli) -> None:
     publish(died)
     other = ledger_at(died.spark, TableRef(str(died.folder / "other"), None))
@@ -311,6 +318,7 @@ SINK_CHANGES: dict[str, Damage] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["drawn", "published"])
 @pytest.mark.parametrize("change", SINK_CHANGES, ids=SINK_CHANGES.keys())
 def test_a_changed_sink_never_makes_a_second_draw(died: Place, cli: Cli, state: str, change: str) -> None:

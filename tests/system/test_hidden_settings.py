@@ -72,11 +72,13 @@ def test_steps_that_compute_times_are_refused(place: Place, hiding: None, steps:
     refused(place, SHARED_EXPRESSIONS, where, preprocess=steps)
 
 
+@pytest.mark.slow
 def test_what_depends_on_none_of_them_is_released(place: Place, hiding: None) -> None:
     place.release("plain", preprocess=[*DAY, {"filter": "seen >= date '2026-01-01'"}])
     assert place.kinds()[-1] == ("published", "plain")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("written", ["False", "FALSE"])
 def test_a_setting_is_held_however_it_is_written(place: Place, spark: SparkSession, tmp_path: Path, written: str) -> None:
     spark.read.format("delta").load(str(place.source)).write.parquet(str(tmp_path / "files"))

@@ -151,6 +151,7 @@ def test_the_secrets_are_there_to_be_leaked(planted: Path, spark: SparkSession) 
     assert pq.read_table(next(iter(planted.glob("*.parquet")))).num_rows
 
 
+@pytest.mark.slow
 def test_no_exact_value_leaves(place: Place, planted: Path, cli: Callable[..., Outcome], heard: Heard) -> None:
     file = planted_file(place, planted)
     outcomes = [cli("run", file, "--release-id", "r1"), cli("run", file, "--release-id", "r1", "--json")]
@@ -169,6 +170,7 @@ def test_no_exact_value_leaves(place: Place, planted: Path, cli: Callable[..., O
             assert row["people"] == ROWS or not exact.search(text), f"the exact count is in {name}"
 
 
+@pytest.mark.slow
 def test_the_log_of_the_sink_tells_of_released_rows_only(place: Place, planted: Path, cli: Callable[..., Outcome]) -> None:
     assert cli("run", planted_file(place, planted), "--release-id", "r1").code == 0
     rows = place.sink_rows()
@@ -236,6 +238,7 @@ def _wait_until(happened: Callable[[], bool]) -> None:
     raise AssertionError("it did not happen")
 
 
+@pytest.mark.slow
 def test_a_failure_that_quotes_a_value_is_not_passed_on(
     place: Place, planted: Path, cli: Callable[..., Outcome], heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +254,7 @@ def test_a_failure_that_quotes_a_value_is_not_passed_on(
     assert place.kinds() == [("charge", "r1")]
 
 
+@pytest.mark.slow
 def test_errors_while_reading_name_no_value(place: Place, planted: Path, cli: Callable[..., Outcome], heard: Heard) -> None:
     source = place.folder / "source"
     write_delta(place.spark, source, pq.read_table(sorted(planted.glob("*.parquet"))))
@@ -266,6 +270,7 @@ def test_errors_while_reading_name_no_value(place: Place, planted: Path, cli: Ca
     check_nothing_leaked(texts_below(place.ledger))
 
 
+@pytest.mark.slow
 def test_errors_while_writing_name_no_value(place: Place, planted: Path, cli: Callable[..., Outcome]) -> None:
     """A CHECK constraint's message quotes the whole row."""
     place.outbox().create()
@@ -294,6 +299,7 @@ def test_exact_aggregates_and_salts_have_no_repr() -> None:
 # --- invariant 11: no data-dependent abort ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_values_at_the_edges_do_not_abort(place: Place, spark: SparkSession) -> None:
     edges = [float("nan"), float("inf"), float("-inf"), -0.0, 1e308, -1e308, 5e-324, None]
     longs = [2**63 - 1, -(2**63), 0, 1, -1, None, 2**53 + 1, 7]

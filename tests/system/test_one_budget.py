@@ -56,6 +56,7 @@ def other_ways(place: Place, spark: SparkSession, files: Path) -> dict[str, dict
     }
 
 
+@pytest.mark.slow
 def test_every_way_to_charged_files_is_the_same_source(
     place: Place, spark: SparkSession, charged: Path, cli: Callable[..., Outcome]
 ) -> None:
@@ -80,6 +81,7 @@ def test_every_way_to_charged_files_is_the_same_source(
     assert snapshot(place.ledger) == before
 
 
+@pytest.mark.slow
 def test_an_account_goes_on_with_its_source_as_it_grows(
     place: Place, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, cli: Callable[..., Outcome]
 ) -> None:
@@ -108,6 +110,7 @@ def test_an_account_goes_on_with_its_source_as_it_grows(
     assert (done.code, done.document["status"]) == (0, "published")
 
 
+@pytest.mark.slow
 def test_a_sink_may_be_no_folder_of_the_source(place: Place, spark: SparkSession, cli: Callable[..., Outcome]) -> None:
     spark.sql(f"CREATE TABLE delta.`{place.folder}/clone` SHALLOW CLONE delta.`{place.own_source()}`")
     source = {"format": "delta", "path": f"{place.folder}/clone"}

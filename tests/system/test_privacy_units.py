@@ -304,6 +304,7 @@ def test_what_is_pinned_is_name_expression_and_input_types(people: DataFrame) ->
 # --- a whole release ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_double_id_is_published_by_following_the_error(place: Place, spark: SparkSession, cli: Cli) -> None:
     """What every pandas export with gaps has: ids as doubles, with NaN and null among them."""
     ids = [17850.0 + person % 20 for person in range(100)] + [float("nan")] * 5 + [None] * 5
@@ -333,6 +334,7 @@ def test_a_double_id_is_published_by_following_the_error(place: Place, spark: Sp
     assert place.kinds() == [("charge", "r1"), ("published", "r1")]
 
 
+@pytest.mark.slow
 def test_without_a_header_another_position_is_another_unit(place: Place, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns that folders make have none, wherever the schema lists them."""
     path = place.folder / "visits"
@@ -382,6 +384,7 @@ def place_events(place: Place, changes: dict[str, Any]) -> tuple[Any, ...]:
     return plan_release(place.spec(**changes), "basic", 3).events
 
 
+@pytest.mark.slow
 def test_a_release_goes_on_only_with_the_unit_that_it_was_charged_for(place: Place, cli: Cli) -> None:
     file = place.file()
     spec = ReleaseSpec.from_yaml(file)

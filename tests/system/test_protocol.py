@@ -386,6 +386,7 @@ CAUGHT: dict[Mutation, tuple[Runs, bool, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("local", [LOCAL, SHARED], ids=["local", "shared"])
 @pytest.mark.parametrize("runs", [SAME, ONE, BOTH], ids=["one release", "budget for one", "budget for both"])
 def test_every_interleaving_keeps_the_invariants(runs: Runs, local: bool) -> None:

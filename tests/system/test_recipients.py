@@ -125,6 +125,7 @@ def test_every_reader_sees_the_same_rows(typed: Place) -> None:
 FAR = [-62_135_553_600_000_000, 253_402_300_799_999_999]
 
 
+@pytest.mark.slow
 def test_every_reader_sees_broken_texts_as_null_and_far_times_as_they_are(place: Place, spark: SparkSession) -> None:
     """A text that is no UTF-8 stops other readers, and so did Spark's own format of timestamps before 1678 and after 2261."""
     word = ["FF", "61FE", "EDA080", "C3A9"]
@@ -203,6 +204,7 @@ def test_the_manifest_module_needs_nothing_but_python(released: Place) -> None:
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "r2 True\n"
 
 
+@pytest.mark.slow
 def test_the_manifest_is_found_behind_commits_and_checkpoints_that_do_not_name_it(released: Place, tmp_path: Path) -> None:
     sink = copy_of(released.sink, tmp_path)
     table = DeltaTable(sink)

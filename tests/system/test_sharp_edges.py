@@ -45,7 +45,7 @@ def test_a_command_ends_as_the_page_says(line: str, place: Path) -> None:
 def test_a_key_needs_as_many_units_as_the_page_says(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [threshold] = re.findall(r"\b(\d+) to be shown in half of all cases", " ".join(PAGE.split()))
     assert planned("dp-spark plan visits.yaml") == 0
-    assert f"A key needs about {threshold} privacy units" in capsys.readouterr().out
+    assert f"50 % probability from {threshold} on" in capsys.readouterr().out
 
 
 def test_expressions_give_what_the_page_says(spark: SparkSession) -> None:

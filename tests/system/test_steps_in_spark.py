@@ -95,6 +95,7 @@ ROW_WISE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_value_makes_arrays_intervals_and_their_functions_fail(spark: SparkSession) -> None:
     """One job over every expression: whether a run fails must not depend on a value."""
     frame = frame_of(

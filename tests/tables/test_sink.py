@@ -90,6 +90,7 @@ def test_a_sink_with_foreign_files_is_refused(spark: SparkSession, tmp_path: Pat
     assert file.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_foreign_delta_table_is_refused(spark: SparkSession, tmp_path: Path, schema: str) -> None:
     frame = frame_of(spark, {"x": pa.int32()}, [(1,)])
     frame.write.format("delta").save(str(tmp_path / "other"))
@@ -443,6 +444,7 @@ def test_the_same_release_again_is_not_a_second_commit(spark: SparkSession, sink
     assert published_version(spark, sink, "release-2") is None
 
 
+@pytest.mark.slow
 def test_a_second_release_is_version_one_and_an_older_one_never_comes_back(spark: SparkSession, sink: TableRef) -> None:
     publish(spark, sink, ROWS, manifest(), -1)
     publish(spark, sink, released([5], [7], pa.int32()), manifest("release-2"), 0)
