@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from dp_spark.errors import DpSparkError
 from dp_spark.privacy.trees import Places
 from dp_spark.published.canonical_rows import canonical_order
 
@@ -65,6 +66,8 @@ def apart(table: pa.Table, keys: Sequence[str], places: Sequence[str]) -> tuple[
     """
     numbers, sets = _numbered(table.select(list(keys))), table.column(_SET).to_numpy()
     own = sets == _id(places)
+    if table.num_rows and not own.any():
+        raise DpSparkError("Spark names the rows of partitions in another way", mend="report this as a bug", final=True)
     row_of = np.full(int(numbers.max(initial=-1)) + 1, -1, np.int64)
     row_of[numbers[own]] = np.arange(own.sum())
     found = {}

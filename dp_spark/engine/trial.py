@@ -28,6 +28,7 @@ from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.spark.errors import condition as error_condition
 from dp_spark.spark.read_failures import failure_of
 from dp_spark.spark.session_functions import check_functions
+from dp_spark.spark.settings import AS_DRAWN, settings
 from dp_spark.spec.expressions import Expression
 from dp_spark.spec.release_spec import ReleaseSpec, Source, Step
 from dp_spark.spec.unit_definition import check_definition
@@ -61,7 +62,7 @@ def check_trial(spark: SparkSession, spec: ReleaseSpec, schema: T.StructType, jo
         for pattern in expression.patterns:
             _check_pattern(spark, pattern, where)
     frame, kept = _made_up(spark, schema), _that_drops_nothing(spec)
-    with without_guards():
+    with without_guards(), settings(spark, AS_DRAWN, required=False):
         try:
             _evaluate(_with_conditions(apply_steps(spark, with_units(frame, kept), kept, dict(joined)), kept))
         except SPARK_ERRORS:

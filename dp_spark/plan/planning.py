@@ -7,13 +7,13 @@ shows exactly what ``dp-spark run`` charges.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from dp_spark.aggregates.base import Aggregate
 from dp_spark.aggregates.given import Accuracy, Noise
-from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Query
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Bins, Query
 from dp_spark.errors import SpecError
 from dp_spark.noise_width import stddevs_for
 from dp_spark.privacy.accountants.account import Account
@@ -33,6 +33,8 @@ from dp_spark.spec.release_spec import ReleaseSpec
 
 #: The queries that partitions may be selected by, by label: never a count of rows, of which a unit can have many.
 SELECTION_QUERIES = {query.label: query for query in (PRIVACY_ID_COUNT,)}
+#: Keys and sets of bins together: Spark numbers what it groups by with the bits of one BIGINT.
+_MOST_GROUPED = 60
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def plan_release(spec: ReleaseSpec, accountant: AccountantName, public_keys: int
         _check_strategy(private, ACCOUNTANTS[accountant])
     bounds = effective_bounds(spec, public_keys)
     selecting, weights = _weights(spec)
+    _check_bins(spec, weights)
     budget = spec.budget
     total = Account.open(budget.epsilon, budget.delta, accountant).total  # a release splits its budget as an account does
     draws = [*selecting, *weights.items()]
@@ -188,6 +191,17 @@ def _check_strategy(private: PrivatePartitions, accountant: Accountant) -> None:
             f"a {accountant.name} account cannot pay for {private.strategy}",
             where="partitions.private.strategy",
             mend=f"use {' or '.join(known)}, or open a {' or '.join(others)} account",
+        )
+
+
+def _check_bins(spec: ReleaseSpec, queries: Iterable[Query]) -> None:
+    """Checks that Spark can group by the keys and all sets of bins at once: it has a column for each."""
+    sets = len({query.measure for query in queries if isinstance(query.measure, Bins)})
+    if sets and sets + max(1, len(spec.group_by)) > _MOST_GROUPED:
+        raise SpecError(
+            f"{sets} different sets of bins beside {len(spec.group_by)} keys are more than one release can count",
+            where="aggregates",
+            mend=f"ask for at most {max(0, _MOST_GROUPED - max(1, len(spec.group_by)))} of them in one release",
         )
 
 

@@ -18,7 +18,7 @@ from dp_spark.ledger.outbox import Draw
 from dp_spark.plan.cells import release_table
 from dp_spark.plan.manifest_building import build_manifest
 from dp_spark.plan.planning import ReleasePlan
-from dp_spark.privacy.accountants.account import covers
+from dp_spark.privacy.accountants.account import pays_for
 from dp_spark.privacy.events import Event
 from dp_spark.privacy.integers import Exact, Noisy
 from dp_spark.privacy.tree_drawing import draw_tree
@@ -85,8 +85,10 @@ def _draw(spark: SparkSession, checked: Checked, charge: Written[Charge], on_sta
     on_stage("noise")
     keys, noisy, drawn = _add_noise(plan, exact.in_canonical_order())
     keys = keys.rename_columns(list(spec.group_by))
-    if not covers(charge.entry.events, drawn):
-        raise DpSparkError("a draw was not charged for; nothing is published", mend="report this as a bug", final=True)
+    if not pays_for(charge.entry.events, drawn):
+        raise DpSparkError(
+            "what was drawn is not what was charged; nothing is published", mend="report this as a bug", final=True
+        )
     manifest = build_manifest(
         plan,
         release_id=charge.entry.release_id,

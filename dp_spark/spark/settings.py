@@ -43,6 +43,8 @@ RELEASE_SETTINGS = {
     "spark.sql.decimalOperations.allowPrecisionLoss": "true",
     "spark.sql.legacy.literal.pickMinimumPrecision": "true",
     "spark.sql.legacy.sizeOfNull": "true",
+    # What tells the rows of a partition from those of its bins (leaf_counts).
+    "spark.sql.legacy.integerGroupingId": "false",
     "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
     "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
     # How records are read: a broken file must not drop the records behind the break, nor a session change what a type is.
@@ -75,6 +77,9 @@ _BOOKKEEPING = {
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
 }
+
+#: As a draw runs where nobody says otherwise, for what is tried within ``bookkeeping`` before it.
+AS_DRAWN = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "FALLBACK"}
 
 #: A session's settings are common to all threads, so whoever needs some of them takes turns.
 _HOLDING = threading.RLock()

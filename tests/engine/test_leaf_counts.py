@@ -19,11 +19,12 @@ from queries import plain_sum
 
 from dp_spark.aggregates.bins import bins_query
 from dp_spark.aggregates.query import PRIVACY_ID_COUNT, ROW_COUNT, Bins, Query, Values, count_of_column
-from dp_spark.engine import aggregation
+from dp_spark.engine import aggregation, leaf_counts
 from dp_spark.engine.aggregation import ExactAggregates
 from dp_spark.engine.bounding import bound_contributions
 from dp_spark.engine.features import prepare_rows
 from dp_spark.engine.public_keys import public_keys
+from dp_spark.errors import DpSparkError
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.grids import Edges, Listed, even_edges
 from dp_spark.privacy.trees import LeafCounts, TreeShape
@@ -134,6 +135,13 @@ def test_a_pre_threshold_drops_the_bins_of_a_partition_with_it(spark: SparkSessi
         kept = aggregation.with_at_least(whole, bounded, QUERIES, PRIVACY_ID_COUNT, least)
         assert {row["k0"] for row in kept.select("k0").toArrow().to_pylist()} == set(keys), "rows of bins are dropped in Spark"
         check(aggregation.collect(kept, bounded, QUERIES).in_canonical_order(), grouped(rows), keys)
+
+
+def test_rows_of_no_partition_are_no_empty_release() -> None:
+    """As a session would send them in which Spark numbers grouping sets in another way."""
+    rows = pa.table({"k0": ["a"], "grouping_set": [7], "place": [1], "values_in_it": [2]})
+    with pytest.raises(DpSparkError, match="in another way"):
+        leaf_counts.apart(rows, ["k0"], ["f0"])
 
 
 def test_nothing_is_zero_everywhere(spark: SparkSession) -> None:

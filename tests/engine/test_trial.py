@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 from helpers import release_spec
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 from release_helpers import Outcome, Place
 
+from dp_spark.engine import trial as trials
 from dp_spark.engine.preprocess import check_steps
 from dp_spark.engine.trial import check_trial
 from dp_spark.errors import SpecError
+from dp_spark.spark.settings import AS_DRAWN, bookkeeping
 
 TYPES = "id int, s string, d date, at timestamp, n timestamp_ntz, x double, m decimal(2,2), b binary, l array<double>, " \
     "k map<string,double>, p struct<a: double, q: array<date>>, v variant, i interval day to second"  # fmt: skip
@@ -41,6 +43,20 @@ def test_a_pattern_that_spark_refuses_is_refused_before_the_charge(spark: SparkS
 
 
 @pytest.mark.usefixtures("held")
+def test_what_is_tried_runs_as_a_draw_does(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our own small queries are interpreted; what the trial is to find out must come from the code that a draw runs."""
+    seen, original = [], trials._evaluate
+
+    def evaluate(frame: DataFrame) -> None:
+        seen.append([spark.conf.get(name) for name in AS_DRAWN])
+        original(frame)
+
+    monkeypatch.setattr(trials, "_evaluate", evaluate)
+    with bookkeeping(spark):
+        trial(spark, {"filter": "x > 0"})
+    assert seen == [["true", "FALLBACK"]] == [[spark.conf.get(name) for name in AS_DRAWN]]
+
+
 def test_a_pattern_in_a_condition_is_refused_by_its_aggregate(spark: SparkSession) -> None:
     counts = [{"function": "count", "name": name, "where": text} for name, text in (
         ("a", "x > 3 and date_format(d, 'yyyy') = '2000'"), ("b", "s like 'a%'"), ("c", "date_format(d, 'YYYY-MM') = :month"),

@@ -33,6 +33,20 @@ def kinds(found: ReleasePlan) -> list[str]:
     return [query.label.partition("(")[0] for query in found.mechanisms]
 
 
+def test_more_sets_of_bins_than_spark_can_group_by_are_refused() -> None:
+    """Beyond 64 columns Spark refuses, which would be after the charge; at 64 it numbers them with the sign bit."""
+
+    def asked(number: int) -> list[dict[str, Any]]:
+        bins = {"function": "histogram", "column": "value", "edges": [0, 1]}
+        return [{**bins, "name": f"h{index}", "where": f"days > {index}"} for index in range(number)]
+
+    assert len(plan("basic", 3, **PURE, aggregates=asked(59)).queries) == 59
+    assert len(plan("basic", 3, **PURE, aggregates=[{**asked(1)[0], "name": f"h{index}"} for index in range(70)]).queries) == 1
+    with pytest.raises(SpecError, match="60 different sets of bins beside 1 keys") as caught:
+        plan("basic", 3, **PURE, aggregates=asked(60))
+    assert (caught.value.where, caught.value.mend) == ("aggregates", "ask for at most 59 of them in one release")
+
+
 def test_a_query_that_two_aggregates_need_is_drawn_once_with_the_larger_weight() -> None:
     values = {"function": "count", "name": "values", "column": "value", "weight": Decimal(3)}
     found = plan("basic", 3, **PURE, aggregates=[MEAN, values])

@@ -58,11 +58,11 @@ class Account:
         return ACCOUNTANTS[self.accountant].as_epsilon(self, self.total.minus(spent), up=False)
 
 
-def covers(charged: Sequence[Event], drawn: Sequence[Event]) -> bool:
-    """Whether every draw was charged for, each charge used at most once."""
+def pays_for(charged: Sequence[Event], drawn: Sequence[Event]) -> bool:
+    """Whether what was charged is what was drawn, in any order: no charge for two draws, and none for nothing."""
     left = list(charged)
     for event in drawn:
         if event not in left:
             return False
         left.remove(event)
-    return True
+    return not left

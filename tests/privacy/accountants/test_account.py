@@ -6,7 +6,7 @@ import pytest
 from chains import gaussian, laplace
 
 from dp_spark.errors import BudgetError, SpecError
-from dp_spark.privacy.accountants.account import Account, covers
+from dp_spark.privacy.accountants.account import Account, pays_for
 from dp_spark.privacy.accountants.base import Cost
 from dp_spark.privacy.accountants.conversion import zcdp_from_budget, zcdp_to_epsilon
 from dp_spark.privacy.accountants.registry import cost_of
@@ -93,11 +93,12 @@ def test_laplace_events_cost_their_rho_in_a_zcdp_account_and_their_epsilon_in_a_
 
 def test_every_draw_needs_a_charge_of_its_own() -> None:
     one, other = laplace("0.1"), laplace("0.2")
-    assert covers([one, other, one], [one, one])
-    assert covers([one], [])
-    assert not covers([one, other], [one, one])
-    assert not covers([], [one])
-    assert not covers([one], [laplace("0.1", "1e-9")])
+    assert pays_for([one, other, one], [one, one, other])
+    assert not pays_for([one], [])
+    assert not pays_for([one, other, one], [one, other])
+    assert not pays_for([one, other], [one, one])
+    assert not pays_for([], [one])
+    assert not pays_for([one], [laplace("0.1", "1e-9")])
 
 
 def test_a_stored_budget_of_399_digits_is_added_up_and_a_longer_one_is_refused_in_words() -> None:
