@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -11,8 +13,8 @@ from pydantic import model_validator
 from typing_extensions import override
 
 from dp_spark.aggregates.base import Aggregate, is_value, sql_name
-from dp_spark.aggregates.given import Doubles, Need
-from dp_spark.aggregates.query import Reduction, Values
+from dp_spark.aggregates.given import Doubles, Need, PartyCells
+from dp_spark.aggregates.query import Reduction, Values, count_of_column
 from dp_spark.schema.model import Clip, Column
 
 #: The column of what a unit's rows come to, in ``plain_sql``.
@@ -49,6 +51,28 @@ class OverValues(Aggregate):
     def of_values(self) -> Values:
         """What its measures are taken over."""
         return Values(self.column, self.where, self.per_unit)
+
+    def entry_beside(self, function: str, **options: float) -> str:
+        """Another aggregate of the same values, as a release file has it; its name is the author's to give.
+
+        Args:
+            function: Its function.
+            options: What else it is asked with, exactly.
+        """
+        same = {"per_unit": self.per_unit, "where": self.where}
+        given = {"function": function, "column": self.column, **options, **{key: value for key, value in same.items() if value}}
+        return f"{{{', '.join(f'{key}: {_in_flow(value)}' for key, value in given.items())}, name: ...}}"
+
+    @property
+    def count_beside(self) -> str:
+        """The number of its values, as a release file has it: where each unit has one, the number of units that have it."""
+        if self.per_unit is None:
+            return self.entry_beside("count")
+        return self.model_copy(update={"per_unit": None}).entry_beside("privacy_id_count")
+
+    def counted_by(self, party: PartyCells) -> str | None:
+        """The column of a party's table that tells the number of its values, or None."""
+        return party.column_of(count_of_column(self.of_values).label)
 
     @override
     def needs(self) -> tuple[Need, ...]:
@@ -101,6 +125,12 @@ class OverValues(Aggregate):
         if self.per_unit is None:
             return [value for values in found.values() for value in values]
         return [_REDUCE[self.per_unit](values) for values in found.values()]
+
+
+def _in_flow(value: str | float) -> str:
+    """A value within braces: numbers with all their digits, and in quotes what is not read as the same text without."""
+    is_plain = isinstance(value, str) and re.fullmatch(r"(?!(true|false|null)$)[a-z_][a-z0-9_.]*", value, re.IGNORECASE)
+    return str(value) if is_plain else json.dumps(value, ensure_ascii=False)
 
 
 class Clipped(OverValues):
