@@ -24,6 +24,7 @@ BOUNDS = {
         "min_length",
         "add an element, or remove the key where it may be absent",
     ),
+    "too_long": ("has too many elements: at most {:,} are possible", "max_length", "list at most {}"),
     "string_too_short": ("is empty: it must have at least {} character", "min_length", "write a text"),
     "string_too_long": ("must have at most {} characters", "max_length", "shorten it to {} characters"),
 }

@@ -51,7 +51,8 @@ def test_names_of_quantiles() -> None:
         ([{**HISTOGRAM, "edges": [0, 1, 1]}], "aggregates.0.edges", "ascend"),
         ([{**HISTOGRAM, "edges": [0, float("nan")]}], "aggregates.0.edges", "finite"),
         ([{**HISTOGRAM, "edges": [0]}], "aggregates.0.edges", "at least 2"),
-        ([{**HISTOGRAM, "edges": list(range(1100))}], "aggregates.0.edges", "at most 1,001"),
+        ([{**HISTOGRAM, "edges": list(range(1002))}], "aggregates.0.edges", "at most 1,001"),
+        ([{**HISTOGRAM, "values": [str(text) for text in range(1001)]}], "aggregates.0.values", "at most 1,000"),
         ([{**HISTOGRAM, "edges": ["a", "b"]}], "aggregates.0.edges.0", "number"),
         ([{**HISTOGRAM, "values": [1, 2]}], "aggregates.0.values.0", "text"),
         ([{**HISTOGRAM, "values": ["a", "a"]}], "aggregates.0.values", "twice"),
@@ -69,6 +70,11 @@ def test_wrong_keys_are_refused_with_key_and_mend(aggregates: list[dict[str, Any
     assert message in f"{caught.value.message} {caught.value.mend}"
     assert caught.value.mend
     assert "\n" not in str(caught.value)
+
+
+def test_as_many_bins_as_are_possible_are_taken() -> None:
+    release_spec(aggregates=[{**HISTOGRAM, "edges": list(range(1001))}])
+    release_spec(aggregates=[{**HISTOGRAM, "values": [str(text) for text in range(1000)]}])
 
 
 def drawn(*aggregates: dict[str, Any]) -> list[str]:
