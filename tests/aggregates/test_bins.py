@@ -39,7 +39,7 @@ def test_names_of_quantiles() -> None:
         ([{**QUANTILES, "quantiles": [0.5, 1]}], "aggregates.0.quantiles.1", "below 1"),
         ([{**QUANTILES, "quantiles": [0]}], "aggregates.0.quantiles.0", "above 0"),
         ([{**QUANTILES, "quantiles": [True]}], "aggregates.0.quantiles.0", "number"),
-        ([{**QUANTILES, "quantiles": []}], "aggregates.0.quantiles", "empty"),
+        ([{**QUANTILES, "quantiles": []}], "aggregates.0.quantiles", "too few elements: at least 1"),
         ([{**QUANTILES, "resolution": 500}], "aggregates.0.resolution", "one of 10, 100, 1000, 10000"),
         ([{**QUANTILES, "min_value": 100}], "aggregates.0", "below max_value"),
         ([{**QUANTILES, "min_value": 1e9, "max_value": 1000000000.0001}], "aggregates.w", "too narrow"),
@@ -50,7 +50,7 @@ def test_names_of_quantiles() -> None:
         ([{**HISTOGRAM, "edges": [0, 2, 1]}], "aggregates.0.edges", "ascend"),
         ([{**HISTOGRAM, "edges": [0, 1, 1]}], "aggregates.0.edges", "ascend"),
         ([{**HISTOGRAM, "edges": [0, float("nan")]}], "aggregates.0.edges", "finite"),
-        ([{**HISTOGRAM, "edges": [0]}], "aggregates.0.edges", "at least 2"),
+        ([{**HISTOGRAM, "edges": [0]}], "aggregates.0.edges", "too few elements: at least 2 (mend: list at least 2"),
         ([{**HISTOGRAM, "edges": list(range(1002))}], "aggregates.0.edges", "at most 1,001"),
         ([{**HISTOGRAM, "values": [str(text) for text in range(1001)]}], "aggregates.0.values", "at most 1,000"),
         ([{**HISTOGRAM, "edges": ["a", "b"]}], "aggregates.0.edges.0", "number"),
@@ -67,7 +67,7 @@ def test_wrong_keys_are_refused_with_key_and_mend(aggregates: list[dict[str, Any
     with pytest.raises(SpecError) as caught:
         plan_release(release_spec(aggregates=aggregates), "basic", None)
     assert caught.value.where == where
-    assert message in f"{caught.value.message} {caught.value.mend}"
+    assert message in f"{caught.value.message} (mend: {caught.value.mend}"
     assert caught.value.mend
     assert "\n" not in str(caught.value)
 

@@ -213,7 +213,7 @@ def test_what_any_error_of_pydantic_says_is_the_form_of_the_place() -> None:
         ),
         ({"privacy_unit": {"rows": True}}, "privacy_unit.rows", "not a key", "did you mean row?"),
         ({"privacy_unit": {"row": False}}, "privacy_unit.row", "must be true; found false", "write true"),
-        ({"privacy_unit": []}, "privacy_unit", "is empty", "add an element"),
+        ({"privacy_unit": []}, "privacy_unit", "too few elements: at least 1", "list at least 1"),
         ({"privacy_unit": ["a", 5]}, "privacy_unit.1", "must be a text; found a whole number", "quotes"),
         ({"budget": {"epsilon": "1"}}, "budget.epsilon", "without quotes", "write a number"),
         ({"budget": 1}, "budget", "must be a mapping with the keys epsilon, delta", "write a mapping"),
