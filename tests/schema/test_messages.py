@@ -146,6 +146,10 @@ def test_what_any_error_of_pydantic_says_is_the_form_of_the_place() -> None:
             "only sum, mean, variance, stddev, quantiles, median, min, max, histogram, cdf may have it",
         ),
         ({"aggregates": {"function": "count"}}, "aggregates", "must be a list; found a mapping", "lines that begin with -"),
+        ({"pre_threshold": 3}, "pre_threshold", "not a key", "put it under `partitions.private`"),
+        ({"strategy": "auto"}, "strategy", "not a key", "put it under `partitions.private`"),
+        ({"how": "left"}, "how", "not a key", "put it under `preprocess.join`"),
+        ({"partitions": {**PUBLIC, "private": {"pre_threshold": 3}}}, "partitions", "not both", "remove `private`"),
         ({"noise": {"mechanism": "gausian"}}, "noise.mechanism", "there is no mechanism 'gausian'", "did you mean gaussian?"),
         (
             {"noise": {"mechanism": 7}},
