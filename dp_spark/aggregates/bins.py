@@ -160,7 +160,7 @@ class Binned(OverValues):
     @property
     @override
     def in_short(self) -> str:
-        return f"{self.function} of {self.grid.bins} bins{self.conditional}"
+        return f"{self.function} of {self.grid.bins} bins{self.reduced}{self.conditional}"
 
     @property
     @override

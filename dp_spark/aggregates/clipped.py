@@ -99,6 +99,11 @@ class OverValues(Aggregate):
         """An aggregate of ``value_sql`` over the rows that count, or over units, of which all count that have a value."""
         return self.filtered(aggregate) if self.per_unit is None else aggregate
 
+    @property
+    def reduced(self) -> str:
+        """What its values are of each unit, behind a blank; empty where each row has its own."""
+        return "" if self.per_unit is None else f" of each unit's {self.per_unit}"
+
     def what_of(self, what: str, each: str) -> str:
         """What its cells are, for people.
 
@@ -148,8 +153,7 @@ class Clipped(OverValues):
     @property
     @override
     def in_short(self) -> str:
-        reduced = "" if self.per_unit is None else f" of each unit's {self.per_unit}"
-        return f"{self.function}{reduced} [{self.min_value:g}, {self.max_value:g}]{self.conditional}"
+        return f"{self.function}{self.reduced} [{self.min_value:g}, {self.max_value:g}]{self.conditional}"
 
     def meaning_of(self, what: str) -> str:
         """What its cells are, for people.

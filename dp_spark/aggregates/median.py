@@ -22,6 +22,11 @@ class Median(Places):
     def asked(self) -> Mapping[str, float]:
         return {self.name: 0.5}
 
+    @property
+    @override
+    def shares_told(self) -> str:
+        return ""
+
     @override
     def said(self, share: float) -> str:
         return f"median of {self.column}"

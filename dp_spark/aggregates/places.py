@@ -23,6 +23,9 @@ from dp_spark.privacy.grids import Edges, even_edges
 from dp_spark.privacy.ranks import Aims, find, rank_stddev
 from dp_spark.privacy.trees import TreeShape
 
+#: As many shares stand in a narrow column.
+_TOLD = 5
+
 
 class Places(Clipped):
     """Quantiles of numbers that are clipped to [min_value, max_value], from a tree over leaves of equal width between the two.
@@ -42,6 +45,18 @@ class Places(Clipped):
     @abstractmethod
     def asked(self) -> Mapping[str, float]:
         """The column of each quantile, and the share of all values that is below it."""
+
+    @property
+    @override
+    def in_short(self) -> str:
+        bounds = f"[{self.min_value:g}, {self.max_value:g}]"
+        return f"{self.function}{self.shares_told}{self.reduced} {bounds}, resolution {self.resolution}{self.conditional}"
+
+    @property
+    def shares_told(self) -> str:
+        """The shares that are asked for, behind a blank; of many only their number."""
+        shares = [f"{share:g}" for share in self.asked.values()]
+        return " " + (", ".join(shares) if len(shares) <= _TOLD else f"of {len(shares)} shares")
 
     @property
     def shape(self) -> TreeShape:

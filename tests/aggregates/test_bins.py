@@ -77,6 +77,24 @@ def test_as_many_bins_as_are_possible_are_taken() -> None:
     release_spec(aggregates=[{**HISTOGRAM, "values": [str(text) for text in range(1000)]}])
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (QUANTILES, "quantiles 0.05, 0.999, 0.125 [0, 100], resolution 1000"),
+        ({**QUANTILES, "quantiles": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}, "quantiles of 6 shares [0, 100], resolution 1000"),
+        (
+            {"function": "min", "name": "m", "quantile": 0.01, **BOUNDS, "resolution": 10, "per_unit": "sum", "where": "x > 1"},
+            "min 0.01 of each unit's sum [0, 100], resolution 10 where x > 1",
+        ),
+        ({"function": "median", "name": "m", **BOUNDS}, "median [0, 100], resolution 1000"),
+        ({**HISTOGRAM, **TEN, "per_unit": "max", "where": "x > 1"}, "histogram of 10 bins of each unit's max where x > 1"),
+        ({**HISTOGRAM, "function": "cdf", "edges": [0, 1, 3]}, "cdf of 2 bins"),
+    ],
+)
+def test_a_narrow_column_tells_what_is_asked(options: dict[str, Any], told: str) -> None:
+    assert BY_FUNCTION[options["function"]].model_validate(options).in_short == told
+
+
 def drawn(*aggregates: dict[str, Any]) -> list[str]:
     plan = plan_release(release_spec(aggregates=list(aggregates)), "basic", None)
     return [event.query for event in plan.events if event.query.startswith("bins")]
