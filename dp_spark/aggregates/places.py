@@ -206,6 +206,20 @@ class Places(Clipped):
         return "from the parties' distribution functions, weighted by their noisy counts of values"
 
 
+class OnePlace(Places):
+    """One quantile, under the aggregate's own name."""
+
+    @property
+    @abstractmethod
+    def share(self) -> float:
+        """The share of all values that is below it."""
+
+    @property
+    @override
+    def asked(self) -> Mapping[str, float]:
+        return {self.name: self.share}
+
+
 def _exact(places: Sequence[int], share: float, leaves: int) -> Doubles:
     """A quantile of sorted places of values in a grid, and the ends of the leaves that it may be in; in leaves."""
     if not places:
