@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from dp_spark.aggregates.base import Aggregate
 from dp_spark.aggregates.given import Accuracy, Noise
-from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Query
+from dp_spark.aggregates.query import PRIVACY_ID_COUNT, Bins, Query
 from dp_spark.errors import SpecError
 from dp_spark.noise_width import stddevs_for
 from dp_spark.privacy.accountants.account import Account
@@ -99,6 +99,21 @@ class ReleasePlan:
             return None
         every = dict.fromkeys(share for found in shares for share in found or ())
         return Aims(tuple(every), stddevs_for(self.mechanisms[query].name))
+
+    @property
+    def published_numbers(self) -> int:
+        """How many keys and numbers a published row has, at most."""
+        return len(self.spec.group_by) + sum(item.elements for item in self.spec.aggregates)
+
+    @property
+    def tree_nodes(self) -> int:
+        """How many nodes of noisy trees the driver holds for each row besides: all, or the first level of those it searches."""
+        trees = [
+            (query, query.measure.shape)
+            for query in self.mechanisms
+            if isinstance(query.measure, Bins) and query.measure.shape.levels > 1
+        ]
+        return sum(query.width if self.aims(query) is None else shape.branches + 2 for query, shape in trees)
 
     def noises_of(self, aggregate: Aggregate) -> list[Noise]:
         """The noise of an aggregate's queries, in their order."""
