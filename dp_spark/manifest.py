@@ -283,15 +283,24 @@ def _comment(column: Mapping[str, Any]) -> str:
     return "; ".join([column["meaning"], *_bins(column), *noise, *column.get("notes", [])])
 
 
+def edge_text(edge: float) -> str:
+    """An edge in as few characters as tell it from any other.
+
+    >>> edge_text(18.0), edge_text(1234567.0), edge_text(0.1)
+    ('18', '1234567', '0.1')
+    """
+    return repr(float(edge)).removesuffix(".0")
+
+
 def _bins(column: Mapping[str, Any]) -> list[str]:
     """The bins of a column of arrays; of very many the ends, as the manifest has all.
 
-    >>> _bins({"edges": [0.0, 18.0, 65.0]}), _bins({"values": ["a", "b"]}), _bins({})
-    (['edges 0, 18, 65'], ['values a, b'], [])
+    >>> _bins({"edges": [0.0, 18.5, 65.0]}), _bins({"values": ["a", "b"]}), _bins({})
+    (['edges 0, 18.5, 65'], ['values a, b'], [])
     """
     for name in ("edges", "values"):
         if name in column:
-            items = [f"{item:g}" if name == "edges" else str(item) for item in column[name]]
+            items = [edge_text(item) if name == "edges" else str(item) for item in column[name]]
             shown = items if len(items) <= _SHOWN_BINS else [*items[:2], "...", items[-1]]
             return [f"{name} {', '.join(shown)}"]
     return []

@@ -29,13 +29,7 @@ _TOLD = 20
 Number = Annotated[float, BeforeValidator(no_bool)]
 
 
-def _not_too_many(items: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len(items) > MOST_BINS + 1:
-        raise ValueError(f"lists {len(items):,}, and at most {MOST_BINS + 1:,} are possible; use fewer and wider bins")
-    return items
-
-
-BinEdges = Annotated[tuple[Number, ...], Field(min_length=2), AfterValidator(_not_too_many), AfterValidator(ascending_edges)]
+BinEdges = Annotated[tuple[Number, ...], Field(min_length=2, max_length=MOST_BINS + 1), AfterValidator(ascending_edges)]
 
 
 def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -45,7 +39,7 @@ def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-Texts = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_not_too_many), AfterValidator(_each_once)]
+Texts = Annotated[tuple[str, ...], Field(min_length=1, max_length=MOST_BINS), AfterValidator(_each_once)]
 
 
 def bins_query(values: Values, grid: Grid, shape: TreeShape) -> Query:
@@ -166,7 +160,7 @@ class Binned(OverValues):
     @property
     @override
     def in_short(self) -> str:
-        return f"{self.function} of {self.grid.bins} bins{self.conditional}"
+        return f"{self.function} of {self.grid.bins} bins{self.reduced}{self.conditional}"
 
     @property
     @override

@@ -18,6 +18,8 @@ from dp_spark.noise_width import stddevs_for
 from dp_spark.privacy.cumulated import ascending, counts_below, rank_variances, total_variance
 from dp_spark.privacy.trees import TreeShape
 
+#: What the count beside a distribution function costs.
+OF_THE_COUNT = "a draw of its own, which takes a share of the budget unless a mean of the same values has it"
 #: Counts are whole numbers: where noise is hardly ever more than one, it is half a step more than its stddev says.
 _HALF_A_STEP = 0.25
 #: By how many of its stddevs it may be too large.
@@ -88,6 +90,11 @@ class Cdf(Binned):
 
     @override
     def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
+        if self.counted_by(party) is None:
+            raise CannotCombine(
+                "the number of values that it is a share of is not in the table",
+                f"add {self.count_beside} to the release file ({OF_THE_COUNT}), and release again",
+            )
         return shares_of(party, self.name, self.of_values, self.shape, self.queries()[0].label)
 
     @override
@@ -109,24 +116,18 @@ def _largest(shape: TreeShape, variance: float) -> float:
 def shares_of(party: PartyCells, name: str, values: Values, shape: TreeShape, label: str) -> dict[str, pa.ChunkedArray]:
     """What of a party's distribution function adds up: the values below each edge, and what their errors are made of.
 
+    The number of values has to be in the table.
+
     Args:
         party: The party.
         name: The column of the distribution function.
         values: The values that it is of.
         shape: The tree that it was read from.
         label: The label of that query.
-
-    Raises:
-        CannotCombine: If the number of values is not in the table.
     """
     count = count_of_column(values)
     counted = party.column_of(count.label)
-    if counted is None:
-        function = "count" if values.per_unit is None else "privacy_id_count"
-        raise CannotCombine(
-            "the number of values that it is a share of is not in the table",
-            f"add {{function: {function}, column: {values.column}, name: ...}} to the release file, and release again",
-        )
+    assert counted is not None, "without it nothing can be had"
     shares = rows_of(party.column(name), shape.leaves + 1)
     number = np.maximum(doubles(party.column(counted)), 0.0)
     of_number = np.full(len(number), party.stddev_of(count.label) ** 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -11,8 +13,8 @@ from pydantic import model_validator
 from typing_extensions import override
 
 from dp_spark.aggregates.base import Aggregate, is_value, sql_name
-from dp_spark.aggregates.given import Doubles, Need
-from dp_spark.aggregates.query import Reduction, Values
+from dp_spark.aggregates.given import Doubles, Need, PartyCells
+from dp_spark.aggregates.query import Reduction, Values, count_of_column
 from dp_spark.schema.model import Clip, Column
 
 #: The column of what a unit's rows come to, in ``plain_sql``.
@@ -50,6 +52,28 @@ class OverValues(Aggregate):
         """What its measures are taken over."""
         return Values(self.column, self.where, self.per_unit)
 
+    def entry_beside(self, function: str, **options: float) -> str:
+        """Another aggregate of the same values, as a release file has it; its name is the author's to give.
+
+        Args:
+            function: Its function.
+            options: What else it is asked with, exactly.
+        """
+        same = {"per_unit": self.per_unit, "where": self.where}
+        given = {"function": function, "column": self.column, **options, **{key: value for key, value in same.items() if value}}
+        return f"{{{', '.join(f'{key}: {_in_flow(value)}' for key, value in given.items())}, name: ...}}"
+
+    @property
+    def count_beside(self) -> str:
+        """The number of its values, as a release file has it: where each unit has one, the number of units that have it."""
+        if self.per_unit is None:
+            return self.entry_beside("count")
+        return self.model_copy(update={"per_unit": None}).entry_beside("privacy_id_count")
+
+    def counted_by(self, party: PartyCells) -> str | None:
+        """The column of a party's table that tells the number of its values, or None."""
+        return party.column_of(count_of_column(self.of_values).label)
+
     @override
     def needs(self) -> tuple[Need, ...]:
         return (Need(self.column, numeric=self.per_unit != "count"),)
@@ -74,6 +98,11 @@ class OverValues(Aggregate):
     def over(self, aggregate: str) -> str:
         """An aggregate of ``value_sql`` over the rows that count, or over units, of which all count that have a value."""
         return self.filtered(aggregate) if self.per_unit is None else aggregate
+
+    @property
+    def reduced(self) -> str:
+        """What its values are of each unit, behind a blank; empty where each row has its own."""
+        return "" if self.per_unit is None else f" of each unit's {self.per_unit}"
 
     def what_of(self, what: str, each: str) -> str:
         """What its cells are, for people.
@@ -103,6 +132,12 @@ class OverValues(Aggregate):
         return [_REDUCE[self.per_unit](values) for values in found.values()]
 
 
+def _in_flow(value: str | float) -> str:
+    """A value within braces: numbers with all their digits, and in quotes what is not read as the same text without."""
+    is_plain = isinstance(value, str) and re.fullmatch(r"(?!(true|false|null)$)[a-z_][a-z0-9_.]*", value, re.IGNORECASE)
+    return str(value) if is_plain else json.dumps(value, ensure_ascii=False)
+
+
 class Clipped(OverValues):
     """An aggregate of numbers that are clipped to [min_value, max_value]: values of a column, or one for each unit."""
 
@@ -118,8 +153,7 @@ class Clipped(OverValues):
     @property
     @override
     def in_short(self) -> str:
-        reduced = "" if self.per_unit is None else f" of each unit's {self.per_unit}"
-        return f"{self.function}{reduced} [{self.min_value:g}, {self.max_value:g}]{self.conditional}"
+        return f"{self.function}{self.reduced} [{self.min_value:g}, {self.max_value:g}]{self.conditional}"
 
     def meaning_of(self, what: str) -> str:
         """What its cells are, for people.

@@ -92,11 +92,13 @@ class Need:
         column: Its name.
         numeric: Whether its values are computed with, or only looked at for being there.
         text: Whether its values are compared with texts.
+        or_texts: Whether an author can list texts instead of what has to be a number.
     """
 
     column: str
     numeric: bool
     text: bool = False
+    or_texts: bool = False
 
 
 @dataclass(frozen=True)

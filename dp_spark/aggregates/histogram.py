@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -49,7 +50,9 @@ class Histogram(Binned):
 
     @override
     def needs(self) -> tuple[Need, ...]:
-        return super().needs() if self.values is None else (Need(self.column, numeric=False, text=True),)
+        if self.values is not None:
+            return (Need(self.column, numeric=False, text=True),)
+        return tuple(replace(need, or_texts=need.numeric and self.per_unit is None) for need in super().needs())
 
     @override
     def finish(self, drawn: Sequence[Drawn]) -> list[pa.Array]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 from typing_extensions import override
 
-from dp_spark.aggregates.places import Places
+from dp_spark.aggregates.places import OnePlace
 from dp_spark.schema.model import no_bool
 
 
-class Max(Places):
+class Max(OnePlace):
     """A quantile near 1 of numbers that are clipped to [min_value, max_value]. The largest value itself is somebody's own."""
 
     released_as: ClassVar[str] = (
@@ -24,8 +23,8 @@ class Max(Places):
 
     @property
     @override
-    def asked(self) -> Mapping[str, float]:
-        return {self.name: self.quantile}
+    def share(self) -> float:
+        return self.quantile
 
     @property
     @override

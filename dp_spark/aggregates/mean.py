@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -142,12 +141,12 @@ class Mean(Clipped):
         nearest to it among those that give a mean within the clipping bounds.
         """
         labels = [query.label for query in self.queries()]
-        counted = party.column_of(labels[0])
+        counted = self.counted_by(party)
         if counted is None:
             raise CannotCombine(
                 "the count it was divided by is not in the table",
-                f"add {{{', '.join([*self._count(), 'name: ...'])}}} to the release file, with the mean's "
-                "weight (it is the mean's own draw and costs nothing more), and release again",
+                f"add {self.count_beside} to the release file, with the mean's weight (it is the mean's own draw and costs "
+                "nothing more), and release again",
             )
         count, mean = doubles(party.column(counted)), doubles(party.column(self.name))
         lattice = self._lattice
@@ -155,12 +154,6 @@ class Mean(Clipped):
         count_variance, total_variance = (np.full(len(count), party.stddev_of(label) ** 2) for label in labels)
         found = {"value": total, "var": total_variance, "n": count, "nvar": count_variance}
         return {name: pa.chunked_array([values]) for name, values in found.items()}
-
-    def _count(self) -> list[str]:
-        """The aggregate that shows what it is divided by."""
-        function = "count" if self.per_unit is None else "privacy_id_count"
-        where = [] if self.where is None else [f"where: {json.dumps(self.where, ensure_ascii=False)}"]
-        return [f"function: {function}", f"column: {self.column}", *where]
 
     @override
     def combined(self, added: Mapping[str, pa.ChunkedArray]) -> list[Any]:

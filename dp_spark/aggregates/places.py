@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from dp_spark.aggregates.base import described
 from dp_spark.aggregates.bins import MOST_BINS, bins_query
-from dp_spark.aggregates.cdf import added_shares, shares_of
+from dp_spark.aggregates.cdf import OF_THE_COUNT, added_shares, shares_of
 from dp_spark.aggregates.clipped import Clipped
 from dp_spark.aggregates.given import SIZES, Accuracy, CannotCombine, Doubles, Drawn, Noise, PartyCells
 from dp_spark.aggregates.query import Bins, Query
@@ -22,6 +22,9 @@ from dp_spark.noise_width import stddevs_for
 from dp_spark.privacy.grids import Edges, even_edges
 from dp_spark.privacy.ranks import Aims, find, rank_stddev
 from dp_spark.privacy.trees import TreeShape
+
+#: As many shares stand in a narrow column.
+_TOLD = 5
 
 
 class Places(Clipped):
@@ -42,6 +45,18 @@ class Places(Clipped):
     @abstractmethod
     def asked(self) -> Mapping[str, float]:
         """The column of each quantile, and the share of all values that is below it."""
+
+    @property
+    @override
+    def in_short(self) -> str:
+        bounds = f"[{self.min_value:g}, {self.max_value:g}]"
+        return f"{self.function}{self.shares_told}{self.reduced} {bounds}, resolution {self.resolution}{self.conditional}"
+
+    @property
+    def shares_told(self) -> str:
+        """The shares that are asked for, behind a blank; of many only their number."""
+        shares = [f"{share:g}" for share in self.asked.values()]
+        return " " + (", ".join(shares) if len(shares) <= _TOLD else f"of {len(shares)} shares")
 
     @property
     def shape(self) -> TreeShape:
@@ -145,15 +160,28 @@ class Places(Clipped):
     def parts(self, party: PartyCells) -> dict[str, pa.ChunkedArray]:
         [query] = self.queries()
         name = party.column_of(query.label, "cdf")
+        has_count = self.counted_by(party) is not None
         if name is None:
-            coarse = " with resolution: 1000 in both," if self.resolution > MOST_BINS else ","
             raise CannotCombine(
                 "parties' quantiles do not tell the quantile of all their values; their distribution functions do",
-                f"add {{function: cdf, column: {self.column}, min_value: {self.min_value:g}, max_value: {self.max_value:g}, "
-                f"resolution: {min(self.resolution, MOST_BINS)}, name: ...}} to the release file{coarse} with the quantiles' "
-                "weight (it is their own draw and costs nothing more), and release again",
+                self._beside(has_shares=False, has_count=has_count),
+            )
+        if not has_count:
+            raise CannotCombine(
+                "the number of values that their distribution function is a share of is not in the table",
+                self._beside(has_shares=True, has_count=False),
             )
         return shares_of(party, name, self.of_values, self.shape, query.label)
+
+    def _beside(self, *, has_shares: bool, has_count: bool) -> str:
+        """What has to be in the release file as well, all of it, with what it costs."""
+        resolution = min(self.resolution, MOST_BINS)
+        shares = self.entry_beside("cdf", min_value=self.min_value, max_value=self.max_value, resolution=resolution)
+        of_shares = "with the quantiles' weight: it is their own draw and costs nothing more"
+        wanted = [] if has_shares else [f"{shares} ({of_shares})"]
+        wanted += [] if has_count else [f"{self.count_beside} ({OF_THE_COUNT})"]
+        coarse = f"set resolution: {resolution} in {self.name}, " if resolution != self.resolution else ""
+        return f"{coarse}add {' and '.join(wanted)} to the release file, and release again"
 
     @override
     def combined(self, added: Mapping[str, pa.ChunkedArray]) -> list[Any]:
@@ -176,6 +204,20 @@ class Places(Clipped):
     @override
     def combination_note(self, *, overlapping: bool) -> str:
         return "from the parties' distribution functions, weighted by their noisy counts of values"
+
+
+class OnePlace(Places):
+    """One quantile, under the aggregate's own name."""
+
+    @property
+    @abstractmethod
+    def share(self) -> float:
+        """The share of all values that is below it."""
+
+    @property
+    @override
+    def asked(self) -> Mapping[str, float]:
+        return {self.name: self.share}
 
 
 def _exact(places: Sequence[int], share: float, leaves: int) -> Doubles:

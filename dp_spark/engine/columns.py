@@ -10,6 +10,7 @@ from pyspark.sql import types as T
 
 from dp_spark.engine.parquet_schema import UNREADABLE, mend_of
 from dp_spark.errors import SourceError
+from dp_spark.spec.file_columns import NO_NUMBER, NO_TEXT, OR_VALUES, text_mend
 from dp_spark.spec.unit_definition import quoted_text
 
 #: Types whose equality is plain: no NaN, no -0.0, no collation, no bytes that no one can read.
@@ -143,8 +144,8 @@ def is_plain_key(kind: T.DataType, *, binary: bool = False) -> bool:
     return isinstance(kind, _KEY_TYPES) or (binary and isinstance(kind, T.BinaryType))
 
 
-def require_numeric(frame: DataFrame, name: str, *, where: str) -> T.DataType:
-    """The type of a column that can be summed.
+def require_numeric(frame: DataFrame, name: str, *, where: str, or_texts: bool = False) -> T.DataType:
+    """The type of a column of numbers; with ``or_texts`` the author can list texts instead.
 
     Raises:
         SourceError: If it is missing or not numeric.
@@ -153,10 +154,12 @@ def require_numeric(frame: DataFrame, name: str, *, where: str) -> T.DataType:
     if not isinstance(found.dataType, T.NumericType):
         mend = _number_mend(name, found.dataType)
         if field(frame, name) is None:
-            path = ".".join(quoted_text(part) for part in name.split("."))
-            mend = f'derive it under preprocess: derive: {{number: "cast({path} as double)"}}, and say column: number'
+            number = f'derive: {{number: "cast({_path(frame, name)} as double)"}}'
+            mend = f"derive it under preprocess: {number}, and say column: number"
+        if or_texts and isinstance(found.dataType, T.StringType):
+            mend += OR_VALUES
         raise SourceError(
-            f"the column {name} has type {found.dataType.simpleString()}, which is not numeric", where=where, mend=mend
+            f"the column {name} has type {found.dataType.simpleString()}, which {NO_NUMBER}", where=where, mend=mend
         )
     return found.dataType
 
@@ -169,13 +172,18 @@ def require_text(frame: DataFrame, name: str, *, where: str) -> T.DataType:
     """
     found = require_value(frame, name, where=where)
     if is_padded(found) or not isinstance(found.dataType, T.StringType) or not is_plain_key(found.dataType):
-        text = f"rtrim({quoted_text(name)})" if is_padded(found) else f"cast({quoted_text(name)} as string)"
+        path = _path(frame, name)
         raise SourceError(
-            f"the column {name} has type {found.dataType.simpleString()}, whose values are not compared with texts",
+            f"the column {name} has type {found.dataType.simpleString()}, which {NO_TEXT}",
             where=where,
-            mend=f'add a step to preprocess: {{derive: {{{name}_text: "{text}"}}}}, and use {name}_text; or use edges',
+            mend=text_mend(name, f"rtrim({path})" if is_padded(found) else f"cast({path} as string)"),
         )
     return found.dataType
+
+
+def _path(frame: DataFrame, name: str) -> str:
+    """A column, or the field of a struct that a dotted name leads to, as an expression reads it."""
+    return quoted_text(name) if field(frame, name) is not None else ".".join(map(quoted_text, name.split(".")))
 
 
 def missing(name: str, where: str, frame: DataFrame) -> SourceError:

@@ -102,6 +102,21 @@ class ReleasePlan:
         every = dict.fromkeys(share for found in shares for share in found or ())
         return Aims(tuple(every), stddevs_for(self.mechanisms[query].name))
 
+    @property
+    def published_numbers(self) -> int:
+        """How many keys and numbers a published row has, at most."""
+        return len(self.spec.group_by) + sum(item.elements for item in self.spec.aggregates)
+
+    @property
+    def tree_nodes(self) -> int:
+        """How many nodes of noisy trees the driver holds for each row besides: all, or the first level of those it searches."""
+        trees = [
+            (query, query.measure.shape)
+            for query in self.mechanisms
+            if isinstance(query.measure, Bins) and query.measure.shape.levels > 1
+        ]
+        return sum(query.width if self.aims(query) is None else shape.branches + 2 for query, shape in trees)
+
     def noises_of(self, aggregate: Aggregate) -> list[Noise]:
         """The noise of an aggregate's queries, in their order."""
         return [self.noise_of(query) for query in aggregate.queries()]

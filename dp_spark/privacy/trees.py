@@ -7,6 +7,7 @@ Values outside the leaves are counted in two further nodes of the first level, o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -98,9 +99,13 @@ class LeafCounts:
 
     def between(self, rows: Places, first: Places, behind: Places) -> Places:
         """How many values lie in the places from ``first`` to before ``behind``, for partitions ``rows``; all of one shape."""
-        added = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.counts)])
         ends = [np.searchsorted(self.cells, rows * (self.leaves + 2) + place) for place in (first, behind)]
-        return np.asarray(added[ends[1]] - added[ends[0]])
+        return np.asarray(self._added[ends[1]] - self._added[ends[0]])
+
+    @cached_property
+    def _added(self) -> Places:
+        """How many values lie before each cell, and in all: asked for once a level of each part of a search."""
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.counts)])
 
     def dense(self) -> Places:
         """All leaves of all partitions, without the ends, of shape (partitions, leaves)."""
@@ -121,9 +126,9 @@ class NoisyTree:
     def __init__(self, shape: TreeShape, top: Noisy) -> None:
         self.shape = shape
         self.top = top
-        # By level from the second on: partition * nodes + node of each parent whose children were drawn, and these.
-        self._parents = [np.empty(0, np.int64) for _ in range(1, shape.levels)]
-        self._children = [np.empty((0, shape.branches), np.int64) for _ in range(1, shape.levels)]
+        # By level from the second on, in the parts in which they came: partition * nodes + node of each parent whose children
+        # were drawn, and these. A search looks at what it has just drawn, so parts are put together only when it is over.
+        self._parts: list[list[tuple[Places, Noisy]]] = [[] for _ in range(1, shape.levels)]
 
     @staticmethod
     def whole(shape: TreeShape, nodes: Noisy) -> NoisyTree:
@@ -141,27 +146,43 @@ class NoisyTree:
 
     def add(self, level: int, parents: Places, children: Noisy) -> None:
         """Adds the children of nodes of the level above, none of which has any yet; parents ascend."""
-        known = self._parents[level - 2]
-        if len(known) and len(parents) and known[-1] >= parents[0]:
+        if not len(parents):
+            return
+        parts = self._parts[level - 2]
+        if parts and parts[-1][0][-1] >= parents[0]:
             raise DpSparkError(
                 "a node of a tree was drawn twice; nothing is published", mend="report this as a bug", final=True
             )
-        self._parents[level - 2] = np.concatenate([known, parents])
-        self._children[level - 2] = np.concatenate([self._children[level - 2], children])
+        parts.append((parents, children))
+
+    def _whole_level(self, level: int) -> tuple[Places, Noisy]:
+        """All parents whose children were drawn, and these."""
+        parts = self._parts[level - 2]
+        if len(parts) != 1:
+            none = (np.empty(0, np.int64), np.empty((0, self.shape.branches), np.int64))
+            known, drawn = (np.concatenate(arrays) for arrays in zip(none, *parts, strict=True))
+            parts[:] = [(known, drawn)] if len(known) else []
+            return known, drawn
+        return parts[0]
 
     def children(self, level: int, parents: Places) -> Noisy:
         """The children, in a level, of nodes of the level above: partition * nodes + node, of any shape; all 0 for -1."""
-        known = self._parents[level - 2]
         found = np.zeros((*parents.shape, self.shape.branches), np.int64)
         wanted = parents >= 0
+        if not wanted.any():
+            return found
+        parts = self._parts[level - 2]
+        in_last = bool(parts) and parents[wanted].min() >= parts[-1][0][0]
+        known, drawn = parts[-1] if in_last else self._whole_level(level)
         places = np.searchsorted(known, parents[wanted])
         assert np.array_equal(known[np.minimum(places, len(known) - 1)], parents[wanted]), "these nodes were not drawn"
-        found[wanted] = self._children[level - 2][places]
+        found[wanted] = drawn[places]
         return found
 
     def leaves(self) -> Noisy:
         """All leaves without the ends, of shape (partitions, leaves), where all were drawn."""
         if self.shape.levels == 1:
             return self.top[:, 1:-1]
-        assert len(self._parents[-1]) == self.partitions * self.shape.nodes(self.shape.levels - 1), "some were not drawn"
-        return self._children[-1].reshape(self.partitions, self.shape.leaves)
+        known, drawn = self._whole_level(self.shape.levels)
+        assert len(known) == self.partitions * self.shape.nodes(self.shape.levels - 1), "some were not drawn"
+        return drawn.reshape(self.partitions, self.shape.leaves)

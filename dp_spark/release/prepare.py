@@ -145,7 +145,10 @@ def _check_columns(spark: SparkSession, frame: DataFrame, spec: ReleaseSpec) -> 
     for aggregate in spec.aggregates:
         where = f"aggregates.{aggregate.name}"
         for need in aggregate.needs():
-            (require_numeric if need.numeric else require_text if need.text else require_value)(frame, need.column, where=where)
+            if need.numeric:
+                require_numeric(frame, need.column, where=where, or_texts=need.or_texts)
+            else:
+                (require_text if need.text else require_value)(frame, need.column, where=where)
         if aggregate.where is not None:
             condition(frame, spec.condition(aggregate), f"{where}.where")
     if spec.public_partitions is None:

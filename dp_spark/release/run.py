@@ -105,7 +105,6 @@ def _check(job: Job, state: LedgerState, progress: New | Charged) -> Checked:
     checked = validate(job.spark, job.written, job.spec, state, job.release_id)
     check_trial(job.spark, job.spec, checked.read, checked.joined)
     if checked.keys is not None:
-        cells = len(job.spec.group_by) + sum(item.elements for item in checked.plan.spec.aggregates)
-        check_fits(job.spark, checked.keys.table.num_rows, cells)
+        check_fits(job.spark, checked.keys.table.num_rows, checked.plan.published_numbers, checked.plan.tree_nodes)
     job.outbox.create()  # where it cannot be made, nothing is charged
     return checked

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dp_spark.manifest import confidence_intervals
+from dp_spark.manifest import confidence_intervals, edge_text
 from dp_spark.published.cells import key_text
 
 #: Upper ends of the bins of half-width / |value|; above the last one the noise can be larger than the value.
@@ -71,16 +71,18 @@ def _released(
 
 
 def element_names(column: Mapping[str, Any]) -> list[str]:
-    """What each element of a cell is about: a text, a bin between two edges, or an edge.
+    """What each element of a cell is about: a text, a bin between two edges, or what is below an edge (up to the last).
 
     >>> element_names({"edges": [0.0, 5.0, 10.0], "type": "array<bigint>"})
     ['0 to 5', '5 to 10']
+    >>> element_names({"edges": [0.0, 5.0, 10.0], "type": "array<double>"})
+    ['below 0', 'below 5', 'up to 10']
     """
     if "values" in column:
         return [key_text(value) for value in column["values"]]
-    edges = [f"{edge:g}" for edge in column["edges"]]
+    edges = [edge_text(edge) for edge in column["edges"]]
     if column["type"] == "array<double>":
-        return [f"up to {edge}" for edge in edges]
+        return [*(f"below {edge}" for edge in edges[:-1]), f"up to {edges[-1]}"]
     return [f"{low} to {high}" for low, high in itertools.pairwise(edges)]
 
 

@@ -20,10 +20,11 @@ BOUNDS = {
     "less_than": ("must be less than {}", "lt", "write a number below {}"),
     "less_than_equal": ("must be {} or less", "le", "write {} or a smaller number"),
     "too_short": (
-        "is empty: it must have at least {} element",
+        "has too few elements: at least {}",
         "min_length",
-        "add an element, or remove the key where it may be absent",
+        "list at least {}, or remove the key where it may be absent",
     ),
+    "too_long": ("has too many elements: at most {:,} are possible", "max_length", "list at most {}"),
     "string_too_short": ("is empty: it must have at least {} character", "min_length", "write a text"),
     "string_too_long": ("must have at most {} characters", "max_length", "shorten it to {} characters"),
 }

@@ -182,9 +182,15 @@ def _right_key(place: Place, value: Any, model: type[BaseModel]) -> str:
 
 
 def _holders(part: type[BaseModel], key: str) -> list[str]:
-    """The keys of a part that hold a part with this key."""
-    fields = part.model_fields.items()
-    return [name for name, field in fields if any(key in keys_of(inner) for inner in models_in(field.annotation))]
+    """The keys below a part that hold a part with this key, joined by dots; of those the nearest to it."""
+    level = [(field.alias or name, field) for name, field in part.model_fields.items()]
+    while level:
+        inner = [(path, held) for path, field in level for held in models_in(field.annotation)]
+        found = [path for path, held in inner if key in keys_of(held)]
+        if found:
+            return list(dict.fromkeys(found))
+        level = [(f"{path}.{field.alias or name}", field) for path, held in inner for name, field in held.model_fields.items()]
+    return []
 
 
 def _siblings(place: Place, model: type[BaseModel]) -> Iterator[type[BaseModel]]:

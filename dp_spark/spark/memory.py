@@ -17,28 +17,30 @@ MOST_CELLS = 200_000_000
 _UNITS = {"b": 2**-30, "k": 2**-20, "m": 2**-10, "g": 1.0, "t": 2.0**10, "": 2**-10}
 
 
-def check_fits(spark: SparkSession, rows: int, columns: int) -> None:
+def check_fits(spark: SparkSession, rows: int, columns: int, nodes: int = 0) -> None:
     """Checks that the driver has the memory for a release with public keys.
 
     Args:
         spark: The session.
         rows: The number of public keys.
-        columns: The number of published columns.
+        columns: The number of published columns, of arrays that of their elements.
+        nodes: How many nodes of noisy trees the driver holds for each key besides.
 
     Raises:
         SpecError: If it has not.
     """
-    cells = rows * columns
-    if cells > MOST_CELLS:
+    if rows * columns > MOST_CELLS:
         raise SpecError(
             f"{rows} public keys with {columns} columns are more than one release can hold",
             where="partitions.public",
             mend=f"release at most {MOST_CELLS // columns} keys at a time",
         )
+    cells = rows * (columns + nodes)
     gib = _driver_gib(spark)
+    trees = f" and {nodes} nodes of trees" if nodes else ""
     if gib is not None and cells > gib * CELLS_PER_GIB:
         raise SpecError(
-            f"{rows} public keys with {columns} columns are more than a driver with {gib:g} GiB of memory can publish",
+            f"{rows} public keys with {columns} columns{trees} are more than a driver with {gib:g} GiB of memory can publish",
             where="partitions.public",
             mend=f"give the driver {-(-cells // CELLS_PER_GIB)}g or more (spark-submit --driver-memory; a local dp-spark takes "
             "half of the machine, at most 16g), or release fewer keys or aggregates",

@@ -13,7 +13,7 @@ from dp_spark.published.cells import key_text
 from dp_spark.spec.file_columns import FileColumns
 from dp_spark.spec.release_spec import ReleaseSpec
 from dp_spark.spec.source_checks import check_source_file, sources_of
-from dp_spark.spec.spark_types import KEYS, NUMBERS
+from dp_spark.spec.spark_types import KEYS
 from dp_spark.spec.unit_definition import ROW_UNIT, mend, quoted_text
 
 
@@ -41,14 +41,13 @@ def check_file(spec: ReleaseSpec) -> None:
             meant = mend(unit, name, name, spec.source.columns or ()) if name.lower() != "row" else ROW_UNIT
             columns.found.append(SpecError(f"there is no column {name} in source.schema", where="privacy_unit", mend=meant))
             continue
-        columns.require(name, "privacy_unit", KEYS | {"binary"}, "be a privacy unit", remedies)
+        columns.require(name, "privacy_unit", KEYS | {"binary"}, "cannot be a privacy unit", remedies)
     for name in spec.group_by:
-        columns.require(name, "group_by", KEYS, "be a key")
+        columns.require(name, "group_by", KEYS, "cannot be a key")
     _check_listed_keys(spec, columns)
     for aggregate in spec.aggregates:
         for need in aggregate.needs():
-            fit = (NUMBERS, "be summed") if need.numeric else ({"string"}, "be compared with texts") if need.text else ()
-            columns.require(need.column, f"aggregates.{aggregate.name}", *fit)
+            columns.require_need(need, f"aggregates.{aggregate.name}")
         if aggregate.where is not None:
             columns.expression(aggregate.where, spec, f"aggregates.{aggregate.name}.where")
     if found or columns.found:

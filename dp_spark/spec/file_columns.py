@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 
+from dp_spark.aggregates.given import Need
 from dp_spark.errors import DpSparkError, SpecError
 from dp_spark.published.cells import key_text
 from dp_spark.spec.expressions import check_expression, check_type
 from dp_spark.spec.release_spec import Join, ReleaseSpec, Source, Step
 from dp_spark.spec.source_checks import TEXT_FORMATS
-from dp_spark.spec.spark_types import KEYS, canonical_type, type_kind
+from dp_spark.spec.spark_types import KEYS, NUMBERS, canonical_type, type_kind
 from dp_spark.spec.typed_constants import constant_of
+from dp_spark.spec.unit_definition import quoted_text
 
 #: A column whose type the file alone does not tell.
 _UNKNOWN = "unknown"
+#: What is wrong with columns that aggregates read.
+NO_NUMBER, NO_TEXT = "is not a number", "is not compared with texts"
+#: What else can be done where a histogram's column is one of texts.
+OR_VALUES = ", or use values in place of edges"
 
 
 class FileColumns:
@@ -61,8 +69,8 @@ class FileColumns:
         right = FileColumns.of(join.source, f"{where}.source.schema")
         right.found = self.found
         for name in join.on:
-            self.require(name, f"{where}.on", KEYS, "be joined on")
-            right.require(name, f"{where}.on", KEYS, "be joined on")
+            self.require(name, f"{where}.on", KEYS, "cannot be joined on")
+            right.require(name, f"{where}.on", KEYS, "cannot be joined on")
             ours, theirs = self.type_of(name), right.type_of(name)
             if ours is not None and theirs is not None and ours != theirs:
                 self.found.append(
@@ -112,6 +120,17 @@ class FileColumns:
         text = (self._types or {}).get(name)
         return None if text is None else type_kind(text, nested=True) or _UNKNOWN
 
+    def require_need(self, need: Need, where: str) -> None:
+        """Adds to ``found`` what is wrong with a column that an aggregate reads."""
+        if need.numeric:
+            cast = _mend(need.column, "string", NO_NUMBER)
+            instead = {"string": f"{cast}{OR_VALUES}"} if need.or_texts else None
+            self.require(need.column, where, NUMBERS, NO_NUMBER, instead)
+        elif need.text:
+            self.require(need.column, where, {"string"}, NO_TEXT)
+        else:
+            self.require(need.column, where)
+
     def require(
         self,
         name: str,
@@ -126,7 +145,7 @@ class FileColumns:
             name: The column, or the way to a field of a struct in it.
             where: The key that uses it.
             kinds: The kinds of types that it may have; any where there are none.
-            use: What a column of another kind cannot do, as in ``be summed``.
+            use: What is wrong with a column of another kind, as in ``cannot be a key``.
             remedies: Kind -> how to mend it, where the common advice is not right.
         """
         if self._types is None:
@@ -146,15 +165,29 @@ class FileColumns:
             )
         elif kinds is not None and kind != _UNKNOWN and kind not in kinds:
             remedy = (remedies or {}).get(kind) or _mend(name, kind, use)
-            self.found.append(SpecError(f"the column {name} has type {kind}, which cannot {use}", where=where, mend=remedy))
+            self.found.append(SpecError(f"the column {name} has type {kind}, which {use}", where=where, mend=remedy))
+
+
+def text_mend(name: str, read: str) -> str:
+    """How to count a column by texts: a column of its own, as other aggregates may need it as it is.
+
+    Args:
+        name: The column.
+        read: The text of it, as an expression.
+
+    >>> text_mend("in.x", "cast(`in`.x as string)")
+    'add a step to preprocess: {derive: {in_x_text: "cast(`in`.x as string)"}}, and use in_x_text; or use edges'
+    """
+    derived = re.sub(r"^(?=\d)|\W", "_", f"{name}_text", flags=re.ASCII)
+    return f"add a step to preprocess: {{derive: {{{derived}: {json.dumps(read)}}}}}, and use {derived}; or use edges"
 
 
 def _mend(name: str, kind: str, use: str) -> str:
-    if use == "be summed":
+    if use == NO_NUMBER:
         cast = f"add a step: preprocess: [{{cast: {{{name}: double}}}}]"
         return cast if kind in ("string", "boolean") else "use a numeric column"
-    if use == "be compared with texts":
-        return f"add a step: preprocess: [{{cast: {{{name}: string}}}}], or use edges"
+    if use == NO_TEXT:
+        return text_mend(name, f"cast({quoted_text(name)} as string)")
     if kind in ("float", "double"):
         return f'write {name}: "decimal(20,0)" for whole numbers, or {name}: string, in source.schema'
     return "use a column of text, whole numbers, decimals, booleans, dates or timestamps"

@@ -64,6 +64,10 @@ class Partitions(Model):
 
     @model_validator(mode="after")
     def _check(self) -> Partitions:
-        if (self.private is None) == (self.public is None):
+        if self.private is not None and self.public is not None:
+            raise ValueError(
+                "needs either private or public, not both; remove `private`: public keys are not selected (or `public`)"
+            )
+        if self.private is None and self.public is None:
             raise ValueError("needs either private or public; write `private: {}`, or list the keys under public")
         return self

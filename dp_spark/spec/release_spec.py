@@ -273,7 +273,7 @@ def _repeated(where: str, names: Sequence[str]) -> Iterator[str]:
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:
-            yield f"{where}: the name {name} is used twice (upper and lower case are the same, and so is _stddev); rename one"
+            yield f"{where}: the name {name} is used twice (case does not count, columns made of a name do); rename one"
         seen.add(name.lower())
 
 

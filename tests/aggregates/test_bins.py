@@ -39,7 +39,7 @@ def test_names_of_quantiles() -> None:
         ([{**QUANTILES, "quantiles": [0.5, 1]}], "aggregates.0.quantiles.1", "below 1"),
         ([{**QUANTILES, "quantiles": [0]}], "aggregates.0.quantiles.0", "above 0"),
         ([{**QUANTILES, "quantiles": [True]}], "aggregates.0.quantiles.0", "number"),
-        ([{**QUANTILES, "quantiles": []}], "aggregates.0.quantiles", "empty"),
+        ([{**QUANTILES, "quantiles": []}], "aggregates.0.quantiles", "too few elements: at least 1"),
         ([{**QUANTILES, "resolution": 500}], "aggregates.0.resolution", "one of 10, 100, 1000, 10000"),
         ([{**QUANTILES, "min_value": 100}], "aggregates.0", "below max_value"),
         ([{**QUANTILES, "min_value": 1e9, "max_value": 1000000000.0001}], "aggregates.w", "too narrow"),
@@ -50,8 +50,9 @@ def test_names_of_quantiles() -> None:
         ([{**HISTOGRAM, "edges": [0, 2, 1]}], "aggregates.0.edges", "ascend"),
         ([{**HISTOGRAM, "edges": [0, 1, 1]}], "aggregates.0.edges", "ascend"),
         ([{**HISTOGRAM, "edges": [0, float("nan")]}], "aggregates.0.edges", "finite"),
-        ([{**HISTOGRAM, "edges": [0]}], "aggregates.0.edges", "at least 2"),
-        ([{**HISTOGRAM, "edges": list(range(1100))}], "aggregates.0.edges", "at most 1,001"),
+        ([{**HISTOGRAM, "edges": [0]}], "aggregates.0.edges", "too few elements: at least 2 (mend: list at least 2"),
+        ([{**HISTOGRAM, "edges": list(range(1002))}], "aggregates.0.edges", "at most 1,001"),
+        ([{**HISTOGRAM, "values": [str(text) for text in range(1001)]}], "aggregates.0.values", "at most 1,000"),
         ([{**HISTOGRAM, "edges": ["a", "b"]}], "aggregates.0.edges.0", "number"),
         ([{**HISTOGRAM, "values": [1, 2]}], "aggregates.0.values.0", "text"),
         ([{**HISTOGRAM, "values": ["a", "a"]}], "aggregates.0.values", "twice"),
@@ -66,14 +67,53 @@ def test_wrong_keys_are_refused_with_key_and_mend(aggregates: list[dict[str, Any
     with pytest.raises(SpecError) as caught:
         plan_release(release_spec(aggregates=aggregates), "basic", None)
     assert caught.value.where == where
-    assert message in f"{caught.value.message} {caught.value.mend}"
+    assert message in f"{caught.value.message} (mend: {caught.value.mend}"
     assert caught.value.mend
     assert "\n" not in str(caught.value)
+
+
+def test_as_many_bins_as_are_possible_are_taken() -> None:
+    release_spec(aggregates=[{**HISTOGRAM, "edges": list(range(1001))}])
+    release_spec(aggregates=[{**HISTOGRAM, "values": [str(text) for text in range(1000)]}])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (QUANTILES, "quantiles 0.05, 0.999, 0.125 [0, 100], resolution 1000"),
+        ({**QUANTILES, "quantiles": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}, "quantiles of 6 shares [0, 100], resolution 1000"),
+        (
+            {"function": "min", "name": "m", "quantile": 0.01, **BOUNDS, "resolution": 10, "per_unit": "sum", "where": "x > 1"},
+            "min 0.01 of each unit's sum [0, 100], resolution 10 where x > 1",
+        ),
+        ({"function": "median", "name": "m", **BOUNDS}, "median [0, 100], resolution 1000"),
+        ({**HISTOGRAM, **TEN, "per_unit": "max", "where": "x > 1"}, "histogram of 10 bins of each unit's max where x > 1"),
+        ({**HISTOGRAM, "function": "cdf", "edges": [0, 1, 3]}, "cdf of 2 bins"),
+    ],
+)
+def test_a_narrow_column_tells_what_is_asked(options: dict[str, Any], told: str) -> None:
+    assert BY_FUNCTION[options["function"]].model_validate(options).in_short == told
 
 
 def drawn(*aggregates: dict[str, Any]) -> list[str]:
     plan = plan_release(release_spec(aggregates=list(aggregates)), "basic", None)
     return [event.query for event in plan.events if event.query.startswith("bins")]
+
+
+@pytest.mark.parametrize(
+    ("aggregates", "published", "nodes"),
+    [
+        ([{**QUANTILES, "resolution": 100}], 9, 12),
+        ([{**QUANTILES, "resolution": 10}], 9, 0),
+        ([{**QUANTILES, "resolution": 100}, {"function": "median", "name": "m", **BOUNDS}], 12, 24),
+        ([{**QUANTILES, "resolution": 100}, {**HISTOGRAM, "function": "cdf", **TEN, "resolution": 100}], 9 + 102, 112),
+        ([{**HISTOGRAM, **TEN}], 12, 0),
+    ],
+    ids=["searched", "one level", "two trees", "read whole", "bins"],
+)
+def test_the_driver_is_asked_for_what_it_holds(aggregates: list[dict[str, Any]], published: int, nodes: int) -> None:
+    plan = plan_release(release_spec(aggregates=aggregates), "basic", None)
+    assert (plan.published_numbers, plan.tree_nodes) == (1 + published, nodes)
 
 
 def test_one_draw_serves_quantiles_distribution_function_and_histogram_of_a_grid() -> None:

@@ -45,6 +45,7 @@ from dp_spark.plan.cells import release_table
 from dp_spark.plan.planning import weighted_queries
 from dp_spark.privacy.bounds import ContributionBounds, Sensitivity
 from dp_spark.privacy.lattice import Lattice
+from dp_spark.schema.reading import parse_yaml
 
 BOUNDS = [
     ContributionBounds(1, 1),
@@ -257,6 +258,26 @@ def parts_of(aggregate: Aggregate, party: Party) -> Any:
         return refusal
 
 
+def with_what_is_asked(aggregate: Aggregate, mend: str) -> None:
+    """Does what the mend of a refusal says, word for word; then there is no other."""
+    coarse = re.search(r"set resolution: (\d+)", mend)
+    asked = [aggregate.model_copy(update={"resolution": int(coarse[1])} if coarse else {})]
+    for index, text in enumerate(re.findall(r"\{.*?, name: \.\.\.\}", mend)):
+        entry = {**parse_yaml(text), "name": f"beside_{index}"}
+        asked.append(KINDS[entry["function"]].model_validate(entry))
+    row = {"unit": 0, aggregate.needs()[0].column: 1.0, aggregate.where or WHERE: True}
+    found = parts_of(asked[0], Party(plan_of(*asked, epsilon="1e9"), finished([row], *asked)))
+    assert not isinstance(found, CannotCombine), found
+
+
+def test_what_a_quantile_lacks_is_told_with_all_digits_and_the_whole_condition() -> None:
+    """Names and conditions that are not read as themselves without quotes, and a tree that is finer than a cdf can be."""
+    options = {"column": "a, b: 1", "where": "x = '}'", "per_unit": "max", "resolution": 10_000}
+    bounds = {"min_value": 1e-7, "max_value": 12345678.9}
+    aggregate = KINDS["median"].model_validate({"function": "median", "name": "mid", **bounds, **options})
+    with_what_is_asked(aggregate, parts_of(aggregate, Party(plan_of(aggregate, epsilon="1"), pa.table({}))).mend)
+
+
 @every
 @pytest.mark.parametrize("with_them", [True, False])
 def test_cells_of_two_parties_are_those_of_one_curator_or_are_refused_with_a_mend(
@@ -273,6 +294,8 @@ def test_cells_of_two_parties_are_those_of_one_curator_or_are_refused_with_a_men
     if refused:
         assert str(found[0])
         assert found[0].mend
+        if (aggregate.function, True) not in NOT_COMBINED:
+            with_what_is_asked(aggregate, found[0].mend)
         return
     added = {
         name: pa.chunked_array([[sum(item[name].to_pylist()[0] for item in found)]], found[0][name].type) for name in found[0]

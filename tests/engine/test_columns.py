@@ -70,14 +70,14 @@ def test_numbers_can_be_summed(kinds: DataFrame, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["text", "flag", "day", "moment", "local", "bytes", "list", "dict", "nothing"])
 def test_nothing_else_can_be_summed(spark: SparkSession, kinds: DataFrame, name: str) -> None:
-    with pytest.raises(SourceError, match=f"the column {name} has type .*not numeric") as caught:
+    with pytest.raises(SourceError, match=f"the column {name} has type .*is not a number") as caught:
         require_numeric(kinds, name, where="aggregates.x")
     assert require_numeric(*followed(spark, kinds, name, caught.value.mend), where="aggregates.x") is not None
 
 
 @pytest.mark.parametrize("name", ["record", "span", "variant"])
 def test_what_no_step_makes_a_number_is_only_refused(kinds: DataFrame, name: str) -> None:
-    with pytest.raises(SourceError, match="not numeric") as caught:
+    with pytest.raises(SourceError, match="is not a number") as caught:
         require_numeric(kinds, name, where="aggregates.x")
     assert caught.value.mend == "name a column of numbers, or derive one from it"
 

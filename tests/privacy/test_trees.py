@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dp_spark.aggregates.query import Query, Rows
 from dp_spark.errors import DpSparkError
 from dp_spark.noise_width import stddevs_for
+from dp_spark.privacy import ranks
 from dp_spark.privacy.bounds import ContributionBounds
 from dp_spark.privacy.mechanisms.registry import calibrate
 from dp_spark.privacy.ranks import Aims, _Paths, _pick, find, rank_stddev
@@ -67,7 +68,12 @@ def test_all_nodes_are_those_of_the_values(shape: TreeShape) -> None:
 
 
 @shapes
-def test_a_search_draws_each_node_once_and_finds_what_it_would_among_all(shape: TreeShape) -> None:
+@pytest.mark.parametrize("together", [7, 1000])
+def test_a_search_draws_each_node_once_and_finds_what_it_would_among_all(
+    shape: TreeShape, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all partitions together, and of few at a time."""
+    monkeypatch.setattr(ranks, "_CHUNK", together)
     places, aims = some_places(shape, 2, 40), Aims(SHARES, 2.0)
     exact, drawn = counts_of(shape, places), 0
 

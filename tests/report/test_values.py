@@ -43,9 +43,16 @@ def test_elements_are_cells_of_their_own(published: tuple[dict[str, Any], pa.Tab
     assert found[0].partition == "x: 0 to 10"
     assert found[0].value == 101, "what is below the first edge is not in a bin"
     assert [item.partition for item in released(manifest, columns["texts"], plain_rows(rows))][:2] == ["x: a", "x: b"]
-    assert element_names(columns["shares"])[-1] == "up to 100"
+    assert element_names(columns["shares"])[-2:] == ["below 90", "up to 100"]
     [half] = {round(item.interval[1] - item.value, 6) for item in found if item.interval is not None and item.value is not None}
     assert half > 0
+
+
+def test_edges_that_differ_have_different_names() -> None:
+    edges = [1234567.0, 1234568.0, 1234568.0000000002, 1e22]
+    for kind in ("array<bigint>", "array<double>"):
+        names = element_names({"edges": edges, "type": kind})
+        assert len(set(names)) == len(names)
 
 
 def test_intervals_in_the_row_are_the_intervals(published: tuple[dict[str, Any], pa.Table]) -> None:

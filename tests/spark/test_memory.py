@@ -22,6 +22,9 @@ def test_what_fits_passes_and_one_key_more_does_not(spark: SparkSession) -> None
         check_fits(spark, keys + 1, 7)
     assert caught.value.where == "partitions.public"
     assert caught.value.mend.startswith(f"give the driver {int(gib) + 1}g or more")
+    check_fits(spark, keys, 3, 4)
+    with pytest.raises(SpecError, match="with 3 columns and 4 nodes of trees"):
+        check_fits(spark, keys + 1, 3, 4)
 
 
 def test_more_than_one_value_can_hold_is_refused_whatever_the_memory(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -332,3 +333,30 @@ def test_the_mend_for_a_sum_of_a_text_works_as_it_is_written() -> None:
     with pytest.raises(SpecError) as caught:
         check_file(release_spec(**changes))
     check_file(release_spec(**changes, **parse_yaml(caught.value.mend.partition("step: ")[2])))
+
+
+HISTOGRAM = {"function": "histogram", "name": "bins", "column": "value"}
+
+
+@pytest.mark.parametrize("kind", ["double", "int", "boolean", "date"])
+def test_a_histogram_of_texts_leaves_the_column_to_other_aggregates(tmp_path: Path, kind: str) -> None:
+    """The mend adds a column; a cast would take the number from another aggregate."""
+    source = csv(schema={**SCHEMA, "value": kind})
+    told = refused(tmp_path, source=source, aggregates=[{**HISTOGRAM, "values": ["1", "2"]}])
+    assert (told.where, told.message) == (
+        "aggregates.bins",
+        f"the column value has type {kind}, which is not compared with texts",
+    )
+    step, name = re.search(r"preprocess: (\{.*\}), and use (\w+); or use edges", told.mend).groups()  # type: ignore[union-attr]
+    mended = {**HISTOGRAM, "column": name, "values": ["1", "2"]}
+    others = [SUM] if kind in ("double", "int") else []
+    check_file(release_spec(source=source, preprocess=[parse_yaml(step)], aggregates=[mended, *others]))
+
+
+def test_a_text_is_not_a_number_and_only_a_histogram_can_list_texts(tmp_path: Path) -> None:
+    source = csv(schema={**SCHEMA, "value": "string"})
+    for aggregate, listed in (({**HISTOGRAM, "edges": [0, 1]}, True), (SUM, False)):
+        told = refused(tmp_path, source=source, aggregates=[aggregate])
+        assert told.message == "the column value has type string, which is not a number"
+        assert told.mend.endswith("or use values in place of edges") == listed
+    check_file(release_spec(source=source, aggregates=[{**HISTOGRAM, "values": ["a"]}]))

@@ -118,7 +118,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"privacy_unit": ["id", "ID"]}, "privacy_unit", "twice"),
     ({"privacy_unit": {"rows": True}}, "privacy_unit.rows", "not a key"),
     ({"privacy_unit": {"row": False}}, "privacy_unit.row", "must be true"),
-    ({"privacy_unit": []}, "privacy_unit", "is empty"),
+    ({"privacy_unit": []}, "privacy_unit", "too few elements"),
     ({"contribution_bounds": None}, "contribution_bounds.max_partitions_contributed", "missing"),
     (
         {"contribution_bounds": {"max_partitions_contributed": 4}},
