@@ -240,7 +240,7 @@ def test_a_draw_that_was_not_charged_is_not_published(place: Place, monkeypatch:
         return noisy, type(event)(**{**vars(event), "scale": event.scale / 2})
 
     monkeypatch.setattr(Mechanism, "draw", twice)
-    with pytest.raises(DpSparkError, match="not charged for"):
+    with pytest.raises(DpSparkError, match="not what was charged"):
         place.release("r1")
     assert place.outbox().find("r1") is None
     assert not place.sink.exists()
