@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 pytest_plugins = ("time_limit",)
 
 #: A JVM of tests lives for minutes and runs thousands of small queries, each once: it compiles little and in a hurry, and has
-#: one of the cores, as the other worker has the other. Processes that a test starts get the same.
-_JVM = "-XX:TieredStopAtLevel=1 -XX:CompileThresholdScaling=4 -XX:ReservedCodeCacheSize=512m -XX:+UseSerialGC"
+#: one of the cores, as the other worker has the other. Hadoop starts `readlink` and `chmod` for each commit, for which Java
+#: has a cheaper way than its own. Processes that a test starts get the same.
+_JVM = (
+    "-XX:TieredStopAtLevel=1 -XX:CompileThresholdScaling=4 -XX:ReservedCodeCacheSize=512m -XX:+UseSerialGC "
+    "-Djdk.lang.Process.launchMechanism=VFORK"
+)
 os.environ.setdefault("SPARK_SUBMIT_OPTS", _JVM)
 os.environ.setdefault("DP_SPARK_MASTER", "local[1]")
 
@@ -67,10 +71,22 @@ def template(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture
-def place(spark: SparkSession, template: Path, tmp_path: Path) -> Place:
-    """A folder of the test's own, with a ledger and the defaults of a release file."""
+def place(
+    request: pytest.FixtureRequest, spark: SparkSession, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Place:
+    """A folder of the test's own, with a ledger and the defaults of a release file.
+
+    The ledger is a Delta table; where a test or its module is marked ``books_in_memory``, it and the outbox are in memory,
+    while source and sink are what they always are. ``books_on_delta`` takes a test of such a module out again.
+    """
     from release_helpers import Place
 
+    if request.node.get_closest_marker("books_in_memory") and not request.node.get_closest_marker("books_on_delta"):
+        from memory_books import LoggedBooks
+
+        books = LoggedBooks(tmp_path).opened()
+        monkeypatch.setattr("dp_spark.ledger.on_delta.DeltaStore", books.store)
+        return Place(tmp_path, template / "source", spark)
     return Place.copied(template, tmp_path, spark)
 
 

@@ -23,6 +23,8 @@ from dp_spark.cli import main
 from dp_spark.errors import BudgetError, ConflictError, DamageError, DpSparkError, SourceError, SpecError
 from dp_spark.schema.reading import parse_yaml
 
+pytestmark = pytest.mark.books_in_memory
+
 Cli = Callable[..., Outcome]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from memory_books import MemoryBooks, at, setting
 from pyspark.sql import SparkSession
-from release_helpers import COUNT, PATIENTS, Outcome, Place
+from release_helpers import ACCOUNTS, Outcome, Place
 
 from dp_spark.errors import BudgetError, SpecError
 from dp_spark.privacy.accountants.account import Account
@@ -222,26 +222,24 @@ def test_a_ledger_that_cannot_be_read_has_no_sound_part(made: MemoryBooks, budge
 # --- verify ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_a_sound_ledger_is_verified(spark: SparkSession, template: Path, tmp_path: Path, cli: Cli) -> None:
-    """The history of ``made`` on a real ledger, with real releases."""
-    place = Place(tmp_path, template / "source", spark)
-    book = place.book()
-    book.open("visits", Account.open(Decimal("0.5"), Decimal(0)), "the board agreed", "patients")
-    place.release("r1", budget={"epsilon": 0.5})
-    book.raise_budget("visits", Account.open(Decimal(1), Decimal(0)), "second year [2/2]")
-    book.open("scans", Account.open(Decimal(2), Decimal(0)), None, "patients")
-    place.release("r2", budget={"epsilon": 0.25}, sink={"path": str(place.folder / "second")}, aggregates=[COUNT, PATIENTS])
-    found = cli("budget", "history", "--ledger", place.ledger, "--json").document
-    assert [tuple(entry[name] for name in ("entry", "dataset", "release_id", "reason")) for entry in found] == HISTORY
-    first, second = cli("budget", "show", "--ledger", place.ledger, "--json").document
-    assert [item["spent"]["epsilon"] for item in (first, second)] == [0.75, 0.75], "the group pays"
-    outcome = cli("budget", "verify", "--ledger", place.ledger, "--json")
+def test_a_sound_ledger_is_verified(released: Place, cli: Cli) -> None:
+    """A real ledger with two releases, by every command that reads it."""
+    ledger = ("--ledger", released.ledger)
+    found = cli("budget", "history", *ledger, "--json").document
+    assert [(entry["entry"], entry["dataset"]) for entry in found[:4]] == [("open", dataset) for dataset in ACCOUNTS]
+    assert [(entry["entry"], entry["release_id"]) for entry in found[4:]] == [
+        ("charge", "r1"), ("published", "r1"), ("charge", "r2"), ("published", "r2"),
+    ]  # fmt: skip
+    shown = {account["dataset"]: account for account in cli("budget", "show", *ledger, "--json").document}
+    assert {dataset: account["spent"]["epsilon"] for dataset, account in shown.items()} == {
+        "visits": 2.0, "gauss": 0.0, "rich": 0.0, "poor": 0.0,
+    }  # fmt: skip
+    outcome = cli("budget", "verify", *ledger, "--json")
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.document == {
-        "sound": True, "entries": 7, "damage": [], "verified": ["r1", "r2"], "unfinished": [], "unreachable": [],
+        "sound": True, "entries": 8, "damage": [], "verified": ["r1", "r2"], "unfinished": [], "unreachable": [],
     }  # fmt: skip
-    human = cli("budget", "verify", "--ledger", place.ledger)
+    human = cli("budget", "verify", *ledger)
     assert (human.code, human.err) == (0, "")
     assert "All of it is sound" in human.out
 
@@ -259,6 +257,7 @@ def test_what_was_charged_only_is_unfinished(made: MemoryBooks, budget: Cli) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.books_in_memory
 def test_a_sink_whose_name_is_one_word_is_verified_like_any_other(
     place: Place, cli: Cli, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -14,6 +14,8 @@ from release_helpers import Place
 from dp_spark.engine.buckets import Buckets, in_buckets
 from dp_spark.spec.release_spec import Source
 
+pytestmark = pytest.mark.books_in_memory
+
 NAME = "bucketed_visits"
 MANY = {
     "dataset": "rich",

@@ -19,6 +19,8 @@ from dp_spark.engine.units import require_units
 from dp_spark.errors import SourceError, SpecError
 from dp_spark.places.identities import same_source, split_identities
 
+pytestmark = pytest.mark.books_in_memory
+
 PARQUET = {"id": pa.int32(), "patient": pa.string()}
 
 

@@ -25,6 +25,8 @@ from dp_spark.errors import SourceError, SpecError
 from dp_spark.spark.errors import SPARK_ERRORS
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 
+pytestmark = pytest.mark.books_in_memory
+
 # --- every format -----------------------------------------------------------------------------------------------------
 
 

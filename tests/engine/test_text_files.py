@@ -24,7 +24,7 @@ SCHEMA = {"id": "int", "ward": "string", "cost": "int", "day": "date"}
 CSV_HEADER = "id,ward,cost,day\n"
 
 
-pytestmark = pytest.mark.usefixtures("held")
+pytestmark = [pytest.mark.usefixtures("held"), pytest.mark.books_in_memory]
 
 
 def checked(spark: SparkSession, **keys: Any) -> DataFrame:

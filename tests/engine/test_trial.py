@@ -17,6 +17,8 @@ from dp_spark.engine.trial import check_trial
 from dp_spark.errors import SpecError
 from dp_spark.spark.settings import AS_DRAWN, bookkeeping
 
+pytestmark = pytest.mark.books_in_memory
+
 TYPES = "id int, s string, d date, at timestamp, n timestamp_ntz, x double, m decimal(2,2), b binary, l array<double>, " \
     "k map<string,double>, p struct<a: double, q: array<date>>, v variant, i interval day to second"  # fmt: skip
 

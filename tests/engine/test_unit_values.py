@@ -16,6 +16,7 @@ import pytest
 from aggregate_cases import exact
 from bounded_reference import keep
 from frames import SALT, exact_values, explained, frame_of, tuples
+from helpers import of_each_kind
 from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
@@ -118,7 +119,12 @@ def test_a_condition_also_counts_where_each_row_is_a_unit(spark: SparkSession) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "bounds", [ContributionBounds(2, 2), ContributionBounds.of(2, 3, 4), ContributionBounds.of(None, None, 3)], ids=str
+    "bounds",
+    of_each_kind(
+        [ContributionBounds(2, 2), ContributionBounds.of(2, 3, 4), ContributionBounds.of(None, None, 3)],
+        ContributionBounds.of(2, 3, 4),
+    ),
+    ids=str,
 )
 def test_without_a_unit_every_vector_moves_within_its_sensitivity(spark: SparkSession, bounds: ContributionBounds) -> None:
     rows = mixed(7, 300)

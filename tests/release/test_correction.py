@@ -21,6 +21,8 @@ from dp_spark.release import draw as drawing
 from dp_spark.release import run as release
 from dp_spark.spec.file_digests import MARK
 
+pytestmark = pytest.mark.books_in_memory
+
 Cli = Callable[..., Outcome]
 GOLDEN = checkout.GOLDEN / "0"
 
@@ -156,6 +158,7 @@ def file_of(golden: Path, name: str, **changes: Any) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.books_on_delta
 def test_what_an_earlier_version_charged_is_reported_completed_or_refused(golden: Path, cli: Cli, place: Place) -> None:
     shutil.rmtree(golden / "source")  # no source is read
     for name in ("public", "private"):
@@ -187,6 +190,7 @@ def test_what_an_earlier_version_charged_is_reported_completed_or_refused(golden
 
 
 @pytest.mark.slow
+@pytest.mark.books_on_delta
 def test_an_old_ledger_takes_a_correction(golden: Path, cli: Cli, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("budget", "open", "--ledger", golden / "ledger", "--dataset", "texts", "--epsilon", "2")
     changes = {"dataset": "texts", "ledger": {"path": str(golden / "ledger")}, "sink": {"path": str(golden / "texts")}}
@@ -203,6 +207,7 @@ def test_an_old_ledger_takes_a_correction(golden: Path, cli: Cli, place: Place, 
 
 
 @pytest.mark.slow
+@pytest.mark.books_on_delta
 def test_what_an_earlier_version_published_is_shown_shared_and_told(golden_at_home: Path, cli: Cli, tmp_path: Path) -> None:
     ledger = ("--ledger", golden_at_home / "ledger")
     history = cli("budget", "history", *ledger, "--json").document

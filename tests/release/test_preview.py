@@ -19,6 +19,8 @@ from dp_spark.privacy.events import Event
 from dp_spark.release.preview import preview_release
 from dp_spark.spec.release_spec import Location, ReleaseSpec
 
+pytestmark = pytest.mark.books_in_memory
+
 Cli = Callable[..., Outcome]
 ALL = [PATIENTS, COUNT, TOTAL, MEAN]
 SHAPES: dict[str, dict[str, Any]] = {

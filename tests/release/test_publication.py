@@ -14,6 +14,8 @@ from dp_spark.errors import ConflictError, DamageError, DpSparkError, SpecError
 from dp_spark.release import draw as drawing
 from dp_spark.release import publication
 
+pytestmark = pytest.mark.books_in_memory
+
 # --- going on --------------------------------------------------------------------------------------------------------
 
 
@@ -32,6 +34,7 @@ def test_a_drawn_release_needs_its_source_no_more(place: Place, monkeypatch: pyt
 
 
 @pytest.mark.slow
+@pytest.mark.books_on_delta
 def test_a_release_in_the_sink_is_not_drawn_again_where_its_draw_is_gone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(publication.Ledger, "mark_published", die)

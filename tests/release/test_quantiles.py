@@ -23,7 +23,7 @@ ASKED = [
 ]
 WIDE = {"max_partitions_contributed": 3, "max_contributions_per_partition": 6}
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.books_in_memory]
 
 
 def costs(ward: str) -> np.ndarray:

@@ -45,6 +45,8 @@ from dp_spark.release import run as release
 from dp_spark.release.job import Standing
 from dp_spark.release.run import run_release
 
+pytestmark = pytest.mark.books_in_memory
+
 
 class Calls:
     """Counts calls of a function that still does what it did."""
@@ -166,6 +168,7 @@ def test_the_charge_is_committed_when_the_first_private_row_is_read(place: Place
 
 
 @pytest.mark.slow
+@pytest.mark.books_on_delta
 def test_the_same_release_id_is_published_once(place: Place, draws: Calls) -> None:
     first = place.release("r1")
     entries, versions = place.entries(), place.sink_versions()
@@ -262,6 +265,7 @@ def test_a_newer_release_replaces_an_older_one_and_the_older_stays_reported(plac
 
 
 @pytest.mark.slow
+@pytest.mark.books_on_delta
 def test_a_release_id_that_the_sink_has_from_another_ledger_is_not_taken_for_ours(place: Place) -> None:
     """What is reported as published must be this ledger's draw."""
     place.release("r1")
@@ -465,6 +469,7 @@ def test_a_pre_threshold_keeps_keys_with_fewer_units_from_the_driver(
 
 
 @pytest.mark.slow
+@pytest.mark.books_on_delta
 def test_keys_that_are_not_selected_leave_no_trace(place: Place, crowd: Any, cli: Callable[..., Outcome]) -> None:
     file = place.file(
         source={"format": "delta", "path": str(crowd)},

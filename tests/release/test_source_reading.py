@@ -16,6 +16,8 @@ from release_helpers import COUNT, TOTAL, Outcome, Place, snapshot, write_delta
 from dp_spark.cli.source_mends import mends
 from dp_spark.release.source_reading import Lost, Reading, check_reading
 
+pytestmark = pytest.mark.books_in_memory
+
 Cli = Callable[..., Outcome]
 WARDS = ["er", 'ward "B", east', "gp, west"]
 SCHEMA = {"patient": "bigint", "ward": "string", "cost": "double", "day": "date"}

@@ -36,6 +36,8 @@ from dp_spark.report import page as report
 from dp_spark.report.charts import budget_picture, time_ticks
 from dp_spark.report.values import error_counts, error_labels, largest, released
 
+pytestmark = pytest.mark.books_in_memory
+
 EVIL = "</td><script>alert(1)</script><img src=http://x.example/y>"
 WIDTHS = {"phone": (390, 844, True), "desktop": (1280, 900, False)}
 

@@ -26,6 +26,8 @@ from dp_spark.cli import main
 from dp_spark.ledger.outbox import Draw
 from dp_spark.share.server_config import read_config
 
+pytestmark = pytest.mark.books_in_memory
+
 Cli = Callable[..., Outcome]
 URL = "hospital.releases.visits"
 

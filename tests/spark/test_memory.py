@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
-from release_helpers import Place, data_files
+from release_helpers import Place
 
 from dp_spark.errors import SpecError
 from dp_spark.spark import memory as driver_memory
 from dp_spark.spark.memory import CELLS_PER_GIB, MOST_CELLS, check_fits, memory_gib
+
+pytestmark = pytest.mark.books_in_memory
 
 
 def test_what_fits_passes_and_one_key_more_does_not(spark: SparkSession) -> None:
@@ -45,10 +47,10 @@ def test_amounts_of_memory_are_read_as_spark_reads_them(text: str, gib: float | 
 
 def test_a_release_that_is_too_wide_costs_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver_memory, "_driver_gib", lambda spark: 1e-7)
-    before = data_files(place.ledger)
+    before = place.entries()
     with pytest.raises(SpecError, match="driver"):
         place.release("wide", partitions={"public": {"values": {"ward": ["a", "b"]}}})
-    assert data_files(place.ledger) == before
+    assert place.entries() == before
     assert not place.sink.exists()
 
 

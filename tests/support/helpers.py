@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
+
+import pytest
 
 from dp_spark.spec.release_spec import ReleaseSpec
 
@@ -37,3 +40,11 @@ def minimal_spec(**changes: Any) -> dict[str, Any]:
 def release_spec(**changes: Any) -> ReleaseSpec:
     """The same, checked."""
     return ReleaseSpec.model_validate(minimal_spec(**changes))
+
+
+def of_each_kind(cases: Iterable[Any], *always: Any) -> list[Any]:
+    """All cases of a parameter, or of several as tuples: every run has those named, ``make test-all`` the others too."""
+    found = list(cases)
+    assert {*always} <= {*found}
+    rest = {case: case if isinstance(case, tuple) else (case,) for case in found if case not in always}
+    return [pytest.param(*rest[case], marks=pytest.mark.long) if case in rest else case for case in found]

@@ -47,10 +47,10 @@ class MemoryBooks:
         return self.memory.at(ref)
 
     def ledger(self) -> Ledger:
-        return Ledger(self.memory.at(self.ref))
+        return Ledger(self.store(None, self.ref))
 
     def outbox(self) -> Outbox:
-        return Outbox(self.memory.at(outbox_of(self.ref)), self.ref)
+        return Outbox(self.store(None, outbox_of(self.ref)), self.ref)
 
     @property
     def entries(self) -> Table:
@@ -117,6 +117,31 @@ class MemoryBooks:
     def kinds(self) -> list[tuple[str, str | None]]:
         """(kind, release id) of every entry after the openings."""
         return [(row.entry, row.release_id) for row in self.rows() if row.entry != "open"]
+
+
+class LoggedBooks(MemoryBooks):
+    """Books whose tables leave a log on disk, as those of Delta do: a look at the folder finds them and sees a change."""
+
+    def store(self, _spark: object, ref: TableRef) -> MemoryStore:
+        return LoggedStore(self.memory, ref)
+
+
+class LoggedStore(MemoryStore):
+    """A store whose versions are files in a log; what they hold is in memory."""
+
+    def create(self, schema: pa.Schema, properties: Mapping[str, str]) -> None:
+        super().create(schema, properties)
+        self._log()
+
+    def insert(self, rows: pa.Table, key: str) -> int:
+        inserted = super().insert(rows, key)
+        self._log()
+        return inserted
+
+    def _log(self) -> None:
+        folder = Path(str(self.ref.path)) / "_delta_log"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{len(self.table.versions) - 1:020}.json").touch()
 
 
 def manifest(release_id: str, dataset: str = "d") -> dict[str, Any]:

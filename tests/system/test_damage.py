@@ -1,4 +1,4 @@
-"""Whoever changes, cuts off or puts back a ledger, an outbox or a release is found out by the next command.
+"""Anyone who changes, cuts off or puts back a ledger, an outbox or a release is found out by the next command.
 
 Files are damaged in copies that Delta has not seen yet, as another process would find them. What can be said of rows alone
 is in ``ledger/test_books``, on a store in memory.
@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from helpers import of_each_kind
 from pyspark.sql import SparkSession
 from release_helpers import Outcome, Place, put_garbage, snapshot
 
@@ -24,6 +25,7 @@ from dp_spark.tables.refs import TableRef
 
 Cli = Callable[..., Outcome]
 Damage = Callable[[Place], None]
+
 #: Ledger and sink of a release file that is the same file in every copy.
 PLACES = {"ledger": {"path": "${SCENE}/ledger"}, "sink": {"path": "${SCENE}/release"}, "budget": {"epsilon": 0.5}}
 
@@ -155,9 +157,9 @@ LEDGER_DAMAGE: dict[str, Damage] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", LEDGER_DAMAGE.values(), ids=LEDGER_DAMAGE.keys())
-def test_a_damaged_ledger_is_found_out(copy: Place, cli: Cli, damage: Damage) -> None:
-    damage(copy)
+@pytest.mark.parametrize("damage", of_each_kind(LEDGER_DAMAGE, "last entry updated", "newest commit removed"))
+def test_a_damaged_ledger_is_found_out(copy: Place, cli: Cli, damage: str) -> None:
+    LEDGER_DAMAGE[damage](copy)
     found_out(copy, cli)
 
 
@@ -194,6 +196,9 @@ def spots(content: bytes, number: int) -> list[int]:
     return sorted({*range(3, len(content), len(content) // number), *texts})
 
 
+FLIPPED = [("data", 6, 0x80), ("data", 5, 0x01), ("log", 6, 0x80), ("log", 3, 0x01)]
+
+
 def flip(path: Path, position: int, mask: int) -> None:
     content = bytearray(path.read_bytes())
     content[position] ^= mask
@@ -202,9 +207,7 @@ def flip(path: Path, position: int, mask: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "version", "mask"), [("data", 6, 0x80), ("data", 5, 0x01), ("log", 6, 0x80), ("log", 3, 0x01)]
-)
+@pytest.mark.parametrize(("kind", "version", "mask"), of_each_kind(FLIPPED, FLIPPED[0], FLIPPED[2]))
 def test_a_flipped_byte_is_found_or_changes_nothing(scene: Place, tmp_path: Path, kind: str, version: int, mask: int) -> None:
     entries = scene.entries()
     [added] = [
@@ -292,10 +295,11 @@ def plain(place: Place) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("message", "damage"), SINK_DAMAGE.values(), ids=SINK_DAMAGE.keys())
-def test_a_release_that_is_not_what_was_drawn_is_found(died: Place, cli: Cli, message: str, damage: Damage) -> None:
+@pytest.mark.parametrize("damage", of_each_kind(SINK_DAMAGE, "rows changed", "manifest rewritten", "log unreadable"))
+def test_a_release_that_is_not_what_was_drawn_is_found(died: Place, cli: Cli, damage: str) -> None:
     publish(died)
-    damage(died)
+    message, change = SINK_DAMAGE[damage]
+    change(died)
     assert any(message in found for found in verified(died, cli))
 
 
@@ -316,11 +320,11 @@ SINK_CHANGES: dict[str, Damage] = {
     "plain table": plain,
     "restored": lambda place: sql(place, "RESTORE {} TO VERSION AS OF 0", place.sink),
 }
+CHANGED = [(state, change) for state in ("drawn", "published") for change in SINK_CHANGES]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("state", ["drawn", "published"])
-@pytest.mark.parametrize("change", SINK_CHANGES, ids=SINK_CHANGES.keys())
+@pytest.mark.parametrize(("state", "change"), of_each_kind(CHANGED, ("drawn", "deleted"), ("published", "restored")))
 def test_a_changed_sink_never_makes_a_second_draw(died: Place, cli: Cli, state: str, change: str) -> None:
     if state == "published":
         publish(died)

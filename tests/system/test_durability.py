@@ -1,7 +1,7 @@
 """Real processes that are killed, and that race: one charge, one draw, one publication (docs/ledger.md).
 
 ``make durability`` runs 22 kills, each followed by the same command in a new process, and the races in full; ``make test-all``
-runs that and what is marked ``long``. The tests that every run has are one kill and the smallest races.
+runs that and what is marked ``long``. The tests that every run has are one kill and the smallest race.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def test_a_budget_for_three_bears_three_of_eight_processes(place: Place, repetit
     race_for_the_budget(place, 8, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_release_id_started_twice_at_once_is_one_release(place: Place) -> None:
     file = place.file()
     outcomes = [ended(item) for item in [start([*COMMAND, "run", file, "--release-id", "r1", "--json"]) for _ in range(2)]]

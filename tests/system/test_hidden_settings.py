@@ -15,6 +15,8 @@ from dp_spark.errors import DpSparkError
 from dp_spark.spark import settings as settings_module
 from dp_spark.spark.settings import BUCKETING, PARTITION_TYPES, SHARED_EXPRESSIONS, check_held, settings
 
+pytestmark = pytest.mark.books_in_memory
+
 HIDDEN = (BUCKETING, PARTITION_TYPES, SHARED_EXPRESSIONS)
 TABLE = "hidden_buckets"
 MONTH = {"derive": {"month": "cast(date_trunc('month', to_date(note)) as string)"}}

@@ -300,6 +300,7 @@ def test_exact_aggregates_and_salts_have_no_repr() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.books_in_memory
 def test_values_at_the_edges_do_not_abort(place: Place, spark: SparkSession) -> None:
     edges = [float("nan"), float("inf"), float("-inf"), -0.0, 1e308, -1e308, 5e-324, None]
     longs = [2**63 - 1, -(2**63), 0, 1, -1, None, 2**53 + 1, 7]

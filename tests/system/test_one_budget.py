@@ -11,6 +11,8 @@ import pytest
 from pyspark.sql import SparkSession
 from release_helpers import Outcome, Place, snapshot
 
+pytestmark = pytest.mark.books_in_memory
+
 SCHEMA = "one_budget"
 
 

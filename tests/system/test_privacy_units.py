@@ -33,6 +33,8 @@ from dp_spark.spec.file_checks import check_file
 from dp_spark.spec.release_spec import ReleaseSpec, json_schema
 from dp_spark.spec.unit_definition import check_definition, read_by_unit
 
+pytestmark = pytest.mark.books_in_memory
+
 Cli = Callable[..., Outcome]
 SCHEMA = {"CustomerID": "double", "name": "string", "test": "string"}
 CSV = {"format": "csv", "path": "x.csv", "schema": SCHEMA}

@@ -26,6 +26,8 @@ from release_helpers import COUNT, MEAN, PATIENTS, TOTAL, Place, write_delta
 from dp_spark.errors import DamageError, SourceError
 from dp_spark.manifest import MANIFEST_PROPERTY, read_manifest
 
+pytestmark = pytest.mark.books_in_memory
+
 NIGHT = dt.datetime(2024, 3, 31, 1, 30, tzinfo=dt.UTC)
 KEYS: dict[str, tuple[Any, list[Any]]] = {
     "word": (pa.string(), ["ünï, \"x\"\n", "b"]),

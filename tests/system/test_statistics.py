@@ -15,6 +15,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from release_helpers import COUNT, PATIENTS, TOTAL, Place
 
+pytestmark = pytest.mark.books_in_memory
+
 CELLS = 4000
 #: Six standard errors of a sample stddev over CELLS cells, Laplace's being the wider one; a 20 % wrong scale is far out.
 TOLERANCE = 6 * math.sqrt(5 / CELLS) / 2

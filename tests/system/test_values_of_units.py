@@ -9,6 +9,8 @@ from release_helpers import Place, write_delta
 from dp_spark.cli.demo_comparison import compare
 from dp_spark.manifest import value_columns
 
+pytestmark = pytest.mark.books_in_memory
+
 VALUE = {"column": "value", "min_value": 0, "max_value": 40_000}
 AGGREGATES = [
     {"function": "privacy_id_count", "name": "patients", "column": "value"},

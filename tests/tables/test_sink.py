@@ -27,6 +27,8 @@ from dp_spark.tables.leftovers import checksums
 from dp_spark.tables.refs import TableRef
 from dp_spark.tables.sink import check_sink, publish
 
+pytestmark = pytest.mark.books_in_memory
+
 COUNT = {"name": "rows", "function": "count", "column": None, "mechanism": "laplace", "queries": ["count"]}
 
 
