@@ -177,6 +177,10 @@ def _beside(results: Results, section: str, title: str) -> Iterator[str]:
         for item in found
     )
     yield from _table(header, rows)
+    for item in found:
+        if item.rank_errors:
+            median, most = (_percent(item.rank_error(name)) for name in ("median", "95 %"))
+            yield f"Their median error is {median}, 95 % of errors are below {most} (as in the next section).\n"
 
 
 def _quantile_errors(results: Results) -> Iterator[str]:
