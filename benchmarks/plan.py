@@ -125,7 +125,7 @@ def _sections(
         Section(
             "quantile_errors",
             (*_own(few_partitions, QUANTILES), *_of_peers(few_partitions, QUANTILES, *_WITH_QUANTILES)),
-            rounds,
+            few,
         ),
         Section("shapes", tuple(entry for table in _shapes(main) for entry in _both(table)), few, fresh=True),
         # The process is warm when it comes to the largest table: its first call is a fair figure.
