@@ -82,9 +82,8 @@ class Plan:
 
     @property
     def environments(self) -> list[str]:
-        """The environments of its contestants, each once; the product's, which makes tables, is first."""
-        every = [entry.environment for section in self.sections for entry in section.entries]
-        return list(dict.fromkeys([PRODUCT, *every]))
+        """The environments of its contestants, each once."""
+        return list(dict.fromkeys(entry.environment for section in self.sections for entry in section.entries))
 
 
 _PEERS = (("tumult", "tumult"), ("pipelinedp", "pipelinedp"), ("opendp", "opendp"))
