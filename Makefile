@@ -51,8 +51,8 @@ test-matrix: $(JARS) ## Run a core of the suite with each pyspark, delta-spark a
 durability: $(JARS) ## Kill 22 runs at 11 points and race 8 processes 5 times (about half an hour; part of `make test-all`)
 	@$(BIN)/python -m pytest -m durability tests/system/test_durability.py
 
-bench: $(JARS) ## Measure dp-spark, exact queries and other libraries side by side (about half an hour; run it alone)
-	@$(BIN)/python -m benchmarks.run
+bench: $(JARS) ## Measure dp-spark, exact queries and other libraries side by side (40 minutes, run it alone; ONLY="SECTION..." for some)
+	@$(BIN)/python -m benchmarks.run $(if $(ONLY),--only $(ONLY))
 
 bench-quick: $(JARS) ## The same on small tables, to see that it works (written to .bench/quick)
 	@$(BIN)/python -m benchmarks.run --quick

@@ -22,6 +22,7 @@ from pyspark.sql import functions as F
 from benchmarks.environments import WORK
 from benchmarks.memory import peaks, reset_peaks
 from dp_spark.ledger.books import open_account
+from dp_spark.ledger.on_delta import books_at
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.release.run import run_release
 from dp_spark.session import get_session
@@ -67,7 +68,8 @@ def measure(spark: SparkSession, folder: Path, keys: int, pre_threshold: int) ->
     source = str(folder / "rows")
     write_rows(spark, keys, source)
     spec = spec_of(folder, source, pre_threshold)
-    open_account(spark, TableRef.of(spec.ledger), _DATASET, Account.open(spec.budget.epsilon, spec.budget.delta))
+    account = Account.open(spec.budget.epsilon, spec.budget.delta)
+    open_account(*books_at(spark, TableRef.of(spec.ledger)), _DATASET, account)
     reset_peaks()
     began: list[tuple[str, float]] = []
     result = run_release(spark, spec, on_stage=lambda name: began.append((name, time.perf_counter())))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.environments import PRODUCT
 from benchmarks.tables import Table
-from benchmarks.workloads import COUNT_SUM, FIVE, WIDE, Workload
+from benchmarks.workloads import COUNT, COUNT_SUM, FIVE, QUANTILES, TWO_COLUMNS, WIDE, Workload
 
 #: A call that takes longer is ended.
 CALL_LIMIT = 720.0
@@ -75,17 +76,29 @@ class Plan:
     name: str
     sections: tuple[Section, ...]
 
+    def of(self, names: Sequence[str]) -> Plan:
+        """The same plan with some of its sections."""
+        return replace(self, sections=tuple(section for section in self.sections if section.name in names))
+
+    @property
+    def environments(self) -> list[str]:
+        """The environments of its contestants, each once."""
+        return list(dict.fromkeys(entry.environment for section in self.sections for entry in section.entries))
+
 
 _PEERS = (("tumult", "tumult"), ("pipelinedp", "pipelinedp"), ("opendp", "opendp"))
+_WITH_QUANTILES = _PEERS[:2]
 _LIBRARY = ("floor_group", "floor_shuffle", "exact", "dp_spark", "release_public", "release_private")
 
 
 def full_plan() -> Plan:
-    """Ten million rows; about half an hour on two cores."""
+    """Ten million rows; about forty minutes on two cores."""
     main = Table("even", 10_000_000, 1_000_000, 10_000)
     sizes = tuple(Table(f"scale-{millions}M", millions * 10**6, millions * 10**5, 10_000) for millions in (1, 10, 100))
     wide = Table("wide", 2_000_000, 500_000, 1_000_000)
-    return Plan("full", _sections(main, sizes, wide, Rounds(3, 2, 0, 0), Rounds(2, 1, 0, 0)))
+    # So many rows for each partition that noise leaves something of its quantiles, and no more than peers finish in a minute.
+    few = Table("few-partitions", 1_000_000, 100_000, 100)
+    return Plan("full", _sections(main, sizes, wide, few, Rounds(3, 2, 0, 0), Rounds(2, 1, 0, 0)))
 
 
 def quick_plan() -> Plan:
@@ -93,16 +106,26 @@ def quick_plan() -> Plan:
     main = Table("even-quick", 100_000, 10_000, 1_000)
     sizes = tuple(Table(f"scale-quick-{rows}", rows, rows // 10, 1_000) for rows in (50_000, 100_000, 200_000))
     wide = Table("wide-quick", 100_000, 25_000, 20_000)
+    few = Table("few-partitions-quick", 50_000, 5_000, 10)
     rounds = Rounds(1, 0, 0, 0, short_limit=10.0)
-    sections = _sections(main, sizes, wide, rounds, rounds)
+    sections = _sections(main, sizes, wide, few, rounds, rounds)
     # Starting anew is for peak memory, which means nothing here: once is enough to see that it works.
     return Plan("quick", tuple(replace(section, fresh=section.name == "shapes") for section in sections))
 
 
-def _sections(main: Table, sizes: tuple[Table, ...], wide: Table, rounds: Rounds, few: Rounds) -> tuple[Section, ...]:
+def _sections(
+    main: Table, sizes: tuple[Table, ...], wide: Table, few_partitions: Table, rounds: Rounds, few: Rounds
+) -> tuple[Section, ...]:
     return (
         Section("count_sum", (*_of_library(main, COUNT_SUM, *_LIBRARY), *_of_peers(main, COUNT_SUM, *_PEERS)), rounds),
         Section("five", (*_of_library(main, FIVE, "exact", "dp_spark"), *_of_peers(main, FIVE, *_PEERS)), rounds),
+        Section("two_columns", tuple(entry for work in (COUNT, TWO_COLUMNS) for entry in _own(main, work)), rounds),
+        Section("quantiles", tuple(entry for work in (COUNT_SUM, QUANTILES) for entry in _own(main, work)), rounds),
+        Section(
+            "quantile_errors",
+            (*_own(few_partitions, QUANTILES), *_of_peers(few_partitions, QUANTILES, *_WITH_QUANTILES)),
+            few,
+        ),
         Section("shapes", tuple(entry for table in _shapes(main) for entry in _both(table)), few, fresh=True),
         # The process is warm when it comes to the largest table: its first call is a fair figure.
         Section(
@@ -114,6 +137,10 @@ def _sections(main: Table, sizes: tuple[Table, ...], wide: Table, rounds: Rounds
         ),
         Section("wide", tuple(_of_library(wide, WIDE, "release_public")), few, fresh=True),
     )
+
+
+def _own(table: Table, workload: Workload) -> list[Entry]:
+    return _of_library(table, workload, "dp_spark")
 
 
 def _of_library(table: Table, workload: Workload, *contestants: str) -> list[Entry]:

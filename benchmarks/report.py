@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.results import Measurement, Results
-from benchmarks.targets import even_table, ratio, targets
+from benchmarks.targets import SPARKS_PART, even_table, ratio, targets
 from benchmarks.workloads import WORKLOADS, Workload
 
 _FOLDER = Path(__file__).resolve().parent
@@ -24,8 +24,9 @@ _NAMES = {
 }
 _HOW = """## How it was measured
 
-- One run; each contestant's process stays up for a whole section and the contestants take turns, round by round. Only one
-  computes at any time, on all cores. Its environment is a venv of its own, pinned in `benchmarks/requirements/`.
+- Ratios are of one section, which is one run, except five ÷ count_sum, whose sections say when they were run. Each
+  contestant's process stays up for a whole section and the contestants take turns, round by round. Only one computes at any
+  time, on all cores. Its environment is a venv of its own, pinned in `benchmarks/requirements/`.
 - Timed by the contestant itself, from the path of the Parquet folder until the rows are on the driver. Starting Python, the
   JVM and the session is not timed. After each call, outside the timing, the JVM collects garbage.
 - The first call warms up and is shown as *cold*. How many rounds follow depends on how long it took; where none did, the
@@ -54,6 +55,9 @@ def _report(results: Results, path: Path, report: Path) -> Iterator[str]:
         yield f"![Seconds of each contestant]({chart.name})\n"
     for section in ("count_sum", "five"):
         yield from _comparison(results, section)
+    yield from _beside(results, "two_columns", "Two columns beside a count")
+    yield from _beside(results, "quantiles", "Quantiles beside count and sum")
+    yield from _quantile_errors(results)
     yield from _shapes(results)
     yield from _scaling(results)
     yield from _wide(results)
@@ -66,16 +70,30 @@ def _report(results: Results, path: Path, report: Path) -> Iterator[str]:
 
 def _machine(results: Results) -> Iterator[str]:
     yield "## Machine\n"
-    yield from _table(("", ""), ((name, value) for name, value in results.machine.items()))
+    latest = results.latest
+    yield from _table(("", ""), ((name, value) for name, value in latest.machine.items()))
     rows = (
-        (name, ", ".join(f"{package} {number}" for package, number in found.items()))
-        for name, found in results.versions.items()
+        (name, ", ".join(f"{package} {number}" for package, number in found.items())) for name, found in latest.versions.items()
     )
     yield from _table(("Environment", "Versions"), rows)
     command = "make bench" if results.plan == "full" else "make bench-quick"
-    yield f"Run on {results.started}, {results.minutes:.0f} minutes. To reproduce: `{command}` on an idle machine.\n"
+    yield f"Each section says when it was run, and what was not as above then. To reproduce: `{command}` on an idle machine;"
+    yield "`python -m benchmarks.run --only SECTION...` runs some sections anew and keeps the others.\n"
     if results.plan != "full":
         yield "**This is a quick run on small tables: it shows that everything works, and says nothing about speed.**\n"
+
+
+def _when(results: Results, section: str) -> str:
+    """When a section was run, and what was not as on the latest occasion."""
+    then, latest = results.occasions[section], results.latest
+    others = [f"{name} {value}" for name, value in then.machine.items() if latest.machine.get(name) != value]
+    others += [
+        f"{package} {number} ({environment})"
+        for environment, found in then.versions.items()
+        for package, number in found.items()
+        if latest.versions[environment].get(package) != number
+    ]
+    return f"Run on {then.started}{''.join(f'; {other}' for other in others)}.\n"
 
 
 def _targets(results: Results) -> Iterator[str]:
@@ -90,6 +108,7 @@ def _comparison(results: Results, section: str) -> Iterator[str]:
     own, exact = results.figure(section, "dp_spark"), results.figure(section, "exact")
     yield f"## {section}\n"
     yield f"{_shape(results, found[0].table)} {_sentence(WORKLOADS[found[0].workload])}\n"
+    yield _when(results, section)
     header = ("Contestant", "Seconds", "Rounds", "Cold", "÷ dp-spark", "÷ exact", "Peak MiB")
     rows = (
         (_NAMES[item.contestant], item.error)
@@ -114,8 +133,87 @@ def _shape(results: Results, table: str) -> str:
 
 
 def _sentence(workload: Workload) -> str:
-    aggregates = ", ".join(f"{item.function}({item.column})" if item.column else item.function for item in workload.aggregates)
-    return f"Released: {aggregates}; epsilon {workload.epsilon:g}, delta {workload.delta:g} for all of it."
+    return f"Released: {_released(workload)}; epsilon {workload.epsilon:g}, delta {workload.delta:g} for all of it."
+
+
+def _released(workload: Workload) -> str:
+    return ", ".join(
+        f"{item.function}({', '.join([item.column, *(f'{share:g}' for share in item.shares)])})"
+        if item.column
+        else item.function
+        for item in workload.aggregates
+    )
+
+
+def _beside(results: Results, section: str, title: str) -> Iterator[str]:
+    """What dp-spark takes for workloads of one section: its first is what the others stand beside."""
+    found = results.of(section)
+    if not found:
+        return
+    yield f"## {title}\n"
+    yield f"{_shape(results, found[0].table)} dp-spark, to noisy rows; each from all of epsilon and delta.\n"
+    yield _when(results, section)
+    header = (
+        "Released",
+        "Seconds",
+        "Rounds",
+        "÷ first",
+        "Spark's part, until exact integers are on the driver",
+        "÷ first",
+        "Noise",
+    )
+    rows = (
+        (_released(WORKLOADS[item.workload]), item.error)
+        if item.error
+        else (
+            _released(WORKLOADS[item.workload]),
+            _seconds(item),
+            str(len(item.seconds)),
+            _number(ratio(item.figure, found[0].figure)),
+            _number(item.stage(SPARKS_PART)),
+            _number(ratio(item.stage(SPARKS_PART), found[0].stage(SPARKS_PART))),
+            _number(item.stage("noise")),
+        )
+        for item in found
+    )
+    yield from _table(header, rows)
+    for item in found:
+        if item.rank_errors:
+            median, most = (_percent(item.rank_error(name)) for name in ("median", "95 %"))
+            yield f"Their median error is {median}, 95 % of errors are below {most} (as in the next section).\n"
+
+
+def _quantile_errors(results: Results) -> Iterator[str]:
+    found, own = results.of("quantile_errors"), results.figure("quantile_errors", "dp_spark")
+    if not found:
+        return
+    yield "## Quantiles of three libraries\n"
+    yield f"{_shape(results, found[0].table)} {_sentence(WORKLOADS[found[0].workload])}\n"
+    yield "The error of a released quantile is how far its rank among all values of its partition, as a share of them, is"
+    yield "from what was asked for: from noise, and from bounding, which keeps a sample of the rows. The figures are over all"
+    yield "partitions and quantiles of a call, and medians of all calls.\n"
+    yield _when(results, "quantile_errors")
+    rows = (
+        (_NAMES[item.contestant], item.error)
+        if item.error
+        else (
+            _NAMES[item.contestant],
+            _percent(item.rank_error("median")),
+            _percent(item.rank_error("95 %")),
+            _seconds(item),
+            str(len(item.seconds)),
+            _number(item.cold, 1),
+            _number(ratio(item.figure, own)),
+            _peaks(item),
+        )
+        for item in found
+    )
+    header = ("Contestant", "Median error", "95 % of errors are below", "Seconds", "Rounds", "Cold", "÷ dp-spark", "Peak MiB")
+    yield from _table(header, rows)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.2%}"
 
 
 def _shapes(results: Results) -> Iterator[str]:
@@ -125,6 +223,7 @@ def _shapes(results: Results) -> Iterator[str]:
     even = even_table(results)
     yield "## Skew and string ids\n"
     yield f"{_shape(results, even)} Workload count_sum; the first table is even, the others differ as they say.\n"
+    yield _when(results, "shapes")
     yield from _table(
         ("Table", "Contestant", "Seconds", "Rounds", "÷ even", "÷ exact"),
         (
@@ -160,6 +259,7 @@ def _scaling(results: Results) -> Iterator[str]:
         return
     yield "## Scaling\n"
     yield "Workload count_sum; ten rows for each user, the same number of partitions.\n"
+    yield _when(results, "scaling")
     yield from _table(
         ("Rows", "Contestant", "Seconds", "Rounds", "Seconds per million rows", "Peak MiB"),
         (
@@ -180,13 +280,12 @@ def _wide(results: Results) -> Iterator[str]:
     for item in results.of("wide"):
         yield "## A wide release\n"
         yield f"{_shape(results, item.table)} {_sentence(WORKLOADS[item.workload])} Public keys, the whole release.\n"
+        yield _when(results, "wide")
         if item.error:
             yield f"{item.error}\n"
             continue
-        stages = ((name, _number(seconds, 1)) for name, seconds in item.stages.items())
-        yield from _table(
-            ("Stage", "Seconds, latest call"), (*stages, ("**all, median**", _seconds(item)), ("peak MiB", _peaks(item)))
-        )
+        stages = ((name, _number(item.stage(name), 1)) for name in item.stages)
+        yield from _table(("Stage", "Seconds, median"), (*stages, ("**all**", _seconds(item)), ("peak MiB", _peaks(item))))
 
 
 def _seconds(item: Measurement) -> str:

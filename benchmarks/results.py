@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,8 @@ class Measurement:
         cold: The seconds of the first call, which warms up.
         seconds: Those of the measured rounds.
         released: How many rows came back.
-        stages: The seconds of each stage of the latest call, where there are stages.
+        stages: Those of each stage, where there are stages; of the first call until a measured round follows.
+        rank_errors: How wrong released quantiles were in each call, at the median and at the 95 % quantile of them.
         peak_mib: The peak memory of the first call, by kind of process.
         error: The first line of what went wrong.
     """
@@ -34,7 +36,8 @@ class Measurement:
     cold: float | None = None
     seconds: list[float] = field(default_factory=list)
     released: int | None = None
-    stages: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, list[float]] = field(default_factory=dict)
+    rank_errors: dict[str, list[float]] = field(default_factory=dict)
     peak_mib: dict[str, int] = field(default_factory=dict)
     error: str | None = None
 
@@ -45,30 +48,60 @@ class Measurement:
             return None
         return statistics.median(self.seconds) if self.seconds else self.cold
 
+    def stage(self, name: str) -> float | None:
+        """The seconds of one of its stages, as ``figure``."""
+        found = self.stages.get(name)
+        return statistics.median(found) if found and self.error is None else None
+
+    def rank_error(self, name: str) -> float | None:
+        """The rank error of its quantiles, median of all calls."""
+        found = self.rank_errors.get(name)
+        return statistics.median(found) if found and self.error is None else None
+
+    def add(self, seconds: float, stages: Mapping[str, float], rank_errors: Mapping[str, float]) -> None:
+        """Adds a call; the first is the cold one, and its stages give way to those of the measured rounds."""
+        if self.cold is None:
+            self.cold = seconds
+        else:
+            self.stages = self.stages if self.seconds else {}
+            self.seconds.append(seconds)
+        for kept, found in ((self.stages, stages), (self.rank_errors, rank_errors)):
+            for name, value in found.items():
+                kept.setdefault(name, []).append(value)
+
+
+@dataclass
+class Occasion:
+    """When and with what a section was run.
+
+    Attributes:
+        started: When, in UTC.
+        machine: What it ran on.
+        versions: Environment -> package -> version.
+    """
+
+    started: str
+    machine: dict[str, str]
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
+
 
 @dataclass
 class Results:
-    """Everything of a run.
+    """Everything that was found, each section the last time that it was run.
 
     Attributes:
         plan: The plan's name.
-        started: When, in UTC.
-        minutes: How long it took, with making tables.
         heap: Of each JVM.
-        machine: What it ran on.
+        occasions: Section -> when and with what.
         tables: Table -> its parameters.
-        versions: Environment -> package -> version.
         notes: Contestant -> what its figures mean.
-        measurements: In the order of the plan.
+        measurements: Of all sections.
     """
 
     plan: str
-    started: str
     heap: str
-    machine: dict[str, str]
-    minutes: float = 0.0
+    occasions: dict[str, Occasion] = field(default_factory=dict)
     tables: dict[str, dict[str, str | int | float]] = field(default_factory=dict)
-    versions: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     measurements: list[Measurement] = field(default_factory=list)
 
@@ -80,7 +113,21 @@ class Results:
     def read(path: Path) -> Results:
         """Reads what ``write`` wrote."""
         document = json.loads(path.read_text())
-        return Results(**{**document, "measurements": [Measurement(**item) for item in document["measurements"]]})
+        occasions = {section: Occasion(**found) for section, found in document["occasions"].items()}
+        measurements = [Measurement(**item) for item in document["measurements"]]
+        return Results(**{**document, "occasions": occasions, "measurements": measurements})
+
+    def put(self, section: str, occasion: Occasion, found: list[Measurement]) -> None:
+        """Takes in a section that was run, in place of what an earlier run of it found."""
+        self.occasions[section] = occasion
+        self.measurements = [item for item in self.measurements if item.section != section] + found
+
+    @property
+    def latest(self) -> Occasion:
+        """The latest occasion, with the versions of all environments as they were last."""
+        ordered = sorted(self.occasions.values(), key=lambda occasion: occasion.started)
+        versions = {name: found for occasion in ordered for name, found in occasion.versions.items()}
+        return Occasion(ordered[-1].started, ordered[-1].machine, versions)
 
     def of(self, section: str) -> list[Measurement]:
         """The measurements of a section."""

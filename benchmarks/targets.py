@@ -7,6 +7,9 @@ from typing import Literal
 
 from benchmarks.results import Results
 
+#: The stage of a call until exact integers are on the driver.
+SPARKS_PART = "read and aggregate"
+
 
 @dataclass(frozen=True)
 class Target:
@@ -50,9 +53,19 @@ def targets(results: Results) -> list[Target]:
         Target("Tumult Analytics ÷ dp-spark, five", "at least", 10.0, ratio(tumult["five"], five)),
         Target("PipelineDP ÷ dp-spark, count_sum", "at least", 18.0, ratio(results.figure("count_sum", "pipelinedp"), own)),
         Target("dp-spark: five ÷ count_sum", "at most", 1.3, ratio(five, own)),
+        Target("dp-spark: two_columns ÷ count alone", "at most", 1.3, _beside(results, "two_columns")),
+        Target(
+            "dp-spark: Spark's part of quantiles ÷ of count_sum", "at most", 1.5, _beside(results, "quantiles", SPARKS_PART)
+        ),
         Target("dp-spark: worst skew ÷ even", "at most", 1.5, _worst_skew(results)),
         Target("dp-spark: seconds per row, largest ÷ middle table", "at most", 1.15, _growth(results)),
     ]
+
+
+def _beside(results: Results, section: str, stage: str | None = None) -> float | None:
+    """The second of the two measurements of a section beside the first; only of one stage, where one is given."""
+    found = [item.stage(stage) if stage else item.figure for item in results.of(section)]
+    return ratio(found[1], found[0]) if found else None
 
 
 def even_table(results: Results) -> str:

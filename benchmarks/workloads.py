@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Function = Literal["count", "privacy_id_count", "sum", "mean"]
+Function = Literal["count", "privacy_id_count", "sum", "mean", "variance", "quantiles"]
 
 #: The columns of every table (``tables.py``).
 USER, KEY = "user", "key"
@@ -17,13 +17,14 @@ USER, KEY = "user", "key"
 
 @dataclass(frozen=True)
 class Aggregate:
-    """One released number per partition; a sum or mean is of values clipped to [low, high]."""
+    """One released number per partition, or one for each share of quantiles; values are clipped to [low, high]."""
 
     function: Function
     name: str
     column: str = ""
     low: float = 0.0
     high: float = 0.0
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Workload:
 _COUNT = Aggregate("count", "rows")
 _USERS = Aggregate("privacy_id_count", "users")
 _SUM = Aggregate("sum", "total", "value", 0.0, 100.0)
+_OF_VALUES: tuple[Function, ...] = ("sum", "mean", "variance")
 
 COUNT_SUM = Workload("count_sum", (_COUNT, _SUM))
 FIVE = Workload(
@@ -74,5 +76,19 @@ FIVE = Workload(
     ),
 )
 WIDE = Workload("wide", (_COUNT, _USERS, _SUM))
+COUNT = Workload("count", (_COUNT,))
+TWO_COLUMNS = Workload(
+    "two_columns",
+    (
+        _COUNT,
+        _USERS,
+        *(
+            Aggregate(function, f"{function}_{column}", column, 0.0, high)
+            for column, high in (("value", 100.0), ("amount", 1000.0))
+            for function in _OF_VALUES
+        ),
+    ),
+)
+QUANTILES = Workload("quantiles", (Aggregate("quantiles", "at", "value", 0.0, 100.0, (0.05, 0.5, 0.95)),))
 
-WORKLOADS = {workload.name: workload for workload in (COUNT_SUM, FIVE, WIDE)}
+WORKLOADS = {workload.name: workload for workload in (COUNT_SUM, FIVE, WIDE, COUNT, TWO_COLUMNS, QUANTILES)}

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -17,6 +18,7 @@ from benchmarks.contestants.protocol import Answer, Offer, Task, serve
 from benchmarks.tables import Table, write_keys, write_table
 from benchmarks.workloads import KEY, USER, Aggregate, Workload
 from dp_spark import ReleaseSpec, run_release
+from dp_spark.aggregates.quantiles import percent_name
 from dp_spark.engine import aggregation
 from dp_spark.engine.bounding import Salt, bound_contributions
 from dp_spark.engine.features import prepare_rows
@@ -24,6 +26,7 @@ from dp_spark.engine.public_keys import public_keys
 from dp_spark.engine.sources import open_source
 from dp_spark.errors import BudgetError
 from dp_spark.ledger.on_delta import ledger_at
+from dp_spark.plan.cells import release_table
 from dp_spark.plan.planning import plan_release
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.release.draw import draw_query
@@ -37,7 +40,8 @@ _NOTES = {
     "floor_shuffle": "No privacy: the needed columns are shuffled by user, then counted and summed by key. "
     "Whoever bounds what a user contributes has to do at least this.",
     "exact": "No privacy: what the owner would run otherwise, with a distinct count of users.",
-    "dp_spark": "zCDP (the ledger's rho for epsilon 1, delta 1e-6), public keys; until noisy integers are on the driver.",
+    "dp_spark": "zCDP (the ledger's rho for epsilon 1, delta 1e-6), public keys; until noisy rows are on the driver. Quantiles "
+    "are all read from one tree for each partition, of 1,000 leaves and 10 branches (defaults), with 95 % intervals.",
     "release_public": "As dp_spark, as a whole release: validation, ledger, noise, outbox, published Delta table, read back.",
     "release_private": "The same with private partition selection, which costs a privacy-id count.",
 }
@@ -61,7 +65,7 @@ def exact(spark: SparkSession, task: Task) -> Answer:
 
 
 def _exact_column(item: Aggregate) -> Column:
-    return (F.sum(item.column) if item.function == "sum" else F.avg(item.column)).alias(item.name)
+    return {"sum": F.sum, "mean": F.avg}[item.function](item.column).alias(item.name)
 
 
 def _count_and_sum(rows: DataFrame, workload: Workload) -> DataFrame:
@@ -74,20 +78,33 @@ def _collect(frame: DataFrame) -> Answer:
 
 def to_noisy_rows(spark: SparkSession, task: Task) -> Answer:
     """What a release does between its ledger and its outbox, with public keys that are listed in the file."""
+    stages = _Stages()
+    stages.begin("plan")
     spec = _spec(task, {"public": {"values": {KEY: list(range(task.partitions))}}})
     with settings(spark, {**RELEASE_SETTINGS, "spark.sql.session.timeZone": spec.timezone}):
         frame = open_source(spark, spec.source, where="source")
         assert spec.public_partitions is not None
         keys = public_keys(spark, spec.public_partitions, {KEY: frame.schema[KEY].dataType}, spec.timezone)
         plan = plan_release(spec, "zcdp", keys.table.num_rows)
-        queries = list(plan.mechanisms)
+        queries = list(plan.queries)
+        stages.begin("read and aggregate")
         rows = prepare_rows(frame, spec.unit_columns, spec.group_by, queries, keys.frame(spark))
         bounded = bound_contributions(rows, plan.bounds, Salt.fresh())
         found = aggregation.collect(aggregation.aggregate(bounded, queries), bounded, queries)
         found = aggregation.fill_public(found, keys)
-        for query, integers in found.values.items():
-            draw_query(plan, query, integers)
-    return Answer(found.keys.num_rows)
+        stages.begin("noise")
+        noisy = {query: draw_query(plan, query, found.values[query])[0] for query in queries}
+        stages.begin("cells")
+        released = release_table(plan, found.keys, noisy)
+        stages.begin("")
+    return Answer(released.num_rows, stages.seconds, _quantiles(task, released))
+
+
+def _quantiles(task: Task, released: pa.Table) -> list[list[float]]:
+    """The released quantiles of each key, in the order of keys."""
+    ordered = released.sort_by(KEY)
+    names = [f"{item.name}_{percent_name(share)}" for item in task.workload.aggregates for share in item.shares]
+    return [list(of_key) for of_key in zip(*(ordered.column(name).to_pylist() for name in names), strict=True)]
 
 
 def release(spark: SparkSession, task: Task, *, private: bool) -> Answer:
@@ -139,8 +156,9 @@ def _spec(task: Task, partitions: dict[str, Any]) -> ReleaseSpec:
 
 
 def _aggregate(item: Aggregate) -> dict[str, Any]:
-    named = {"function": item.function, "name": item.name}
-    return named | ({"column": item.column, "min_value": item.low, "max_value": item.high} if item.column else {})
+    named: dict[str, Any] = {"function": item.function, "name": item.name}
+    named |= {"column": item.column, "min_value": item.low, "max_value": item.high} if item.column else {}
+    return named | ({"quantiles": item.shares} if item.shares else {})
 
 
 def open_ledger(spark: SparkSession, task: Task) -> Answer:

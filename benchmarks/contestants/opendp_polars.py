@@ -44,7 +44,7 @@ def _expression(item: Aggregate) -> pl.Expr:
         return pl.col(USER).dp.n_unique(signed=True).alias(item.name)
     column = pl.col(item.column).fill_null(0.0).fill_nan(0.0)
     bounds = (item.low, item.high)
-    return (column.dp.sum(bounds) if item.function == "sum" else column.dp.mean(bounds)).alias(item.name)
+    return {"sum": column.dp.sum, "mean": column.dp.mean}[item.function](bounds).alias(item.name)
 
 
 def start() -> Offer:

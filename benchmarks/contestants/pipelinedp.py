@@ -23,7 +23,8 @@ _METRICS = {
 }
 _NOTE = (
     "(epsilon 1, delta 1e-6) with the naive accountant and Gaussian noise, public partitions. "
-    "A call has one value column, so `five` takes two calls that share the accountant."
+    "A call has one value column, so `five` takes two calls that share the accountant. Quantiles (PERCENTILE) are all read "
+    "from one tree for each partition, of height 4 and 16 branches, which cannot be set: 65,536 leaves."
 )
 
 
@@ -37,7 +38,17 @@ def aggregate(spark: SparkSession, task: Task) -> Answer:
     released = [_one_column(engine, source, task, index) for index in range(len(columns))]
     accountant.compute_budgets()
     rows = [result.collect() for result in released]
-    return Answer(len(rows[0]))
+    return Answer(len(rows[0]), quantiles=_quantiles(task, dict(rows[0])))
+
+
+def _quantiles(task: Task, released: dict[int, Any]) -> list[list[float]]:
+    """The released quantiles of each key, in the order of keys."""
+    names = [f"percentile_{percent}" for item in task.workload.aggregates for percent in _percents(item)]
+    return [[getattr(released[key], name) for name in names] for key in range(task.partitions)] if names else []
+
+
+def _percents(item: Aggregate) -> list[int]:
+    return [round(share * 100) for share in item.shares]
 
 
 def _one_column(engine: pipeline_dp.DPEngine, rows: RDD[Any], task: Task, index: int) -> RDD[Any]:
@@ -54,13 +65,19 @@ def _one_column(engine: pipeline_dp.DPEngine, rows: RDD[Any], task: Task, index:
 def _params(workload: Workload, wanted: list[Aggregate]) -> pipeline_dp.AggregateParams:
     clipped = next(item for item in wanted if item.column)
     return pipeline_dp.AggregateParams(
-        metrics=[_METRICS[item.function] for item in wanted],
+        metrics=[metric for item in wanted for metric in _metrics(item)],
         noise_kind=pipeline_dp.NoiseKind.GAUSSIAN,
         max_partitions_contributed=workload.max_partitions,
         max_contributions_per_partition=workload.max_rows,
         min_value=clipped.low,
         max_value=clipped.high,
     )
+
+
+def _metrics(item: Aggregate) -> list[pipeline_dp.aggregate_params.Metric]:
+    if item.function == "quantiles":
+        return [Metrics.PERCENTILE(percent) for percent in _percents(item)]
+    return [_METRICS[item.function]]
 
 
 def start() -> Offer:

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, TextIO
@@ -41,10 +41,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call brought to the driver: the number of rows, and the seconds of each stage where there are stages."""
+    """What a call brought to the driver.
+
+    Attributes:
+        rows: The number of rows.
+        stages: The seconds of each stage, where there are stages.
+        quantiles: Where quantiles were released: those of each key, from 0, one for each share.
+    """
 
     rows: int
     stages: Mapping[str, float] = field(default_factory=dict)
+    quantiles: Sequence[Sequence[float]] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,8 @@ def _answer(offer: Offer, request: dict[str, Any]) -> dict[str, Any]:
         return {"error": _first_line(error)}
     peak = peaks()
     offer.settle()
-    return {"seconds": round(seconds, 3), "rows": answer.rows, "stages": dict(answer.stages), "peak_mib": peak}
+    found = {"rows": answer.rows, "stages": dict(answer.stages), "quantiles": list(answer.quantiles)}
+    return {"seconds": round(seconds, 3), "peak_mib": peak, **found}
 
 
 def _first_line(error: Exception) -> str:
