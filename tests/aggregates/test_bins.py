@@ -101,19 +101,19 @@ def drawn(*aggregates: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("aggregates", "published", "nodes"),
+    ("aggregates", "published", "nodes", "bins"),
     [
-        ([{**QUANTILES, "resolution": 100}], 9, 12),
-        ([{**QUANTILES, "resolution": 10}], 9, 0),
-        ([{**QUANTILES, "resolution": 100}, {"function": "median", "name": "m", **BOUNDS}], 12, 24),
-        ([{**QUANTILES, "resolution": 100}, {**HISTOGRAM, "function": "cdf", **TEN, "resolution": 100}], 9 + 102, 112),
-        ([{**HISTOGRAM, **TEN}], 12, 0),
+        ([{**QUANTILES, "resolution": 100}], 9, 12, 102),
+        ([{**QUANTILES, "resolution": 10}], 9, 0, 12),
+        ([{**QUANTILES, "resolution": 100}, {"function": "median", "name": "m", **BOUNDS}], 12, 24, 102 + 1002),
+        ([{**QUANTILES, "resolution": 100}, {**HISTOGRAM, "function": "cdf", **TEN, "resolution": 100}], 9 + 102, 112, 102),
+        ([{**HISTOGRAM, **TEN}], 12, 0, 12),
     ],
     ids=["searched", "one level", "two trees", "read whole", "bins"],
 )
-def test_the_driver_is_asked_for_what_it_holds(aggregates: list[dict[str, Any]], published: int, nodes: int) -> None:
+def test_the_driver_is_asked_for_what_it_holds(aggregates: list[dict[str, Any]], published: int, nodes: int, bins: int) -> None:
     plan = plan_release(release_spec(aggregates=aggregates), "basic", None)
-    assert (plan.published_numbers, plan.tree_nodes) == (1 + published, nodes)
+    assert (plan.published_numbers, plan.tree_nodes, plan.bins) == (1 + published, nodes, bins)
 
 
 def test_one_draw_serves_quantiles_distribution_function_and_histogram_of_a_grid() -> None:
