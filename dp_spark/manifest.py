@@ -33,6 +33,8 @@ FORMAT_1, COMBINED_FORMAT_1 = "dp_spark.manifest/1", "dp_spark.combined/1"
 PARTIES = "parties"
 #: As many edges or texts stand in a column's comment.
 _SHOWN_BINS = 50
+#: And so many characters of a text, and of a meaning, which tells a condition as its author wrote it; the manifest has all.
+_SHOWN_OF_A_TEXT, _SHOWN_OF_A_MEANING = 40, 1_000
 _FORMATS = (FORMAT, COMBINED_FORMAT, FORMAT_1, COMBINED_FORMAT_1)
 
 
@@ -280,7 +282,16 @@ def column_comments(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def _comment(column: Mapping[str, Any]) -> str:
     noise = [f"with discrete {column['error']['mechanism']} noise"] if "mechanism" in column.get("error", {}) else []
-    return "; ".join([column["meaning"], *_bins(column), *noise, *column.get("notes", [])])
+    return "; ".join([_cut(column["meaning"], _SHOWN_OF_A_MEANING), *_bins(column), *noise, *column.get("notes", [])])
+
+
+def _cut(text: str, most: int) -> str:
+    """At most so many characters of a text.
+
+    >>> _cut("abcdef", 6), _cut("abcdefg", 6)
+    ('abcdef', 'abc...')
+    """
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def edge_text(edge: float) -> str:
@@ -300,7 +311,7 @@ def _bins(column: Mapping[str, Any]) -> list[str]:
     """
     for name in ("edges", "values"):
         if name in column:
-            items = [edge_text(item) if name == "edges" else str(item) for item in column[name]]
+            items = [edge_text(item) if name == "edges" else _cut(str(item), _SHOWN_OF_A_TEXT) for item in column[name]]
             shown = items if len(items) <= _SHOWN_BINS else [*items[:2], "...", items[-1]]
             return [f"{name} {', '.join(shown)}"]
     return []

@@ -50,6 +50,8 @@ _LOCAL = {
     "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",
     # A group limit below each window drops hardly any row that the first pass of bounding has left (ADR 7).
     "spark.sql.optimizer.windowGroupLimitThreshold": "-1",
+    # Spark's limit of 1 GiB would end a charged release by how many partitions and bins the data have.
+    "spark.driver.maxResultSize": "0",
 }
 
 

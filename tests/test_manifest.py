@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from decimal import Decimal
 from statistics import NormalDist
 from typing import Any
@@ -264,6 +265,16 @@ def of_first_format(found: dict[str, Any]) -> dict[str, Any]:
 def described(found: dict[str, Any]) -> dict[str, Any]:
     columns = [{name: item for name, item in column.items() if name != "comment"} for column in columns_of(found)]
     return {**found, "format": FORMAT, "columns": columns}
+
+
+def test_a_comment_is_short_however_long_the_texts_are() -> None:
+    """Beside what the manifest has in full: a listed text, and a condition in the meaning."""
+    told = {"name": "h", "type": "array<bigint>", "meaning": "values where " + "x" * 9_000, "notes": ["others are not counted"]}
+    found = described(manifest())
+    found["columns"] += [{**told, "values": ["a", *("y" * 1000 for _ in range(49))]}]
+    comment = column_comments(found)["h"]
+    assert len(comment) < 3_500
+    assert re.fullmatch(r"values where x+\.\.\.; values a(, y{37}\.\.\.){49}; others are not counted", comment)
 
 
 def test_each_column_has_a_comment() -> None:

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 
 from dp_spark import session
 from dp_spark.errors import DpSparkError
+from dp_spark.installed import conf_file
 from dp_spark.session import get_session
 
 
@@ -27,8 +28,18 @@ def test_a_collector_that_was_chosen_is_the_only_one(monkeypatch: pytest.MonkeyP
     assert "GC" not in session._local_settings(False)["spark.driver.extraJavaOptions"]
 
 
+def test_what_a_local_session_is_given_the_file_for_spark_submit_gives_too() -> None:
+    """One of them without the other would end a release by the number of its bins, after the charge."""
+    lines = conf_file("spark-defaults.conf").read_text(encoding="utf-8").splitlines()
+    shipped = dict(line.split() for line in lines if line and not line.startswith("#"))
+    local = session._local_settings(False)
+    assert {key for key in local.keys() & shipped.keys() if local[key] != shipped[key]} == set()
+    assert "spark.driver.maxResultSize" in local.keys() & shipped.keys()
+
+
 def test_the_session_that_is_there_is_the_one_we_get(spark: SparkSession) -> None:
     assert get_session() is spark
+    assert spark.conf.get("spark.driver.maxResultSize") == "0", "it is in force"
 
 
 # --- Spark Connect and versions ---------------------------------------------------------------------------------------------

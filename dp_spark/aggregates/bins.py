@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -23,8 +21,8 @@ from dp_spark.schema.model import Clip, no_bool
 
 #: The most bins of a histogram: its cells are arrays of as many.
 MOST_BINS = 1_000
-#: As many edges or texts stand in a label; more are told by their digest.
-_TOLD = 20
+#: The most characters of a listed text: manifests hold them all.
+MOST_CHARACTERS = 1_000
 
 Number = Annotated[float, BeforeValidator(no_bool)]
 
@@ -39,7 +37,8 @@ def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-Texts = Annotated[tuple[str, ...], Field(min_length=1, max_length=MOST_BINS), AfterValidator(_each_once)]
+Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
+Texts = Annotated[tuple[Text, ...], Field(min_length=1, max_length=MOST_BINS), AfterValidator(_each_once)]
 
 
 def bins_query(values: Values, grid: Grid, shape: TreeShape) -> Query:
@@ -66,16 +65,10 @@ def bins_query(values: Values, grid: Grid, shape: TreeShape) -> Query:
 
 def _told(grid: Grid) -> dict[str, Any]:
     if isinstance(grid, Listed):
-        return {"values": _short(grid.values)}
+        return {"values": grid.values}
     if grid.is_even:
         return {"bounds": [grid.edges[0], grid.edges[-1]], "bins": grid.bins}
-    return {"edges": _short(grid.edges)}
-
-
-def _short(items: Sequence[Any]) -> list[Any] | str:
-    if len(items) <= _TOLD:
-        return list(items)
-    return "sha256:" + hashlib.sha256(json.dumps(list(items)).encode()).hexdigest()
+    return {"edges": grid.edges}
 
 
 def levels_over(grid: Grid) -> int:

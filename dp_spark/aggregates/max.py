@@ -1,4 +1,4 @@
-"""What stands for the largest value of a column: a quantile near 1, which the author has to name."""
+"""What stands for the largest value of a column: a quantile above 0.5, which the author has to name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dp_spark.schema.model import no_bool
 
 
 class Max(OnePlace):
-    """A quantile near 1 of numbers that are clipped to [min_value, max_value]. The largest value itself is somebody's own."""
+    """A quantile above 0.5 of numbers clipped to [min_value, max_value]. The largest value itself is somebody's own."""
 
     released_as: ClassVar[str] = (
-        "`<name>`, `<name>_low`, `<name>_high` DOUBLE: a quantile near 1 and the ends of its 95 % interval"
+        "`<name>`, `<name>_low`, `<name>_high` DOUBLE: a quantile above 0.5 and the ends of its 95 % interval"
     )
 
     function: Literal["max"]
@@ -29,4 +29,4 @@ class Max(OnePlace):
     @property
     @override
     def notes(self) -> list[str]:
-        return ["not the largest value, which is one unit's own: a quantile near 1 stands for it"]
+        return [f"not the largest value, which is one unit's own: the {self.quantile:g} quantile stands for it"]

@@ -1,4 +1,4 @@
-"""What stands for the smallest value of a column: a quantile near 0, which the author has to name."""
+"""What stands for the smallest value of a column: a quantile below 0.5, which the author has to name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dp_spark.schema.model import no_bool
 
 
 class Min(OnePlace):
-    """A quantile near 0 of numbers that are clipped to [min_value, max_value]. The smallest value itself is somebody's own."""
+    """A quantile below 0.5 of numbers clipped to [min_value, max_value]. The smallest value itself is somebody's own."""
 
     released_as: ClassVar[str] = (
-        "`<name>`, `<name>_low`, `<name>_high` DOUBLE: a quantile near 0 and the ends of its 95 % interval"
+        "`<name>`, `<name>_low`, `<name>_high` DOUBLE: a quantile below 0.5 and the ends of its 95 % interval"
     )
 
     function: Literal["min"]
@@ -29,4 +29,4 @@ class Min(OnePlace):
     @property
     @override
     def notes(self) -> list[str]:
-        return ["not the smallest value, which is one unit's own: a quantile near 0 stands for it"]
+        return [f"not the smallest value, which is one unit's own: the {self.quantile:g} quantile stands for it"]

@@ -21,7 +21,7 @@ from dp_spark.engine.columns import column
 from dp_spark.engine.sources import open_source
 from dp_spark.manifest import confidence_intervals, value_columns
 from dp_spark.noise_width import error_width
-from dp_spark.published.cells import cell, key_text, shown
+from dp_spark.published.cells import cell, elements, key_text
 from dp_spark.release.publication import ReleaseResult
 from dp_spark.spark.settings import RELEASE_SETTINGS, settings
 from dp_spark.spec.release_spec import ReleaseSpec
@@ -30,7 +30,7 @@ _SHOWN_ROWS = 12
 
 
 def compare(spark: SparkSession, spec: ReleaseSpec, result: ReleaseResult) -> list[dict[str, Any]]:
-    """The released rows, each with the exact values of its partition under ``exact_<name>``."""
+    """The released rows, each with the exact values of its partition under ``exact_<column>``, for each column of values."""
     with settings(spark, {**RELEASE_SETTINGS, "spark.sql.session.timeZone": spec.timezone}):
         frame = preprocess.apply_steps(spark, open_source(spark, spec.source, where="source"), spec)
         for name in spec.unit_columns:
@@ -39,8 +39,20 @@ def compare(spark: SparkSession, spec: ReleaseSpec, result: ReleaseResult) -> li
     rows = [] if result.rows is None else result.rows.to_pylist()
     for row in rows:
         partition = found.get(tuple(row[key] for key in spec.group_by), {})
-        row.update({f"exact_{item.name}": partition.get(item.name, 0) for item in spec.aggregates})
+        for item in spec.aggregates:
+            columns = [column for column in value_columns(result.manifest) if column["aggregate"] == item.name]
+            exact = _for_each(columns, row, partition.get(item.name))
+            row.update({f"exact_{column['name']}": value for column, value in zip(columns, exact, strict=True)})
     return rows
+
+
+def _for_each(columns: list[dict[str, Any]], row: Mapping[str, Any], exact: Any) -> list[Any]:
+    """The exact value of each column of an aggregate: quantiles are a list, one for each; a cell of many is itself a list."""
+    if columns[0]["error"]["rule"] == "interval":
+        return [None] * len(columns) if exact is None else list(exact)
+    many = row[columns[0]["name"]]
+    nothing = [0] * len(many) if isinstance(many, list) else 0
+    return [nothing if exact is None else exact]
 
 
 def _exact(frame: DataFrame, spec: ReleaseSpec) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -69,8 +81,8 @@ def comparison_table(rows: list[dict[str, Any]], result: ReleaseResult) -> Table
     for row in rows[:_SHOWN_ROWS]:
         cells = [escape(key_text(row[key])) for key in result.manifest["group_by"]]
         for item in values:
-            exact = row[f"exact_{item['name']}"]
-            cells.append(f"{shown(exact, error_width(item['error']))} → {cell(row, item)}")
+            exact = elements(row[f"exact_{item['name']}"], _width(row, item["error"]))
+            cells.append(f"{exact} → {cell(row, item)}")
         table.add_row(*cells)
     table.caption = (
         "Exact values count every row; released ones count at most the contribution bounds' share of each unit, "
@@ -79,8 +91,28 @@ def comparison_table(rows: list[dict[str, Any]], result: ReleaseResult) -> Table
     return table
 
 
+def _width(row: Mapping[str, Any], error: Mapping[str, Any]) -> float | None:
+    """How wide an error is that leaves digits a meaning."""
+    if error["rule"] == "interval":
+        return float(row[error["high_column"]] - row[error["low_column"]])
+    return error_width(error)
+
+
+def _intervals(rows: list[dict[str, Any]], manifest: Mapping[str, Any], column: Mapping[str, Any]) -> list[list[Any]]:
+    """For each row the intervals of its cell's elements, of a number the one; None where none is told."""
+    name, error = column["name"], column["error"]
+    ends = None
+    if error["rule"] == "interval":
+        ends = ([row[error["low_column"]] for row in rows], [row[error["high_column"]] for row in rows])
+    stddevs = [row.get(error.get("stddev_column")) for row in rows]
+    found = confidence_intervals(manifest, name, [row[name] for row in rows], stddevs, ends=ends)
+    return [intervals if isinstance(intervals, list) else [intervals] for intervals in found]
+
+
 def coverage(rows: list[dict[str, Any]], manifest: Mapping[str, Any]) -> str:
-    """How many intervals of each column cover the exact value: fewer than 95 in 100 where bounds leave much out.
+    """How many intervals of each column cover the exact value, of cells of many those of all elements.
+
+    They are fewer than 95 in 100 where bounds leave much out.
 
     Args:
         rows: Released rows, each with its exact values.
@@ -88,23 +120,25 @@ def coverage(rows: list[dict[str, Any]], manifest: Mapping[str, Any]) -> str:
     """
     told = []
     for item in value_columns(manifest):
-        name, stddev = item["name"], item["error"]["stddev_column"]
-        intervals = confidence_intervals(manifest, name, [row[name] for row in rows], [row[stddev] for row in rows])
-        known = [(pair, row[f"exact_{name}"]) for pair, row in zip(intervals, rows, strict=True) if pair is not None]
+        name, known = item["name"], []
+        for row, intervals in zip(rows, _intervals(rows, manifest, item), strict=True):
+            exact = row[f"exact_{name}"]
+            exacts = exact if isinstance(exact, list) else [exact]
+            known += [(pair, value) for pair, value in zip(intervals, exacts, strict=True) if pair is not None]
         covered = sum(exact is not None and low <= exact <= high for (low, high), exact in known)
         told.append(f"{name} {covered} of {len(known)}")
     return ", ".join(told)
 
 
 def write_charts(rows: list[dict[str, Any]], result: ReleaseResult, folder: Path) -> list[Path]:
-    """One chart of the last aggregate, as a self-contained page and as a picture; none without altair."""
-    if importlib.util.find_spec("altair") is None or not rows:
+    """One chart of the last column of numbers, as a self-contained page and as a picture; none without altair."""
+    columns = [item for item in value_columns(result.manifest) if rows and not isinstance(rows[0][item["name"]], list)]
+    if importlib.util.find_spec("altair") is None or not columns:
         return []
     import altair as alt
 
-    shown_column, keys = value_columns(result.manifest)[-1], result.manifest["group_by"]
-    name = shown_column["name"]
-    points = [point for row in rows if (point := _point(row, keys, shown_column)) is not None]
+    name = columns[-1]["name"]
+    points, keys = _points(rows, result.manifest, columns[-1]), result.manifest["group_by"]
     base = alt.Chart(alt.Data(values=points)).encode(
         x=alt.X("partition:N", sort=None, title=", ".join(keys), axis=alt.Axis(labelAngle=-60))
     )
@@ -126,16 +160,17 @@ def write_charts(rows: list[dict[str, Any]], result: ReleaseResult, folder: Path
     return paths
 
 
-def _point(row: dict[str, Any], keys: list[str], shown_column: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A cell with its interval; None where no interval is told."""
-    name, error = shown_column["name"], shown_column["error"]
-    width = error_width(error, row[error["stddev_column"]])
-    if width is None:
-        return None
-    return {
-        "partition": ", ".join(key_text(row[key]) for key in keys),
-        "exact": row[f"exact_{name}"],
-        "released": row[name],
-        "low": row[name] - width,
-        "high": row[name] + width,
-    }
+def _points(rows: list[dict[str, Any]], manifest: Mapping[str, Any], column: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The cells of a column of numbers with their intervals; without those of which none is told."""
+    name = column["name"]
+    return [
+        {
+            "partition": ", ".join(key_text(row[key]) for key in manifest["group_by"]),
+            "exact": row[f"exact_{name}"],
+            "released": row[name],
+            "low": interval[0],
+            "high": interval[1],
+        }
+        for row, [interval] in zip(rows, _intervals(rows, manifest, column), strict=True)
+        if interval is not None
+    ]

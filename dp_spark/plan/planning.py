@@ -117,6 +117,11 @@ class ReleasePlan:
         ]
         return sum(query.width if self.aims(query) is None else shape.branches + 2 for query, shape in trees)
 
+    @property
+    def bins(self) -> int:
+        """How many bins of a row can have a value, with those outside: the driver holds a count of each that has one."""
+        return sum(query.measure.shape.leaves + 2 for query in self.mechanisms if isinstance(query.measure, Bins))
+
     def noises_of(self, aggregate: Aggregate) -> list[Noise]:
         """The noise of an aggregate's queries, in their order."""
         return [self.noise_of(query) for query in aggregate.queries()]

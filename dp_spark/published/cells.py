@@ -57,11 +57,21 @@ def cell(row: Mapping[str, Any], column: Mapping[str, Any]) -> str:
         low, high = row[error["low_column"]], row[error["high_column"]]
         return f"{shown(value, high - low)} ({shown(low, high - low)} to {shown(high, high - low)})"
     width = error_width(error, row.get(error.get("stddev_column")))
-    return f"{_elements(value, width)} ± {'?' if width is None else shown(width, width)}"
+    return f"{elements(value, width)} ± {'?' if width is None else shown(width, width)}"
 
 
-def _elements(value: Any, width: float | None) -> str:
-    """A number, or the first of many."""
+def elements(value: Any, width: float | None) -> str:
+    """A number, or the first of many.
+
+    Args:
+        value: A cell, or an exact value beside it.
+        width: The size of its error, as far as one is known.
+
+    >>> elements([1, 2], None), elements(None, 2.0)
+    ('1, 2', 'null')
+    """
+    if value is None:
+        return "null"
     if not isinstance(value, list):
         return shown(value, width)
     more = [f"… {len(value)} in all"] if len(value) > _SHOWN_ELEMENTS else []

@@ -105,6 +105,7 @@ def _check(job: Job, state: LedgerState, progress: New | Charged) -> Checked:
     checked = validate(job.spark, job.written, job.spec, state, job.release_id)
     check_trial(job.spark, job.spec, checked.read, checked.joined)
     if checked.keys is not None:
-        check_fits(job.spark, checked.keys.table.num_rows, checked.plan.published_numbers, checked.plan.tree_nodes)
+        plan = checked.plan
+        check_fits(job.spark, checked.keys.table.num_rows, plan.published_numbers, plan.tree_nodes, plan.bins)
     job.outbox.create()  # where it cannot be made, nothing is charged
     return checked

@@ -8,7 +8,9 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from dp_spark.errors import said_together
 from dp_spark.schema.messages import to_spec_error
+from dp_spark.schema.texts import half_characters
 
 #: The most digits of a budget or weight, before and behind the point: far more than anybody means.
 MAX_PLACES = 60
@@ -72,6 +74,9 @@ class Model(BaseModel):
         Raises:
             SpecError: Naming the key, what is wrong with it, and the mend.
         """
+        halves = list(half_characters(obj))
+        if halves:
+            raise said_together(halves)
         try:
             return super().model_validate(obj, **options)
         except ValidationError as error:

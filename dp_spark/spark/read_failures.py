@@ -45,7 +45,8 @@ FAILURES = (
             "ArrowCapacity",
         ),
         "memory ran out",
-        f"give driver and executors more memory (spark.driver.memory, spark.executor.memory), then {_AGAIN}",
+        "give driver and executors more memory (spark.driver.memory, spark.executor.memory), and results no limit of their own "
+        f"(spark.driver.maxResultSize=0), then {_AGAIN}",
         DpSparkError,
     ),
     Failure(

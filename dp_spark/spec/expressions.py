@@ -40,6 +40,8 @@ _ADDING = (exp.Add, exp.Sub, exp.SafeAdd, exp.SafeSubtract)
 # Operators that Spark looks up by name like a function, and what it writes trim(both ..) and the like as.
 _LOOKED_UP = frozenset(("between", "btrim", "ilike", "in", "like", "ltrim", "not", "regexp", "rlike", "rtrim"))
 _MOST_TOKENS = 500
+#: With the parameters in it: conditions and definitions of units are told in manifests and ledger entries.
+_MOST_CHARACTERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,22 @@ def _words_to_quote(text: str, parameters: Mapping[str, bool | int | Decimal | s
     return words_to_quote(text, tokens, NO_COLUMNS, passes) if len(tokens) <= _MOST_TOKENS else []
 
 
+def _check_length(text: str, where: str) -> None:
+    if len(text) > _MOST_CHARACTERS:
+        raise SpecError(
+            f"is too long: more than {_MOST_CHARACTERS:,} characters, its parameters among them",
+            where=where,
+            mend="shorten its texts, or compare with a column of a public table that a step joins",
+        )
+
+
 def _checked(text: str, parameters: Mapping[str, bool | int | Decimal | str], where: str) -> Expression:
+    _check_length(text, where)
     tokens = tokens_of(text, where)
     if not 0 < len(tokens) <= _MOST_TOKENS or "${" in text:
         raise SpecError("is empty, too long, or holds ${", where=where, mend="write one expression; use parameters")
     bound = with_literals(text, tokens, parameters)
+    _check_length(bound, where)
     for problem in text_problems(bound, tokens_of(bound, where)):
         raise refused(problem, where)
     tree = parse(text, where)

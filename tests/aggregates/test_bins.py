@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pyarrow as pa
@@ -56,6 +57,8 @@ def test_names_of_quantiles() -> None:
         ([{**HISTOGRAM, "edges": ["a", "b"]}], "aggregates.0.edges.0", "number"),
         ([{**HISTOGRAM, "values": [1, 2]}], "aggregates.0.values.0", "text"),
         ([{**HISTOGRAM, "values": ["a", "a"]}], "aggregates.0.values", "twice"),
+        ([{**HISTOGRAM, "values": ["a", "b" * 1001]}], "aggregates.0.values.1", "at most 1000 characters (mend: shorten"),
+        ([{**HISTOGRAM, "values": ["a", "b\ud800"]}], "aggregates.0.values.1", "half of a surrogate pair"),
         ([{**HISTOGRAM, "values": ["a"], "per_unit": "max"}], "aggregates.0", "per_unit"),
         ([{**HISTOGRAM, "min_value": 0, "resolution": 10}], "aggregates.0", "go together"),
         ([{**HISTOGRAM, "edges": [0, 1e-14, 1], "per_unit": "sum"}], "aggregates.h", "too narrow"),
@@ -101,19 +104,19 @@ def drawn(*aggregates: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("aggregates", "published", "nodes"),
+    ("aggregates", "published", "nodes", "bins"),
     [
-        ([{**QUANTILES, "resolution": 100}], 9, 12),
-        ([{**QUANTILES, "resolution": 10}], 9, 0),
-        ([{**QUANTILES, "resolution": 100}, {"function": "median", "name": "m", **BOUNDS}], 12, 24),
-        ([{**QUANTILES, "resolution": 100}, {**HISTOGRAM, "function": "cdf", **TEN, "resolution": 100}], 9 + 102, 112),
-        ([{**HISTOGRAM, **TEN}], 12, 0),
+        ([{**QUANTILES, "resolution": 100}], 9, 12, 102),
+        ([{**QUANTILES, "resolution": 10}], 9, 0, 12),
+        ([{**QUANTILES, "resolution": 100}, {"function": "median", "name": "m", **BOUNDS}], 12, 24, 102 + 1002),
+        ([{**QUANTILES, "resolution": 100}, {**HISTOGRAM, "function": "cdf", **TEN, "resolution": 100}], 9 + 102, 112, 102),
+        ([{**HISTOGRAM, **TEN}], 12, 0, 12),
     ],
     ids=["searched", "one level", "two trees", "read whole", "bins"],
 )
-def test_the_driver_is_asked_for_what_it_holds(aggregates: list[dict[str, Any]], published: int, nodes: int) -> None:
+def test_the_driver_is_asked_for_what_it_holds(aggregates: list[dict[str, Any]], published: int, nodes: int, bins: int) -> None:
     plan = plan_release(release_spec(aggregates=aggregates), "basic", None)
-    assert (plan.published_numbers, plan.tree_nodes) == (1 + published, nodes)
+    assert (plan.published_numbers, plan.tree_nodes, plan.bins) == (1 + published, nodes, bins)
 
 
 def test_one_draw_serves_quantiles_distribution_function_and_histogram_of_a_grid() -> None:
@@ -155,7 +158,27 @@ def test_labels_of_other_bins_are_others() -> None:
     queries = [BY_FUNCTION["histogram"].model_validate({**HISTOGRAM, **grid}).queries()[0] for grid in grids]
     labels = [query.label for query in queries]
     assert len(set(labels)) == len(labels)
-    assert max(map(len, labels)) < 200
+    assert max(map(len, labels)) < 400
+
+
+def test_labels_of_long_texts_are_short_and_their_own() -> None:
+    """What a text cannot be stands for one, so no other text has its label."""
+    long, other = "a" * 301, "a" * 300 + "b"
+    asked: list[dict[str, Any]] = [
+        {"values": [long]},
+        {"values": [other]},
+        {"values": [f"{text}{'x' * 900}" for text in range(1000)]},
+        {"edges": [value / 7 for value in range(1001)]},
+        *({"edges": [0, 1], "column": text} for text in (long, other)),
+        *({"edges": [0, 1], "where": f"x = '{text}'"} for text in (long, other)),
+    ]
+    labels = [BY_FUNCTION["histogram"].model_validate({**HISTOGRAM, **options}).queries()[0].label for options in asked]
+    assert len(set(labels)) == len(labels)
+    assert max(map(len, labels)) < 400
+    [digest] = json.loads(labels[0].removeprefix("bins"))["values"].items()
+    as_text = BY_FUNCTION["histogram"].model_validate({**HISTOGRAM, "values": list(digest)}).queries()[0].label
+    assert as_text not in labels
+    assert json.loads(as_text.removeprefix("bins"))["values"] == list(digest), "short texts are told"
 
 
 def test_shares_of_parties_are_weighted_and_their_weights_err() -> None:

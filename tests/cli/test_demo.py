@@ -12,7 +12,7 @@ from checkout import ROOT
 from release_helpers import Outcome
 
 from dp_spark.cli import demo
-from dp_spark.cli.demo_comparison import comparison_table, coverage
+from dp_spark.cli.demo_comparison import comparison_table, coverage, write_charts
 from dp_spark.cli.demo_scenarios import SCENARIOS
 from dp_spark.spec.release_spec import ReleaseSpec
 
@@ -101,6 +101,33 @@ def test_a_demo_counts_the_intervals_that_cover() -> None:
         ["119 → 100 ± 20", "121 → 100 ± 20", "50 → 100 ± 20"],
         ["6.00 → 5.0 ± 2.0", "8.00 → 5.0 ± 2.0", "5.00 → 5.00 ± ?"],
     ]
+
+
+def test_a_demo_shows_intervals_that_are_columns_and_cells_of_many(tmp_path: Path) -> None:
+    """Of a partition that no row is in, nothing is known of quantiles."""
+    noise = {"mechanism": "gaussian"}
+    ends = {"rule": "interval", "level": 0.95, "low_column": "q_p5_low", "high_column": "q_p5_high"}
+    constant = {"rule": "constant", "noise_scale": 10, "granularity": 1, "stddev_column": "h_stddev"}
+    columns = [
+        {"name": "q_p5", "aggregate": "q", "error": {**noise, **ends}},
+        {"name": "h", "aggregate": "h", "error": {**noise, **constant}},
+    ]
+    result: Any = SimpleNamespace(manifest={"columns": columns, "group_by": ["g"], "name": "r"})
+    cells = {"q_p5_low": 2.0, "q_p5": 2.5, "q_p5_high": 4.0, "h": [100, 200, 300], "h_stddev": 10.0}
+    rows = [
+        {"g": "a", **cells, "exact_q_p5": 4.0, "exact_h": [119, 221, 300]},
+        {"g": "b", **cells, "exact_q_p5": 1.9, "exact_h": [0, 0, 0]},
+        {"g": "c", **cells, "exact_q_p5": None, "exact_h": [100, 100, 300]},
+    ]
+    assert coverage(rows, result.manifest) == "q_p5 1 of 3, h 4 of 9"
+    assert [list(column.cells) for column in comparison_table(rows, result).columns][1:] == [
+        [f"{exact} → 2.5 (2.0 to 4.0)" for exact in ("4.0", "1.9", "null")],
+        [f"{exact} → 100, 200, 300 ± 20" for exact in ("119, 221, 300", "0, 0, 0", "100, 100, 300")],
+    ]
+    [page, _] = write_charts(rows, result, tmp_path)
+    assert '"low": 2.0' in page.read_text(encoding="utf-8"), "of the last column of numbers"
+    del columns[0]
+    assert write_charts(rows, result, tmp_path) == []
 
 
 def test_a_demo_without_its_data_says_what_to_install(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from dp_spark.errors import SourceError
 from dp_spark.manifest import value_columns
 from dp_spark.plan.cells import release_table
 from dp_spark.plan.planning import ReleasePlan
+from dp_spark.schema.reading import parse_yaml
 
 GRID = {"column": "value", "min_value": 0, "max_value": 100, "resolution": 10}
 MEDIAN = {"function": "median", "name": "mid", **GRID}
@@ -62,3 +64,34 @@ def test_what_parties_lack_is_said_with_a_mend(asked: list[dict[str, Any]], reas
     with pytest.raises(SourceError, match=reason) as caught:
         combine_rows([party(found, "A", [1] * 12), party(found, "B", [1] * 12)])
     assert "release again" in caught.value.mend
+
+
+def test_what_is_said_of_a_tree_that_is_finer_than_a_cdf_is_followed_word_for_word() -> None:
+    """A cdf has at most 1,000 bins, so a median of 10,000 leaves is to have as many."""
+    fine = {"column": "value", "min_value": 0, "max_value": 100, "resolution": 10_000, "where": "value > 1"}
+    asked: list[dict[str, Any]] = [{"function": "median", "name": "mid", **fine}]
+    with pytest.raises(SourceError, match="distribution functions do") as caught:
+        combined(asked)
+    [(resolution, name)] = re.findall(r"set resolution: (\d+) in (\w+)", caught.value.mend)
+    asked = [{**asked[0], "name": name, "resolution": int(resolution)}]
+    for text in re.findall(r"\{.*?, name: \.\.\.\}", caught.value.mend):
+        asked.append({**parse_yaml(text), "name": f"beside_{len(asked)}"})
+    assert [entry["function"] for entry in asked] == ["median", "cdf", "count"]
+    [row] = combined(asked).to_pylist()
+    assert row["mid_low"] <= 50 <= row["mid_high"]
+    assert row["mid"] == pytest.approx(50)
+
+
+def combined(asked: list[dict[str, Any]]) -> pa.Table:
+    """Two parties with one value in each leaf, or a thousand in all."""
+    found = plan(*asked, group_by=[], partitions=None, budget={"epsilon": 50_000, "delta": 1e-6})
+    drawn = {query: np.full((1, query.width), 1000) for query in found.mechanisms}
+    for query, nodes in drawn.items():
+        if isinstance(query.measure, Bins):
+            shape = query.measure.shape
+            for level in range(1, shape.levels + 1):
+                nodes[:, shape.start(level) :] = shape.leaves // shape.nodes(level)
+            nodes[:, [0, shape.branches + 1]] = 0
+    rows = release_table(found, pa.table({"none": [0]}), drawn).drop_columns(["none"])
+    manifests = [manifest_of(found, release_id=f"r-{label}", ledger=f"sha256:{label}") for label in "AB"]
+    return combine_rows([Party(label, manifest, rows) for label, manifest in zip("AB", manifests, strict=True)])

@@ -15,6 +15,7 @@ SECRET = "patient-4711"
     ("text", "what", "code"),
     [
         ("Job aborted: java.lang.OutOfMemoryError: Java heap space", "memory", 1),
+        ("Total size of serialized results of 9 tasks (1100.0 MiB) is bigger than spark.driver.maxResultSize", "memory", 1),
         ("ExecutorLostFailure (executor 3 exited caused by one of the running tasks)", "memory", 1),
         ("java.io.IOException: No space left on device", "disk", 1),
         ("org.apache.hadoop.security.AccessControlException: Permission denied: user=x", "access", 4),
@@ -37,7 +38,7 @@ def test_the_class_is_told_and_the_text_is_not(text: str, what: str, code: int) 
     assert error.exit_code == code
     assert SECRET not in str(error)
     assert error.mend
-    assert "driver's memory and" not in error.mend
+    assert ("spark.driver.maxResultSize=0" in error.mend) == (what == "memory")
 
 
 PY4J = "An error occurred while calling o70.getResult.\n: org.apache.spark.SparkException: Exception thrown in awaitResult: \n"

@@ -505,6 +505,18 @@ def test_deep_nesting_is_refused_without_a_traceback(before: str, after: str) ->
         assert message in refused(before * depth + "x" + after * depth).message
 
 
+def test_an_expression_has_an_end_with_its_parameters_in_it() -> None:
+    """Conditions and definitions of units stand in manifests and in the ledger."""
+    for size, refused_there in ((9_000, False), (10_000, True)):
+        for text, parameters in ((f"x = '{'a' * size}'", {}), ("x = :p", {"p": "a" * size})):
+            if refused_there:
+                with pytest.raises(SpecError, match="too long: more than 10,000 characters") as caught:
+                    check_expression(text, parameters, where="aggregates.n.where")
+                assert (caught.value.where, bool(caught.value.mend)) == ("aggregates.n.where", True)
+            else:
+                assert len(check_expression(text, parameters, where="w").sql) > size
+
+
 @pytest.mark.parametrize(
     ("text", "columns"),
     [
