@@ -49,12 +49,12 @@ def test_open_takes_a_group_and_a_reason(books: MemoryBooks, budget: Cli) -> Non
 
 def test_a_raise_gives_new_totals(books: MemoryBooks, budget: Cli) -> None:
     given = ["--ledger", books.opened().ref, "--dataset", "poor"]
-    with pytest.raises(BudgetError):
+    with pytest.raises(BudgetError, match=r"needs (epsilon|rho)"):
         books.charge("r1", "0.3", "poor")
     human = budget("raise", *given, "--epsilon", "0.28", "--reason", "a little")
     assert (human.code, human.err) == (0, "")
     assert "epsilon 0.28" in human.out
-    with pytest.raises(BudgetError):
+    with pytest.raises(BudgetError, match=r"needs (epsilon|rho)"):
         books.charge("r1", "0.3", "poor")
     document = budget("raise", *given, "--epsilon", "0.3", "--reason", "enough for visits", "--json").document
     assert document["total"] == {"epsilon": 0.3, "delta": 0.0, "rho": None}

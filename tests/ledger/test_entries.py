@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +12,7 @@ import checkout
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from chains import wanted
+from chains import Chain, account, gaussian, laplace, wanted
 
 from dp_spark.errors import BudgetError, DamageError, SpecError
 from dp_spark.ledger.entries import Charge, Entry, Opening, Publication, check_release_id, entry_of, row_of
@@ -21,59 +21,11 @@ from dp_spark.ledger.state import LedgerState
 from dp_spark.privacy.accountants.account import Account
 from dp_spark.privacy.accountants.base import Cost
 from dp_spark.privacy.accountants.conversion import zcdp_from_budget
-from dp_spark.privacy.events import Event, events_to_json
-
-START = datetime(2024, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+from dp_spark.privacy.events import Event
 
 
-def laplace(epsilon: str, delta: str = "0") -> Event:
-    return Event("count", "laplace", 1.0, Decimal(epsilon), None, Decimal(delta))
-
-
-def gaussian(rho: Decimal, delta: str = "0") -> Event:
-    return Event("count", "gaussian", 1.0, None, rho, Decimal(delta))
-
-
-class Book:
-    """Writes a chain of entries as the ledger does."""
-
-    def __init__(self) -> None:
-        self.entries: list[Row] = []
-
-    def add(self, entry: str, dataset: str, **changes: Any) -> Book:
-        written = Row(
-            entry=entry, dataset=dataset, sequence=len(self.entries) + 1, release_id=None, file_digest=None, accountant="basic",
-            privacy_unit=None, source=None, events="[]", epsilon="0", delta="0", rho=None, reason=None,
-            at=START + timedelta(hours=len(self.entries)), who="me",
-            previous_digest=self.entries[-1].digest if self.entries else GENESIS,
-        )  # fmt: skip
-        self.entries.append(replace(written, **changes))
-        return self
-
-    def open(self, dataset: str, epsilon: str = "1.0", delta: str = "0") -> Book:
-        account = Account.open(Decimal(epsilon), Decimal(delta))
-        rho = None if account.rho is None else str(account.rho)
-        return self.add(OPEN, dataset, accountant=account.accountant, epsilon=epsilon, delta=delta, rho=rho)
-
-    def charge(
-        self, dataset: str, release: str, *events: Event, unit: str = '["id"]', source: str = "/data/a", **more: Any
-    ) -> Book:
-        return self.add(
-            CHARGE, dataset, release_id=release, file_digest=f"sha256:{release}", privacy_unit=unit, source=source,
-            events=events_to_json(events), epsilon="0.1", **more,
-        )  # fmt: skip
-
-    def publish(self, dataset: str, release: str) -> Book:
-        place = '{"sink": "/s", "version": 0, "draw": "sha256:d"}'
-        given = {"file_digest": f"sha256:{release}", "privacy_unit": '["id"]', "source": "/data/a"}
-        return self.add(PUBLISHED, dataset, release_id=release, events=place, **given)
-
-    def state(self) -> LedgerState:
-        return LedgerState(self.entries, where="warehouse/ledger")
-
-
-def book() -> Book:
-    found = Book().open("a").open("b", "2", "1e-6")
+def book() -> Chain:
+    found = Chain().open("a", account("1.0")).open("b", account("2", "1e-6"))
     found.charge("a", "r1", laplace("0.1")).publish("a", "r1")
     found.charge("b", "r2", gaussian(Decimal("0.001")), source="/data/b", accountant="zcdp", rho="0.001")
     return found.charge("a", "r3", laplace("0.2"), reason="again").publish("b", "r2")
@@ -107,7 +59,7 @@ def test_a_release_is_found_by_kind() -> None:
     charge, publication = state.charge_of("r1"), state.publication_of("r1")
     assert charge is not None
     assert publication is not None
-    assert (charge.sequence, publication.release_id, publication.sink) == (3, "r1", "/s")
+    assert (charge.sequence, publication.release_id, publication.sink) == (3, "r1", "/out/r1")
     assert state.charge_of("r3") is not None
     assert state.publication_of("r3") is None
     assert state.charge_of("nope") is None
@@ -156,7 +108,7 @@ def test_the_digest_of_an_entry_never_changes() -> None:
         '"file_digest":null,"previous_digest":"sha256:' + 64 * "0" + '","privacy_unit":null,"reason":null,"release_id":null,'
         '"rho":null,"sequence":1,"source":null,"who":"me"}'
     )
-    assert Book().open("a").entries[0].digest == "sha256:" + hashlib.sha256(stored.encode()).hexdigest()
+    assert Chain().add(OPEN, "a", epsilon="1.0").entries[0].digest == "sha256:" + hashlib.sha256(stored.encode()).hexdigest()
 
 
 def test_a_removed_entry_is_damage_wherever_it_stood_but_at_the_end() -> None:
@@ -208,11 +160,11 @@ def test_unreadable_events_are_damage(events: str) -> None:
 
 @pytest.mark.parametrize("changes", [{"epsilon": "much"}, {"delta": ""}, {"epsilon": "NaN"}, {"accountant": "foo"}])
 def test_an_unreadable_account_is_damage(changes: dict[str, Any]) -> None:
-    damaged(Book().add(OPEN, "a", **({"epsilon": "1", "delta": "0"} | changes)).entries)
+    damaged(Chain().add(OPEN, "a", **({"epsilon": "1", "delta": "0"} | changes)).entries)
 
 
 def test_a_second_opening_of_the_same_account_is_damage() -> None:
-    damaged(book().open("a", "1000").entries)
+    damaged(book().open("a", account("1000")).entries)
 
 
 def test_an_event_that_the_account_cannot_add_up_is_not_free() -> None:
@@ -244,24 +196,24 @@ def test_what_fits_is_borne_and_nothing_more() -> None:
         [laplace("0.4"), laplace("0.4")],
         [laplace("0.1", "1e-9")],
     ):
-        with pytest.raises(BudgetError):
+        with pytest.raises(BudgetError, match=r"needs (epsilon|rho)"):
             charge(state, "a", *events)
 
 
 def test_ten_tenths_fit_and_the_eleventh_does_not() -> None:
-    found = Book().open("a")
+    found = Chain().open("a", account("1.0"))
     for index in range(10):
         charge(found.state(), "a", laplace("0.1"))
         found.charge("a", f"r{index}", laplace("0.1"))
-    with pytest.raises(BudgetError):
+    with pytest.raises(BudgetError, match=r"needs (epsilon|rho)"):
         charge(found.state(), "a", laplace("0.1"))
 
 
 def test_a_release_that_asks_for_all_of_a_zcdp_account_fits() -> None:
     rho = zcdp_from_budget(Decimal(1), Decimal("1e-6"))
-    state = Book().open("z", "1", "1e-6").state()
+    state = Chain().open("z", account("1", "1e-6")).state()
     charge(state, "z", gaussian(rho, "5e-7"))
-    with pytest.raises(BudgetError):
+    with pytest.raises(BudgetError, match=r"needs (epsilon|rho)"):
         charge(state, "z", gaussian(rho, "5e-7"), gaussian(Decimal("1e-20")))
 
 
@@ -310,7 +262,7 @@ def test_the_first_charge_pins_the_unit(unit: str) -> None:
 
 
 def test_one_charge_is_enough_to_pin_the_unit_and_later_ones_do_not_move_the_pin() -> None:
-    once = Book().open("a").charge("a", "r1", laplace("0.1"))
+    once = Chain().open("a", account("1.0")).charge("a", "r1", laplace("0.1"))
     with pytest.raises(BudgetError, match="protects the unit"):
         charge(once.state(), "a", unit="row")
     with pytest.raises(BudgetError, match="protects the unit"):
@@ -318,7 +270,7 @@ def test_one_charge_is_enough_to_pin_the_unit_and_later_ones_do_not_move_the_pin
 
 
 def test_an_account_without_charges_takes_any_unit_and_each_account_has_its_own() -> None:
-    state = book().open("c").state()
+    state = book().open("c", account("1.0")).state()
     charge(state, "c", unit="row", source="/data/c")
     charge(state, "a", unit='["id"]', source="/data/other")
 
@@ -337,7 +289,7 @@ def test_other_sources_are_not(source: str) -> None:
 
 
 def test_a_table_or_database_is_pinned_by_its_name() -> None:
-    state = book().open("c").charge("c", "r9", laplace("0.1"), source="table:cat.db.t").state()
+    state = book().open("c", account("1.0")).charge("c", "r9", laplace("0.1"), source="table:cat.db.t").state()
     with pytest.raises(BudgetError, match="another dataset"):
         charge(state, "a", source="table:cat.db.t")
     charge(state, "a", source="table:cat.db.t2")

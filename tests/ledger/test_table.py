@@ -87,7 +87,7 @@ def test_a_zcdp_account_sums_rho_and_selection_delta(books: MemoryBooks) -> None
         Event("count", "gaussian", 3.0, None, Decimal("1e-30")),
         Event("s", "gaussian", 3.0, None, Decimal(0), Decimal("1e-40")),
     ):
-        with pytest.raises(BudgetError):
+        with pytest.raises(BudgetError, match=r"needs (epsilon|rho)"):
             books.charge("r2", dataset="gauss", events=(event,))
     with pytest.raises(BudgetError, match="cannot add up"):
         books.charge("r3", events=(Event("count", "gaussian", 3.0, None, Decimal(1)),))
@@ -105,7 +105,7 @@ def test_an_account_is_opened_once(books: MemoryBooks) -> None:
 
 def test_two_datasets_share_a_ledger_and_not_a_budget(books: MemoryBooks) -> None:
     books.charge("r1", "0.25", dataset="poor")
-    with pytest.raises(BudgetError):
+    with pytest.raises(BudgetError, match=r"needs (epsilon|rho)"):
         books.charge("r2", "0.1", dataset="poor")
     state = books.charge("r3", "0.1", dataset="visits")
     assert state.account("poor").spent.amount == Decimal("0.25")
@@ -147,7 +147,7 @@ def test_a_stale_state_is_read_again(books: MemoryBooks) -> None:
 def test_a_stale_state_never_overspends(books: MemoryBooks) -> None:
     stale = books.ledger().state()
     books.charge("first", "0.2", dataset="poor")
-    with pytest.raises(BudgetError):
+    with pytest.raises(BudgetError, match=r"needs (epsilon|rho)"):
         books.charge("second", "0.2", dataset="poor", known=stale)
     assert books.kinds() == [("charge", "first")]
 

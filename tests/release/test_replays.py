@@ -66,7 +66,7 @@ def test_without_a_release_id_each_run_is_a_release_of_its_own(runs: MemoryRuns)
 
 
 def test_a_refused_charge_draws_nothing(runs: MemoryRuns) -> None:
-    with pytest.raises(BudgetError):
+    with pytest.raises(BudgetError, match=r"needs (epsilon|rho)"):
         runs.release("r1", dataset="poor")
     assert (runs.draws, runs.shown(), runs.books.kinds()) == (0, [], [])
     assert runs.books.outbox().find("r1") is None
