@@ -16,6 +16,9 @@ from helpers import of_each_kind
 from release_helpers import Outcome
 
 from dp_spark.manifest import read_manifest
+from dp_spark.plan.planning import plan_release
+from dp_spark.spec.file_checks import check_file
+from dp_spark.spec.release_spec import ReleaseSpec
 
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 #: Plans, and releases with whatever a guide can have; the others repeat these on other data.
@@ -81,6 +84,19 @@ def test_a_guide_does_what_it_says(
         else:
             assert kind == "text", "a new kind of snippet needs a way to be run"
     CLAIMS[name](said)
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+def test_every_release_file_of_a_guide_is_one(guide: Path, tmp_path: Path) -> None:
+    """Without Spark, so that every run has all guides: the file is read, checked, and has a plan."""
+    files = [text for kind, text in snippets(guide) if kind == "yaml"]
+    assert files
+    for text in files:
+        (tmp_path / "release.yaml").write_text(text, encoding="utf-8")
+        spec = ReleaseSpec.from_yaml(tmp_path / "release.yaml")
+        check_file(spec)
+        # A table of keys has as many as its rows, which the file does not say.
+        assert plan_release(spec, "basic" if spec.budget.delta == 0 else "zcdp", None).events
 
 
 def half_widths(outcome: Outcome, name: str) -> float:
