@@ -12,7 +12,8 @@ from typing_extensions import override
 
 from dp_spark.aggregates.clipped import OverValues
 from dp_spark.aggregates.given import Doubles
-from dp_spark.aggregates.query import Bins, Query, Values, label_of
+from dp_spark.aggregates.labels import label_of
+from dp_spark.aggregates.query import Bins, Query, Values
 from dp_spark.errors import at_key
 from dp_spark.privacy.grids import Edges, Grid, Listed, ascending_edges, even_edges
 from dp_spark.privacy.integers import Noisy

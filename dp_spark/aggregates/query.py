@@ -6,21 +6,16 @@ that need the same query share one draw: the same number shown twice is not two 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dp_spark.aggregates.labels import label_of
 from dp_spark.errors import SpecError
 from dp_spark.privacy.grids import Edges, Grid
 from dp_spark.privacy.lattice import MOST_OF_A_ROW, Lattice, centred_lattice, sum_lattice
 from dp_spark.privacy.trees import TreeShape
-
-#: A longer value stands in a label by its digest: charges and manifests hold labels, and users' texts can be long.
-_LONGEST_TOLD = 300
 
 #: How the values of a unit's rows in a partition become one.
 Reduction = Literal["sum", "mean", "count", "min", "max"]
@@ -222,33 +217,6 @@ class Query:
 
 PRIVACY_ID_COUNT = Query(Units(), "privacy_id_count", once_per_unit=True)
 ROW_COUNT = Query(Rows(), "count")
-
-
-def label_of(kind: str, *, column: str | None = None, **told: str | float | Sequence[Any] | None) -> str:
-    """The label of a query: plain for a column, or one JSON object where there is more to tell.
-
-    Args:
-        kind: Its first word, another one for each kind of query.
-        column: The column.
-        told: What else makes it another query than one of the same kind; what is None is not told.
-
-    Guarantees: two queries that differ in what is told have different labels, whatever texts are in it: JSON quotes them, and
-    what stands for a long value is a mapping, which no value is.
-
-    >>> label_of("sum", column="spend", per_unit="sum", bounds=[0.0, 500.0])
-    'sum{"bounds":[0.0,500.0],"column":"spend","per_unit":"sum"}'
-    """
-    found = {name: _in_label(value) for name, value in {"column": column, **told}.items() if value is not None}
-    return kind + _compact(found) if found else kind
-
-
-def _in_label(value: Any) -> Any:
-    text = _compact(value)
-    return value if len(text) <= _LONGEST_TOLD else {"sha256": hashlib.sha256(text.encode()).hexdigest()}
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def count_of_units(where: str | None = None, column: str | None = None) -> Query:
