@@ -227,6 +227,7 @@ def test_places_that_cannot_be_meant_are_refused(released: Place, cli: Cli, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.books_on_delta
 def test_what_commits_and_the_outbox_say_of_themselves_is_not_enough(place: Place, cli: Cli) -> None:
     """Whoever can write can write a release id, too, and a digest; raw rows would stay in an old file and in the log."""
     place.release("r1", aggregates=[PATIENTS, MEAN])
@@ -345,6 +346,7 @@ def test_the_sql_quotes_names_and_says_without_history(place: Place, cli: Cli) -
 
 
 @pytest.mark.slow
+@pytest.mark.books_on_delta
 def test_the_how_to_runs(place: Place, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "docs" / "share.md").read_text(encoding="utf-8")
     snippets = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
