@@ -130,7 +130,8 @@ def cli(spark: SparkSession, capfd: pytest.CaptureFixture[str]) -> Callable[...,
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever takes the session is marked ``spark``."""
+    """Whatever takes the session is marked ``spark``. Files with the longest tests come first: no worker waits for another."""
     for item in items:
         if "spark" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.spark)
+    items.sort(key=lambda item: item.path.parent.name != "system")

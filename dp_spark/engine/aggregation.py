@@ -1,7 +1,7 @@
 """Bounded rows to exact integers per partition, in one pass.
 
-Values become lattice integers before the shuffle, so they travel as BIGINT, their sums do not depend on the order of
-addition, and the sensitivity is exact. A sum of integers above 2^22 is taken as two, of high and of low limbs, each of
+Values are lattice integers before they are added up, so their sums do not depend on the order of addition, and the
+sensitivity is exact. A sum of integers above 2^22 is taken as two, of high and of low limbs, each of
 which holds 2^40 rows; the driver joins them to one integer of any size.
 """
 
@@ -20,7 +20,7 @@ from dp_spark.aggregates.query import Bins, Present, Query, Rows, Total, Units
 from dp_spark.engine.bounding import FIRST, KEY, BoundedRows
 from dp_spark.engine.leaf_counts import Counts, apart, grouped
 from dp_spark.engine.public_keys import PublicKeys
-from dp_spark.engine.unit_values import names_of, with_unit_values
+from dp_spark.engine.unit_values import names_of, with_summands
 from dp_spark.privacy.integers import Exact
 from dp_spark.privacy.lattice import LIMB_BITS, join
 from dp_spark.privacy.trees import LeafCounts
@@ -57,7 +57,7 @@ def aggregate(rows: BoundedRows, queries: Sequence[Query]) -> DataFrame:
 
     Where there are bins, further rows count their values (``leaf_counts``).
     """
-    frame, names = with_unit_values(rows, queries)
+    frame, names = with_summands(rows, queries)
     columns = []
     for index, query in enumerate(queries):
         if isinstance(query.measure, Bins):

@@ -1,8 +1,8 @@
-"""What of a row travels: its unit, its keys, and the integers that feed aggregates.
+"""What of a row travels: its unit, its keys, and the columns that feed aggregates, each once.
 
-What is computed of a row alone is computed here, before bounding: a value becomes a lattice integer, and the condition of an
-aggregate (``where``) makes null of it where it is not true. A condition filters no rows: how many of a unit's rows survive does
-not depend on it. What a unit's bounded rows come to (``per_unit``) is in ``unit_values``.
+The condition of an aggregate (``where``) makes null of a value where it is not true, before bounding. It filters no rows: how
+many of a unit's rows survive does not depend on it. One value feeds many sums, so it becomes lattice integers behind bounding,
+of the rows that are left (``unit_values``); here is how.
 """
 
 from __future__ import annotations
@@ -30,27 +30,19 @@ from dp_spark.spec.expressions import Expression, check_expression
 
 @dataclass(frozen=True)
 class Feature:
-    """An integer that a row carries through bounding; null where it has no value.
+    """What a row carries through bounding; null where it has no value.
 
     Attributes:
         column: Where it comes from; None: it is 1.
         where: Only rows for which it is true have one.
-        measure: What is made of the column's lattice integer row by row; None where it matters only whether there is a value,
-            or where a unit's rows are reduced first.
-        exponent: Of a value that is reduced by unit: it is a lattice integer of the granularity two to this power.
+        is_number: Whether it is the column's value, as a DOUBLE; else it is 1, as it matters only whether there is one.
         grid: What is told of the value is the place in these bins.
     """
 
     column: str | None
     where: str | None
-    measure: Total | None = None
-    exponent: int | None = None
+    is_number: bool = False
     grid: Grid | None = None
-
-    @property
-    def is_number(self) -> bool:
-        """Whether it tells more than that there is a value."""
-        return self.measure is not None or self.exponent is not None or self.grid is not None
 
     @property
     def is_null_where_no_value_is(self) -> bool:
@@ -67,15 +59,10 @@ def feature_of(measure: Measure) -> Feature | None:
             return None if where is None else Feature(None, where)
         case Present(values=values):
             return Feature(values.column, values.where)
-        case Total(values=values) if values.per_unit is None:
-            return Feature(values.column, values.where, measure=measure)
-        case Total(values=values, lattice=lattice):
-            return Feature(values.column, values.where, exponent=None if values.per_unit == "count" else lattice.exponent)
         case Bins(values=values, grid=grid) if values.per_unit is None:
             return Feature(values.column, values.where, grid=grid)
-        case Bins(values=values):
-            exponent = None if values.per_unit == "count" else measure.lattice.exponent
-            return Feature(values.column, values.where, exponent=exponent)
+        case Total(values=values) | Bins(values=values):
+            return Feature(values.column, values.where, is_number=values.per_unit != "count")
         case _:
             assert_never(measure)
 
@@ -85,14 +72,14 @@ def features_of(queries: Sequence[Query]) -> tuple[dict[Query, str], dict[str, F
 
     >>> from dp_spark.aggregates.query import ROW_COUNT, Values, count_of_column
     >>> features_of([ROW_COUNT, count_of_column(Values("x"))])[1]
-    {'f0': Feature(column='x', where=None, measure=None, exponent=None, grid=None)}
+    {'f0': Feature(column='x', where=None, is_number=False, grid=None)}
     """
     wanted = {query: feature for query in queries if (feature := feature_of(query.measure)) is not None}
     names: dict[Feature, str] = {}
     present: dict[tuple[str | None, str | None], str] = {}
-    for feature in sorted(wanted.values(), key=lambda feature: not feature.is_number):
-        # A lattice integer is null exactly where its row has no value, so it can be counted instead.
-        shared = None if feature.is_number else present.get((feature.column, feature.where))
+    for feature in sorted(wanted.values(), key=_tells_little):
+        # A number is null exactly where its row has no value, so it can be counted instead.
+        shared = present.get((feature.column, feature.where)) if _tells_little(feature) else None
         names[feature] = shared or names.get(feature) or f"{FEATURE}{len(set(names.values()))}"
         if feature.is_null_where_no_value_is:
             present.setdefault((feature.column, feature.where), names[feature])
@@ -100,6 +87,10 @@ def features_of(queries: Sequence[Query]) -> tuple[dict[Query, str], dict[str, F
     for feature, name in names.items():
         columns.setdefault(name, feature)
     return {query: names[feature] for query, feature in wanted.items()}, columns
+
+
+def _tells_little(feature: Feature) -> bool:
+    return not feature.is_number and feature.grid is None
 
 
 def prepare_rows(
@@ -111,7 +102,7 @@ def prepare_rows(
     *,
     clustered: bool = False,
 ) -> PreparedRows:
-    """Only what is needed, as it will be shuffled: units, keys (or the position of a public key), integers.
+    """Only what is needed, as it will be shuffled: units, keys (or the position of a public key), features.
 
     Args:
         frame: The preprocessed source.
@@ -123,11 +114,10 @@ def prepare_rows(
     """
     names, features = features_of(queries)
     shifts = {query: shift for query in names if (shift := _shift(query.measure, frame))}
-    by_row = {names[query]: shift for query, shift in shifts.items() if not query.once_per_unit}
     selected = [
         *(_value(frame, name).alias(f"{UNIT}{index}") for index, name in enumerate(units)),
         *(readable_key(frame, name).alias(f"{KEY}{index}") for index, name in enumerate(group_by)),
-        *(_feature(feature, frame, by_row.get(name, 0)).alias(name) for name, feature in features.items()),
+        *(_feature(feature, frame).alias(name) for name, feature in features.items()),
     ]
     # Spark refuses a frame without any column; a count over row units needs none.
     rows = frame.select(*selected, *([] if selected else [F.lit(1).alias("row")]))
@@ -152,16 +142,14 @@ def _to_positions(rows: DataFrame, keys: Sequence[str], public: DataFrame, other
     return rows.join(F.broadcast(known), same, "inner").select(*others, KEY)
 
 
-def _feature(feature: Feature, frame: DataFrame, shift: int) -> Column:
+def _feature(feature: Feature, frame: DataFrame) -> Column:
     value = F.lit(1).cast("bigint")
     if feature.column is not None:
         source = _value(frame, feature.column)
-        if feature.measure is not None:
-            value = term(feature.measure, lattice_column(source, feature.measure.lattice), shift)
-        elif feature.exponent is not None:
-            value = row_column(source, feature.exponent)
-        elif feature.grid is not None:
+        if feature.grid is not None:
             value = place_column(source, feature.grid)
+        elif feature.is_number:
+            value = _where_number(source, source.cast("double") + F.lit(0.0))  # two zeros are one value to a hash, too
         else:
             value = F.when(_is_value(source, _type(feature.column, frame)), value)
     if feature.where is None:

@@ -1,7 +1,8 @@
-"""What a unit's bounded rows in a partition come to: one value for each unit (``per_unit``), and whether it has one at all.
+"""Bounded rows as the integers that are added up: what each row adds, or what a unit's rows in a partition come to.
 
-It is computed by windows over (unit, keys), in which bounded rows lie sorted already, and stands in the unit's first row of
-the partition; in its others it is null. So what counts rows and what counts units are summed in one pass.
+What a unit's rows come to (``per_unit``) is computed by windows over (unit, keys), in which bounded rows lie sorted already. It
+stands in the unit's first row of the partition, and null in its others: so what counts rows and what counts units are summed in
+one pass.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from pyspark.sql import functions as F
 from dp_spark.aggregates.query import Bins, Query, Total, Values
 from dp_spark.engine.bins import place_of_integer
 from dp_spark.engine.bounding import FIRST, KEY_HASH, BoundedRows
-from dp_spark.engine.features import clipped, features_of, lattice_column, term
+from dp_spark.engine.features import clipped, features_of, lattice_column, row_column, term
 from dp_spark.privacy.lattice import MOST_OF_A_ROW, Lattice
 
-_PREFIX = "of_unit"
+_PREFIX = "summand"
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """What the rows of a unit in a partition have of a feature together.
+    """What the rows of a unit in a partition have of an integer together.
 
     Attributes:
-        number: How many have one.
+        number: How many have a value.
         total: Their sum; null where none has one, like the smallest and the largest.
     """
 
@@ -36,16 +37,15 @@ class _Rows:
     largest: Column
 
     @staticmethod
-    def of(rows: BoundedRows, feature: str) -> _Rows:
-        found = F.col(feature)
+    def of(rows: BoundedRows, found: Column) -> _Rows:
         if not rows.units:  # each row is a unit
             return _Rows(found.isNotNull().cast("bigint"), found, found, found)
         window = Window.partitionBy(*rows.units, KEY_HASH, *rows.keys)
         return _Rows(*(reduce(found).over(window) for reduce in (F.count, F.sum, F.min, F.max)))
 
 
-def with_unit_values(rows: BoundedRows, queries: Sequence[Query]) -> tuple[DataFrame, dict[Query, str]]:
-    """The bounded rows with what each unit's come to, and for each query that reads a feature the column that has it.
+def with_summands(rows: BoundedRows, queries: Sequence[Query]) -> tuple[DataFrame, dict[Query, str]]:
+    """The bounded rows with what they add to sums, and for each query that reads a feature the column that it counts or sums.
 
     Args:
         rows: The bounded rows.
@@ -55,28 +55,34 @@ def with_unit_values(rows: BoundedRows, queries: Sequence[Query]) -> tuple[DataF
     """
     features, _ = features_of(queries)
     names = names_of(queries)
-    once = {query: name for query, name in names.items() if query.once_per_unit}
+    once = any(query.once_per_unit for query in names)
     assert not once or rows.bounds.max_contributions_per_partition * MOST_OF_A_ROW < 2**63, "the sum of a unit's rows fits"
-    values = {name: _value(query, rows, features[query]) for query, name in once.items()}
-    return rows.frame.withColumns(values) if values else rows.frame, names  # Spark Connect refuses none
+    summands = {name: _summand(query, rows, features[query]) for query, name in names.items() if name != features[query]}
+    return rows.frame.withColumns(summands) if summands else rows.frame, names  # Spark Connect refuses none
 
 
 def names_of(queries: Sequence[Query]) -> dict[Query, str]:
-    """For each query that reads a feature the column that has what is added up: the feature, or what a unit's come to."""
+    """For each query that reads a feature the column that it counts or sums: the feature, or what is made of it."""
     names, _ = features_of(queries)
-    return {query: f"{_PREFIX}{index}" if query.once_per_unit else name for index, (query, name) in enumerate(names.items())}
+    return {
+        query: f"{_PREFIX}{index}" if query.once_per_unit or isinstance(query.measure, Total) else name
+        for index, (query, name) in enumerate(names.items())
+    }
 
 
-def _value(query: Query, rows: BoundedRows, feature: str) -> Column:
-    found = _Rows.of(rows, feature)
+def _summand(query: Query, rows: BoundedRows, feature: str) -> Column:
+    measure, found, shift = query.measure, F.col(feature), rows.shifts.get(query, 0)
+    if isinstance(measure, Total) and not query.once_per_unit:
+        return term(measure, lattice_column(found, measure.lattice), shift)
+    if isinstance(measure, Total | Bins) and measure.values.per_unit != "count":
+        found = row_column(found, measure.lattice.exponent)
+    together = _Rows.of(rows, found)
     value = F.lit(1).cast("bigint")
-    if isinstance(query.measure, Total):
-        integer = reduced(query.measure.values, query.measure.lattice, found)
-        value = term(query.measure, integer, rows.shifts.get(query, 0))
-    elif isinstance(query.measure, Bins):
-        integer = reduced(query.measure.values, query.measure.lattice, found)
-        value = place_of_integer(integer, query.measure.integer_edges)
-    return F.when(F.col(FIRST) & (found.number > 0), value)
+    if isinstance(measure, Total):
+        value = term(measure, reduced(measure.values, measure.lattice, together), shift)
+    elif isinstance(measure, Bins):
+        value = place_of_integer(reduced(measure.values, measure.lattice, together), measure.integer_edges)
+    return F.when(F.col(FIRST) & (together.number > 0), value)
 
 
 def reduced(values: Values, lattice: Lattice, rows: _Rows) -> Column:

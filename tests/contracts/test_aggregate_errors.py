@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from aggregate_cases import WHERE, Party, as_read, beside, exact, instances, limits_of, plan_of, text_of
+from helpers import of_each_kind
 
 from dp_spark.aggregates.base import Aggregate
 from dp_spark.aggregates.given import CannotCombine, Noise
@@ -178,7 +179,7 @@ def ends_of(query: Query) -> int:
 @every
 @pytest.mark.parametrize("places", [*PLACES.values(), (0.5, 0.5), (0.9, 0.9)], ids=str)
 @accountants
-@pytest.mark.parametrize("stddevs", [4, 8])
+@pytest.mark.parametrize("stddevs", of_each_kind([4, 8], 4))
 def test_told_widths_cover_where_a_count_is_a_few_of_its_stddevs(
     aggregate: Aggregate, places: tuple[float, ...], accountant: Accountants, stddevs: int
 ) -> None:

@@ -97,7 +97,7 @@ def test_the_keys_that_one_unit_brings_are_shown_no_more_often_than_delta_and_ab
     strategy: Strategy, name: MechanismName, l0: int, pre_threshold: int
 ) -> None:
     """One neighbour has l0 candidates with the fewest units, the other none of them: showing any tells them apart."""
-    found, units, delta = selection(strategy, name, "0.1", l0, "0.05", pre_threshold), 8_000, 0.05
+    found, units, delta = selection(strategy, name, "0.1", l0, "0.05", pre_threshold), 4_000, 0.05
     shown = found.draw(one_for_each([pre_threshold] * (units * l0)))
     tell = len({position // l0 for position in positions(shown)})
     assert 0.3 * delta < tell / units < delta + 5 * math.sqrt(delta / units)

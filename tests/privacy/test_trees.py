@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from helpers import of_each_kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -200,7 +201,7 @@ def test_intervals_cover_and_are_as_narrow_as_the_noise_lets_them(kind: str, mec
 @pytest.mark.slow
 @pytest.mark.parametrize("mechanism", ["laplace", "gaussian"])
 @pytest.mark.parametrize("kind", MAKERS)
-@pytest.mark.parametrize("size", [1, 100, 20_000])
+@pytest.mark.parametrize("size", of_each_kind([1, 100, 20_000], 100))
 def test_intervals_cover_for_partitions_of_all_sizes(kind: str, mechanism: Literal["laplace", "gaussian"], size: int) -> None:
     check_coverage(kind, mechanism, size, draws=500, epsilon="1")
 

@@ -189,7 +189,7 @@ def test_what_an_earlier_version_charged_is_reported_completed_or_refused(golden
     assert cli("show", golden / "combined").code == 0, "what was combined so stays readable"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.books_on_delta
 def test_an_old_ledger_takes_a_correction(golden: Path, cli: Cli, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("budget", "open", "--ledger", golden / "ledger", "--dataset", "texts", "--epsilon", "2")

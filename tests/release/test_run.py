@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from memory_books import LoggedBooks
 from pyspark.sql import SparkSession
 from release_helpers import (
     COUNT,
@@ -265,15 +266,16 @@ def test_a_newer_release_replaces_an_older_one_and_the_older_stays_reported(plac
 
 
 @pytest.mark.slow
-@pytest.mark.books_on_delta
-def test_a_release_id_that_the_sink_has_from_another_ledger_is_not_taken_for_ours(place: Place) -> None:
+def test_a_release_id_that_the_sink_has_from_another_ledger_is_not_taken_for_ours(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is reported as published must be this ledger's draw."""
     place.release("r1")
     theirs = place.sink_rows()
     for folder in (place.ledger, place.outbox_path):
         shutil.rmtree(folder)
     (place.folder / ".ledger.head").unlink()
-    shutil.copytree(place.source.parent / "ledger", place.ledger)
+    monkeypatch.setattr("dp_spark.ledger.on_delta.DeltaStore", LoggedBooks(place.folder).opened().store)
     result = place.release("r1")
     assert (result.status, result.version) == ("published", 1)
     assert result.rows is not None

@@ -226,7 +226,7 @@ def test_places_that_cannot_be_meant_are_refused(released: Place, cli: Cli, tmp_
     refused(add(released, cli, config, ledger=tmp_path / "none"), config, 3, "ledger")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.books_on_delta
 def test_what_commits_and_the_outbox_say_of_themselves_is_not_enough(place: Place, cli: Cli) -> None:
     """Whoever can write can write a release id, too, and a digest; raw rows would stay in an old file and in the log."""
@@ -275,7 +275,7 @@ MANIFEST = "ALTER TABLE {} SET TBLPROPERTIES ('dp_spark.manifest' = '{}')"
 NO_ID = json.dumps({"format": "dp_spark.manifest/1", "dataset": "visits"})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_tampered_table_is_refused_however_it_looks_now(place: Place, cli: Cli) -> None:
     """One table, one change after another; in the end it is exactly what was published, except its history."""
     place.release("r1", aggregates=[PATIENTS, MEAN])

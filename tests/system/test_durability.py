@@ -1,7 +1,8 @@
 """Real processes that are killed, and that race: one charge, one draw, one publication (docs/ledger.md).
 
 ``make durability`` runs 22 kills, each followed by the same command in a new process, and the races in full; ``make test-all``
-runs that and what is marked ``long``. The tests that every run has are one kill and the smallest race.
+runs that and what is marked ``long``. Every run has one kill here, and in
+``test_protocol`` races of threads for Delta tables.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def race_for_the_budget(place: Place, processes: int, bears: int) -> None:
         assert ("error" in document) == (outcome.code == 3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_budget_for_one_bears_one_of_two_processes(place: Place) -> None:
     race_for_the_budget(place, 2, 1)
 

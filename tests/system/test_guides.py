@@ -21,8 +21,8 @@ from dp_spark.spec.file_checks import check_file
 from dp_spark.spec.release_spec import ReleaseSpec
 
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
-#: Plans, and releases with whatever a guide can have; the others repeat these on other data.
-ALWAYS = ("choose-bounds", "choose-epsilon", "transport")
+#: Those without a release; the README of every run has a demo and releases of a reader's own.
+ALWAYS = ("choose-bounds", "choose-epsilon")
 
 
 def snippets(guide: Path) -> list[tuple[str, str]]:

