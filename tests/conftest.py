@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -62,12 +64,25 @@ def held(spark: SparkSession) -> Iterator[None]:
         yield
 
 
+def made_by_one(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first worker that asks for it makes, for all of them; only to be read or copied."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not (done := folder.with_suffix(".done")).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def template(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source and the ledger that every test's place starts from; only to be read or copied."""
     from release_helpers import make_template
 
-    return make_template(spark, tmp_path_factory.mktemp("template"))
+    return made_by_one(tmp_path_factory, "template", lambda folder: make_template(spark, folder))
 
 
 @pytest.fixture
@@ -95,10 +110,12 @@ def made_once(spark: SparkSession, template: Path, tmp_path_factory: pytest.Temp
     """One file released twice, as r1 and r2, into one sink: what ``released`` shows to tests."""
     from release_helpers import COUNT, MEAN, PATIENTS, TOTAL, Place
 
-    place = Place.copied(template, tmp_path_factory.mktemp("released"), spark)
-    for release_id in ("r1", "r2"):
-        place.release(release_id, aggregates=[PATIENTS, COUNT, TOTAL, MEAN])
-    return place
+    def make(folder: Path) -> None:
+        place = Place.copied(template, folder, spark)
+        for release_id in ("r1", "r2"):
+            place.release(release_id, aggregates=[PATIENTS, COUNT, TOTAL, MEAN])
+
+    return Place(made_by_one(tmp_path_factory, "released", make), template / "source", spark)
 
 
 @pytest.fixture
