@@ -128,6 +128,7 @@ def test_set_and_variables(place: Place, cli: Cli, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.slow
+@pytest.mark.books_on_delta
 def test_ledger_and_sink_as_tables_by_name(place: Place, cli: Cli, spark: SparkSession) -> None:
     spark.sql("CREATE DATABASE IF NOT EXISTS cli_test")
     spark.sql(f"CREATE TABLE IF NOT EXISTS cli_test.visits USING delta LOCATION '{place.own_source()}'")

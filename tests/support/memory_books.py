@@ -139,7 +139,8 @@ class LoggedStore(MemoryStore):
         return inserted
 
     def _log(self) -> None:
-        folder = Path(str(self.ref.path)) / "_delta_log"
+        assert self.ref.path is not None, "tables of a catalog are Delta's"
+        folder = Path(self.ref.path) / "_delta_log"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{len(self.table.versions) - 1:020}.json").touch()
 
