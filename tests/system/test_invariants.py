@@ -192,8 +192,8 @@ def test_the_log_of_the_sink_tells_of_released_rows_only(place: Place, planted: 
         assert statistics["maxValues"][column] == pytest.approx(max(values))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("level", [pytest.param("OFF", marks=pytest.mark.long), "INFO"])
+@pytest.mark.long
+@pytest.mark.parametrize("level", ["OFF", "INFO"])
 def test_a_whole_process_says_and_leaves_nothing(place: Place, planted: Path, level: str) -> None:
     """With the JVM's own output, which an in-process run does not catch: a good run, then one that fails to read.
 

@@ -58,7 +58,7 @@ def other_ways(place: Place, spark: SparkSession, files: Path) -> dict[str, dict
     }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_way_to_charged_files_is_the_same_source(
     place: Place, spark: SparkSession, charged: Path, cli: Callable[..., Outcome]
 ) -> None:
