@@ -189,14 +189,7 @@ class OneQuery(Aggregate):
     @override
     def describe(self, noises: Sequence[Noise]) -> list[dict[str, Any]]:
         [noise] = noises
-        error = {
-            "rule": "constant",
-            "mechanism": noise.mechanism,
-            "noise_scale": noise.scale,
-            "granularity": noise.granularity,
-            "stddev": noise.stddev,
-            "stddev_column": f"{self.name}_stddev",
-        }
+        error = constant_error(self.name, noise)
         kind = "bigint" if self.whole else "double"
         return [described(self.name, kind, self.meaning, aggregate=self.name, error=error), stddev_column(self.name)]
 
@@ -208,6 +201,23 @@ class OneQuery(Aggregate):
     @override
     def combined(self, added: Mapping[str, pa.ChunkedArray]) -> list[Any]:
         return [added["value"], pa.array(np.sqrt(doubles(added["var"])))]
+
+
+def constant_error(name: str, noise: Noise) -> dict[str, Any]:
+    """The error of a column whose cells, or their elements, each have the noise of one integer.
+
+    Args:
+        name: The column.
+        noise: The noise.
+    """
+    return {
+        "rule": "constant",
+        "mechanism": noise.mechanism,
+        "noise_scale": noise.scale,
+        "granularity": noise.granularity,
+        "stddev": noise.stddev,
+        "stddev_column": f"{name}_stddev",
+    }
 
 
 def is_value(found: Any) -> bool:

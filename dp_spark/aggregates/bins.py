@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +11,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_
 from typing_extensions import override
 
 from dp_spark.aggregates.clipped import OverValues
-from dp_spark.aggregates.given import Doubles
 from dp_spark.aggregates.labels import label_of
 from dp_spark.aggregates.query import Bins, Query, Values
 from dp_spark.errors import at_key
 from dp_spark.privacy.grids import Edges, Grid, Listed, ascending_edges, even_edges
-from dp_spark.privacy.integers import Noisy
+from dp_spark.privacy.integers import Doubles, Noisy
 from dp_spark.privacy.trees import BRANCHES, TreeShape
 from dp_spark.schema.model import Clip, no_bool
 
@@ -26,20 +25,30 @@ MOST_BINS = 1_000
 MOST_CHARACTERS = 1_000
 
 Number = Annotated[float, BeforeValidator(no_bool)]
+_Item = TypeVar("_Item")
 
 
 BinEdges = Annotated[tuple[Number, ...], Field(min_length=2, max_length=MOST_BINS + 1), AfterValidator(ascending_edges)]
 
 
-def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
-    repeated = [value for index, value in enumerate(values) if value in values[:index]]
-    if repeated:
-        raise ValueError(f"lists {repeated[0]!r} twice; list each text once")
-    return values
+def each_once(what: str) -> Callable[[tuple[_Item, ...]], tuple[_Item, ...]]:
+    """A validator of lists that have nothing twice.
+
+    Args:
+        what: What an element is, for people.
+    """
+
+    def check(items: tuple[_Item, ...]) -> tuple[_Item, ...]:
+        repeated = next((item for index, item in enumerate(items) if item in items[:index]), None)
+        if repeated is not None:
+            raise ValueError(f"lists {repeated!r} twice; list each {what} once")
+        return items
+
+    return check
 
 
 Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
-Texts = Annotated[tuple[Text, ...], Field(min_length=1, max_length=MOST_BINS), AfterValidator(_each_once)]
+Texts = Annotated[tuple[Text, ...], Field(min_length=1, max_length=MOST_BINS), AfterValidator(each_once("text"))]
 
 
 def bins_query(values: Values, grid: Grid, shape: TreeShape) -> Query:

@@ -12,10 +12,11 @@ from typing_extensions import override
 
 from dp_spark.aggregates.base import described, stddev_column
 from dp_spark.aggregates.bins import Binned, arrays, levels_over, rows_of
-from dp_spark.aggregates.given import SIZES, Accuracy, CannotCombine, Doubles, Drawn, Noise, PartyCells, doubles, too_few
+from dp_spark.aggregates.given import SIZES, Accuracy, CannotCombine, Drawn, Noise, PartyCells, doubles, too_few
 from dp_spark.aggregates.query import Values, count_of_column
 from dp_spark.noise_width import stddevs_for
 from dp_spark.privacy.cumulated import ascending, counts_below, rank_variances, total_variance
+from dp_spark.privacy.integers import Doubles
 from dp_spark.privacy.trees import TreeShape
 
 #: What the count beside a distribution function costs.

@@ -13,8 +13,9 @@ from pydantic import model_validator
 from typing_extensions import override
 
 from dp_spark.aggregates.base import Aggregate, is_value, sql_name
-from dp_spark.aggregates.given import Doubles, Need, PartyCells
+from dp_spark.aggregates.given import Need, PartyCells
 from dp_spark.aggregates.query import Reduction, Values, count_of_column
+from dp_spark.privacy.integers import Doubles
 from dp_spark.schema.model import Clip, Column
 
 #: The column of what a unit's rows come to, in ``plain_sql``.

@@ -10,10 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dp_spark.privacy.integers import Noisy
+from dp_spark.privacy.integers import Doubles, Noisy
 from dp_spark.privacy.trees import NoisyTree, TreeShape
-
-Doubles = npt.NDArray[np.float64]
 
 Flags = npt.NDArray[np.bool_]
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pydantic import model_validator
 from typing_extensions import override
 
-from dp_spark.aggregates.base import described, stddev_column
+from dp_spark.aggregates.base import constant_error, described, stddev_column
 from dp_spark.aggregates.bins import Binned, Texts, arrays, rows_of
 from dp_spark.aggregates.given import Accuracy, Drawn, Need, Noise, PartyCells, doubles
 from dp_spark.privacy.grids import Grid, Listed
@@ -67,14 +67,7 @@ class Histogram(Binned):
     @override
     def describe(self, noises: Sequence[Noise]) -> list[dict[str, Any]]:
         [noise] = noises
-        error = {
-            "rule": "constant",
-            "mechanism": noise.mechanism,
-            "noise_scale": noise.scale,
-            "granularity": noise.granularity,
-            "stddev": noise.stddev,
-            "stddev_column": f"{self.name}_stddev",
-        }
+        error = constant_error(self.name, noise)
         where = "for each listed text" if self.values is not None else "from each edge to before the next, the last included"
         return [
             described(

@@ -17,7 +17,6 @@ from dp_spark.aggregates.given import (
     SIZES,
     Accuracy,
     CannotCombine,
-    Doubles,
     Drawn,
     Flags,
     Noise,
@@ -28,6 +27,7 @@ from dp_spark.aggregates.given import (
 from dp_spark.aggregates.query import Query, centred_sum, count_of_column
 from dp_spark.errors import at_key
 from dp_spark.noise_width import stddevs_for
+from dp_spark.privacy.integers import Doubles
 from dp_spark.privacy.lattice import Lattice, centred_lattice
 
 

@@ -15,11 +15,12 @@ from dp_spark.aggregates.base import described
 from dp_spark.aggregates.bins import MOST_BINS, bins_query
 from dp_spark.aggregates.cdf import OF_THE_COUNT, added_shares, shares_of
 from dp_spark.aggregates.clipped import Clipped
-from dp_spark.aggregates.given import SIZES, Accuracy, CannotCombine, Doubles, Drawn, Noise, PartyCells
+from dp_spark.aggregates.given import SIZES, Accuracy, CannotCombine, Drawn, Noise, PartyCells
 from dp_spark.aggregates.query import Bins, Query
 from dp_spark.errors import at_key
 from dp_spark.noise_width import stddevs_for
 from dp_spark.privacy.grids import Edges, even_edges
+from dp_spark.privacy.integers import Doubles
 from dp_spark.privacy.ranks import Aims, find, rank_stddev
 from dp_spark.privacy.trees import TreeShape
 

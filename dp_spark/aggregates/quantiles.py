@@ -9,7 +9,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from typing_extensions import override
 
+from dp_spark.aggregates.bins import each_once
 from dp_spark.aggregates.places import Places
+from dp_spark.privacy.decimals import decimal_text
 from dp_spark.schema.model import no_bool
 
 #: A share of all values.
@@ -20,12 +22,9 @@ Share = Annotated[float, BeforeValidator(no_bool), Field(gt=0, lt=1)]
 _MOST = 100
 
 
-def _each_once(shares: tuple[float, ...]) -> tuple[float, ...]:
+def _not_too_many(shares: tuple[float, ...]) -> tuple[float, ...]:
     if len(shares) > _MOST:
         raise ValueError(f"lists {len(shares)} quantiles, and at most {_MOST} are possible; use a cdf, which tells all of them")
-    repeated = [share for index, share in enumerate(shares) if share in shares[:index]]
-    if repeated:
-        raise ValueError(f"lists {repeated[0]!r} twice; list each quantile once")
     return shares
 
 
@@ -35,9 +34,7 @@ def percent_name(share: float) -> str:
     >>> [percent_name(share) for share in (0.05, 0.5, 0.999, 0.125, 1e-5)]
     ['p5', 'p50', 'p99_9', 'p12_5', 'p0_001']
     """
-    percent = format(Decimal(repr(share)) * 100, "f")
-    plain = percent.rstrip("0").rstrip(".") if "." in percent else percent
-    return "p" + plain.replace(".", "_")
+    return "p" + decimal_text(Decimal(repr(share)) * 100).replace(".", "_")
 
 
 class Quantiles(Places):
@@ -48,7 +45,9 @@ class Quantiles(Places):
     )
 
     function: Literal["quantiles"]
-    quantiles: Annotated[tuple[Share, ...], Field(min_length=1), AfterValidator(_each_once)]
+    quantiles: Annotated[
+        tuple[Share, ...], Field(min_length=1), AfterValidator(_not_too_many), AfterValidator(each_once("quantile"))
+    ]
 
     @property
     @override

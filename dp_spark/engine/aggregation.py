@@ -1,8 +1,8 @@
 """Bounded rows to exact integers per partition, in one pass.
 
 Values are lattice integers before they are added up, so their sums do not depend on the order of addition, and the
-sensitivity is exact. A sum of integers above 2^22 is taken as two, of high and of low limbs, each of
-which holds 2^40 rows; the driver joins them to one integer of any size.
+sensitivity is exact. A sum of integers above 2^22 is taken as two, of high and of low limbs, each of which holds 2^40
+rows; the driver joins them to one integer of any size.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def _nothing(queries: Sequence[Query]) -> ExactAggregates:
 
 
 def _joined(table: pa.Table, integers: Sequence[tuple[str, ...]], shift: int) -> Exact:
-    """Python integers, which do not overflow, from one BIGINT or two, with the low bits that the feature travelled without."""
+    """Python integers, which do not overflow, from one BIGINT or two, with the low bits that they were added up without."""
     found = np.empty((table.num_rows, len(integers)), dtype=np.object_)
     for index, names in enumerate(integers):
         limbs = [table.column(name).to_pylist() for name in names]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from dp_spark.engine.columns import is_number
 from dp_spark.privacy.grids import Edges, Grid, Listed
 
 
@@ -28,7 +29,7 @@ def place_column(value: Column, grid: Grid) -> Column:
         .otherwise(inside)
     )
     # NaN is above all numbers to Spark, so it is set aside first.
-    return F.when(double.isNotNull() & ~F.isnan(double), place)
+    return F.when(is_number(double), place)
 
 
 def _guessed(double: Column, edges: Column, grid: Edges) -> Column:

@@ -53,9 +53,9 @@ class PreparedRows:
         frame: Columns u0.., k0.., f0.., no null unit.
         units: The names of the unit columns; empty where each row is a unit.
         keys: The names of the key columns.
-        features: The names of the integer columns that feed aggregates.
+        features: The names of the columns that feed aggregates.
         clustered: Whether all rows of a unit are read by one task already, so that they need no shuffle.
-        shifts: How many low bits, zero in every row, the feature of a query travels without; absent is none.
+        shifts: How many low bits, zero in every row, what a query adds up is told without; absent is none.
     """
 
     frame: DataFrame

@@ -186,6 +186,11 @@ def _path(frame: DataFrame, name: str) -> str:
     return quoted_text(name) if field(frame, name) is not None else ".".join(map(quoted_text, name.split(".")))
 
 
+def is_number(double: Column) -> Column:
+    """Whether a floating-point column has a value: neither null nor NaN."""
+    return double.isNotNull() & ~F.isnan(double)
+
+
 def missing(name: str, where: str, frame: DataFrame) -> SourceError:
     """The error for a column that is not there (or there twice), or that Spark cannot read."""
     for item in frame.schema.fields:

@@ -18,7 +18,7 @@ from pyspark.sql import types as T
 from dp_spark.aggregates.query import Bins, Measure, Present, Query, Rows, Total, Units
 from dp_spark.engine.bins import place_column
 from dp_spark.engine.bounding import FEATURE, KEY, UNIT, PreparedRows
-from dp_spark.engine.columns import located, readable_key
+from dp_spark.engine.columns import is_number, located, readable_key
 from dp_spark.engine.preprocess import computed
 from dp_spark.engine.public_keys import POSITION
 from dp_spark.errors import SourceError, SpecError
@@ -241,11 +241,10 @@ def _scaled(double: Column, low: float, high: float, exponent: int) -> Column:
 
 
 def _where_number(value: Column, integer: Column) -> Column:
-    double = value.cast("double")
-    return F.when(double.isNotNull() & ~F.isnan(double), integer)
+    return F.when(is_number(value.cast("double")), integer)
 
 
 def _is_value(source: Column, kind: T.DataType) -> Column:
     if isinstance(kind, T.FloatType | T.DoubleType):
-        return source.isNotNull() & ~F.isnan(source)
+        return is_number(source)
     return source.isNotNull()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-import numpy.typing as npt
 
+from dp_spark.privacy.integers import Doubles
 from dp_spark.privacy.trees import NoisyTree, TreeShape
-
-Doubles = npt.NDArray[np.float64]
 
 
 def counts_below(tree: NoisyTree) -> tuple[Doubles, Doubles]:

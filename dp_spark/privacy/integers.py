@@ -1,4 +1,4 @@
-"""Integers of queries: arrays of shape (partitions, integers of the query)."""
+"""Arrays of numbers: integers of queries, of shape (partitions, integers of the query), and what is made of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy.typing as npt
 Exact = npt.NDArray[np.object_]
 #: What was drawn: steps of the grid of the noise, which fit in 64 bits.
 Noisy = npt.NDArray[np.int64]
+#: Cells and their errors.
+Doubles = npt.NDArray[np.float64]
 
 
 def one_for_each(values: Sequence[int]) -> Exact:

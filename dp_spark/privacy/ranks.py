@@ -6,17 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from dp_spark.privacy.integers import Noisy
+from dp_spark.privacy.integers import Doubles, Noisy
 from dp_spark.privacy.trees import NoisyTree, Places, TreeShape
 
 #: How many partitions are searched at a time: what a search needs of memory is bounded by it.
 _CHUNK = 2**14
 #: Without noise nothing has to be weighed, and divided by no variance.
 _LEAST_VARIANCE = 1e-12
-
-Doubles = npt.NDArray[np.float64]
 
 #: The children, in a level, of nodes of the level above: partition * nodes + node, of any shape; all 0 for -1.
 Look = Callable[[int, Places], Noisy]

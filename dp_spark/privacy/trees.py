@@ -107,13 +107,6 @@ class LeafCounts:
         """How many values lie before each cell, and in all: asked for once a level of each part of a search."""
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.counts)])
 
-    def dense(self) -> Places:
-        """All leaves of all partitions, without the ends, of shape (partitions, leaves)."""
-        rows, places = np.divmod(self.cells, self.leaves + 2)
-        found = np.zeros((self.partitions, self.leaves + 2), np.int64)
-        found[rows, places] = self.counts
-        return found[:, 1:-1]
-
 
 class NoisyTree:
     """What of noisy trees was drawn, for each partition.
