@@ -147,8 +147,11 @@ def cli(spark: SparkSession, capfd: pytest.CaptureFixture[str]) -> Callable[...,
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever takes the session is marked ``spark``. Files with the longest tests come first: no worker waits for another."""
+    """Whatever takes the session is marked ``spark``. Files with the longest tests come first: no worker waits for another.
+
+    Of these the first is one that needs nothing that workers share, while the other worker makes that.
+    """
     for item in items:
         if "spark" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.spark)
-    items.sort(key=lambda item: item.path.parent.name != "system")
+    items.sort(key=lambda item: (item.path.parent.name != "system", item.path.name != "test_connect.py"))

@@ -76,10 +76,10 @@ def test_the_reference_of_the_command_line_has_every_command_and_option() -> Non
     for section in sections:
         for part in section.split("\n### `"):
             told[part.partition("`")[0]] = part
-    todo = [("dp-spark", command_line())]
-    while todo:
-        name, command = todo.pop()
+    left = [("dp-spark", command_line())]
+    while left:
+        name, command = left.pop()
         assert command.help.splitlines()[0] in told[name]
         assert all(f"`{option}" in told[name] for option in options_of(command) if option.startswith("-"))
-        todo += [(f"{name} {child}", below) for child, below in getattr(command, "commands", {}).items()]
+        left += [(f"{name} {child}", below) for child, below in getattr(command, "commands", {}).items()]
         assert "..." not in told[name].partition("**Commands**")[2]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from checkout import ROOT
+from helpers import of_each_kind
 from pyspark.sql import SparkSession
 from release_helpers import COUNT, MEAN, PATIENTS, TOTAL, Outcome, Place, snapshot
 
@@ -46,7 +47,7 @@ def no_spark() -> SparkSession:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", of_each_kind(SHAPES, "basic, public", "basic, private, truncated", "zcdp, private"))
 def test_a_plan_is_what_the_run_is_charged(place: Place, cli: Cli, shape: str) -> None:
     changes = SHAPES[shape]
     plan = cli("plan", place.file(**changes), "--json").document

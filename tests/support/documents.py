@@ -207,10 +207,10 @@ def options_of(command: Any) -> set[str]:
 
 def all_options() -> set[str]:
     """The options of all commands."""
-    todo, found = [command_line()], set()
-    while todo:
-        found |= options_of(todo[-1])
-        todo += _children(todo.pop()).values()
+    left, found = [command_line()], set()
+    while left:
+        found |= options_of(left[-1])
+        left += _children(left.pop()).values()
     return found
 
 

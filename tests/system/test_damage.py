@@ -215,7 +215,7 @@ def test_a_flipped_byte_is_found_or_changes_nothing(scene: Place, tmp_path: Path
     ]
     name = Path(added) if kind == "data" else logs(scene.ledger)[version].relative_to(scene.ledger)
     wrong = []
-    for position in spots((scene.ledger / name).read_bytes(), 8):
+    for position in spots((scene.ledger / name).read_bytes(), 5):
         place = Place(tmp_path / str(position), scene.source, scene.spark)
         shutil.copytree(scene.ledger, place.ledger)
         shutil.copy(witness(scene), place.folder)
@@ -295,7 +295,7 @@ def plain(place: Place) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", of_each_kind(SINK_DAMAGE, "rows changed", "manifest rewritten", "log unreadable"))
+@pytest.mark.parametrize("damage", of_each_kind(SINK_DAMAGE, "rows changed", "manifest rewritten"))
 def test_a_release_that_is_not_what_was_drawn_is_found(died: Place, cli: Cli, damage: str) -> None:
     publish(died)
     message, change = SINK_DAMAGE[damage]
