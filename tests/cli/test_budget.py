@@ -222,6 +222,7 @@ def test_a_ledger_that_cannot_be_read_has_no_sound_part(made: MemoryBooks, budge
 # --- verify ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_sound_ledger_is_verified(released: Place, cli: Cli) -> None:
     """A real ledger with two releases, by every command that reads it."""
     ledger = ("--ledger", released.ledger)

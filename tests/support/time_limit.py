@@ -17,16 +17,18 @@ LEFT_OUT = ("long", "durability")
 _MET_SPARK = pytest.StashKey[bool]()
 
 
-def limit(environment: Mapping[str, str], load: float) -> float:
-    """How many seconds a test may take: more where CI's workers share few cores, or where others keep the machine busy.
+def limit(environment: Mapping[str, str], load: float, cores: int) -> float:
+    """How many seconds a test may take: more where workers share few cores, or where others keep the machine busy.
 
     Args:
-        environment: The environment variables.
+        environment: The environment variables; pytest-xdist says in them how many workers there are.
         load: How many processes run or wait for each core.
+        cores: How many there are. A worker has a JVM beside it, so that as many workers as cores share them.
     """
     if environment.get("SPARK_REMOTE"):
         return float("inf")
-    seconds = 10.0 if environment.get("CI", "").lower() == "true" else 5.0
+    share = int(environment.get("PYTEST_XDIST_WORKER_COUNT", "1")) >= max(2, cores)
+    seconds = 10.0 if share or environment.get("CI", "").lower() == "true" else 5.0
     return seconds * max(1.0, load / 2)
 
 
@@ -52,7 +54,8 @@ def pytest_runtest_makereport(
     report = yield
     if report.when != "call" or _is_first_on_spark(item) or item.get_closest_marker("slow"):
         return report
-    allowed = limit(os.environ, os.getloadavg()[0] / (os.cpu_count() or 1))
+    cores = os.cpu_count() or 1
+    allowed = limit(os.environ, os.getloadavg()[0] / cores, cores)
     if report.passed and call.duration > allowed:
         report.outcome = "failed"
         report.longrepr = (

@@ -49,7 +49,7 @@ def test_second_on_spark_takes_20(spark): pass
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     monkeypatch.setattr(os, "getloadavg", os.getloadavg)  # put back what the suite's conftest replaces
-    for name in ("CI", "SPARK_REMOTE", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
+    for name in ("CI", "SPARK_REMOTE", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
         monkeypatch.delenv(name, raising=False)
     markers = ["slow", *time_limit.LEFT_OUT]
     support = str(ROOT / "tests" / "support")
@@ -90,13 +90,18 @@ def test_where_ci_is_true_a_test_may_take_twice_as_long(suite: pytest.Pytester, 
 
 @pytest.mark.parametrize("load", [0.0, 1.0, 2.0])
 def test_the_limit_is_what_the_environment_says(load: float) -> None:
-    assert [time_limit.limit(given, load) for given in ({}, {"CI": ""}, {"CI": "false"})] == [5, 5, 5]
-    assert [time_limit.limit({"CI": text}, load) for text in ("true", "True")] == [10, 10]
-    assert time_limit.limit({"CI": "true", "SPARK_REMOTE": "local[2]"}, load) == float("inf")
+    assert [time_limit.limit(given, load, 2) for given in ({}, {"CI": ""}, {"CI": "false"})] == [5, 5, 5]
+    assert [time_limit.limit({"CI": text}, load, 8) for text in ("true", "True")] == [10, 10]
+    assert time_limit.limit({"CI": "true", "SPARK_REMOTE": "local[2]"}, load, 2) == float("inf")
+
+
+@pytest.mark.parametrize(("workers", "cores", "seconds"), [(1, 1, 5), (1, 2, 5), (2, 1, 10), (2, 2, 10), (2, 3, 5), (2, 8, 5)])
+def test_workers_that_share_the_cores_may_take_as_long_as_those_of_ci(workers: int, cores: int, seconds: float) -> None:
+    assert time_limit.limit({"PYTEST_XDIST_WORKER_COUNT": str(workers)}, 0, cores) == seconds
 
 
 def test_a_busy_machine_is_allowed_for() -> None:
-    assert (time_limit.limit({}, 6), time_limit.limit({"CI": "true"}, 6)) == (15, 30)
+    assert (time_limit.limit({}, 6, 2), time_limit.limit({"CI": "true"}, 6, 2)) == (15, 30)
 
 
 def test_what_is_left_out_is_slow_and_is_left_out_by_default(suite: pytest.Pytester) -> None:
